@@ -1,0 +1,81 @@
+"""One replica = one device = one copy of the variables.
+
+All replicas run the same graph, each on its slice of the batch; what they have to agree on meets in TensorFlow's
+collective ops. A network asks its `Replica` for nothing but its slice and for means, so it cannot tell one device
+from many.
+"""
+
+from common.compat import tf
+
+_GROUP_KEY = 1
+_TIMEOUT_SECONDS = 600.0  # a collective whose peer is gone would otherwise wait for ever
+
+
+class Replica:
+    """Replica `index` of `count`.
+
+    Collectives are matched across replicas by a key that counts up in the order in which they are built, which is the
+    same on each replica, and are run in that order: two replicas that start two collectives in different orders would
+    wait for each other.
+    """
+
+    def __init__(self, index=0, count=1):
+        self.index = index
+        self.count = count
+        self._built = 0
+        self._last = None
+
+    def share(self, batch_size):
+        """Returns (first, size): the rows of a batch that this replica works on; ValueError if it does not divide."""
+        if batch_size % self.count:
+            raise ValueError(
+                f"a batch of {batch_size} cannot be split evenly over {self.count} devices: "
+                f"choose a batch size that is a multiple of {self.count}"
+            )
+        size = batch_size // self.count
+        return self.index * size, size
+
+    def mean(self, tensor):
+        """Returns the mean of `tensor` over all replicas; differentiable, the gradient being averaged likewise.
+
+        If the total loss is the mean of the replicas' losses, averaged variable gradients are those of one device.
+        """
+        if self.count == 1:
+            return tensor
+
+        @tf.custom_gradient
+        def averaged(value):
+            return self._reduce(value) / self.count, lambda upstream: self._reduce(upstream) / self.count
+
+        return averaged(tensor)
+
+    def mean_of_all(self, tensors):
+        """Returns the mean over all replicas of each of `tensors`, through one flat buffer; not differentiable.
+
+        One collective for all costs a fraction of one for each (see the module's docstring for their order).
+        """
+        if self.count == 1:
+            return list(tensors)
+        flat = self._reduce(tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)) / self.count
+        parts = tf.split(flat, [tensor.shape.num_elements() for tensor in tensors])
+        return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors)]
+
+    def _reduce(self, tensor):
+        self._built += 1
+        with tf.control_dependencies([self._last] if self._last is not None else []):
+            total = tf.raw_ops.CollectiveReduceV2(
+                input=tensor,
+                group_size=self.count,
+                group_key=_GROUP_KEY,
+                instance_key=self._built,
+                ordering_token=[],
+                merge_op="Add",
+                final_op="Id",
+                communication_hint="auto",
+                timeout_seconds=_TIMEOUT_SECONDS,
+            )
+        self._last = total.op
+        return total
+
+
+ALONE = Replica()

@@ -1,0 +1,26 @@
+"""Choice of devices on a machine without a GPU."""
+
+import pytest
+
+from common import devices
+from common.compat import tf
+
+pytestmark = pytest.mark.skipif(bool(tf.config.experimental.list_physical_devices("GPU")), reason="there is a GPU here")
+
+
+def test_one_replica_is_placed_by_tensorflow():
+    chosen = devices.choose("auto", 1)
+    assert chosen.names == (None,) and chosen.warning is None and chosen.description.startswith("CPU")
+
+
+def test_several_replicas_without_a_gpu_are_virtual_and_said_loudly():
+    chosen = devices.choose("auto", 2)
+    assert chosen.names == ("/cpu:0", "/cpu:1")
+    assert "THERE IS NO GPU HERE" in chosen.warning
+    with chosen.session() as session:
+        assert sum(device.device_type == "CPU" for device in session.list_devices()) == 2
+
+
+def test_a_gpu_that_is_not_there_is_an_error_if_insisted_on():
+    with pytest.raises(ValueError, match="--device=gpu: TensorFlow finds no GPU here"):
+        devices.choose("gpu", 1)
