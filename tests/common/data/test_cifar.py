@@ -1,0 +1,149 @@
+"""CIFAR in its own file format, small."""
+
+import pathlib
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+
+from common.data import cifar
+from common.data.cifar import CIFAR10, CIFAR100
+from common.data.dataset import DataError
+
+REFERENCE = pathlib.Path(__file__).parents[4] / "shared/reference/datasets/cifar-10-batches-py"
+
+
+def write(folder, format, count=6, names=bytes, protocol=2):
+    """Writes a data set of random images, file by file, and returns the rows and the labels of each file."""
+    folder = pathlib.Path(folder) / format.folder
+    folder.mkdir(parents=True)
+    generator = np.random.RandomState(0)
+    contents = {}
+    for number, name in enumerate(format.train + format.test):
+        rows = generator.randint(0, 256, (count + number, 3072)).astype(np.uint8)
+        labels = generator.randint(0, format.classes, count + number).tolist()
+        contents[name] = rows, labels
+        save(folder / name, {"data": rows, format.labels: labels, "filenames": ["x.png"] * len(rows)}, names, protocol)
+    return folder, contents
+
+
+def save(path, batch, names=str, protocol=2):
+    batch = {key.encode() if names is bytes else key: value for key, value in batch.items()}
+    path.write_bytes(pickle.dumps(batch, protocol))
+
+
+def image(row):
+    """A row's image, pixel by pixel: 1,024 red values row by row, then green, then blue."""
+    return np.array([[[row[c * 1024 + y * 32 + x] for c in range(3)] for x in range(32)] for y in range(32)], np.uint8)
+
+
+@pytest.mark.parametrize("names, protocol", [(bytes, 2), (str, 2), (str, 4), (str, 0)])
+@pytest.mark.parametrize("format", [CIFAR10, CIFAR100], ids=lambda format: format.name)
+def test_images_and_labels_are_those_of_the_files(tmp_path, format, names, protocol):
+    folder, contents = write(tmp_path, format, 3, names, protocol)
+    data = cifar.load(folder, format)
+    rows = np.concatenate([contents[name][0] for name in format.train])
+    assert data.train_images.shape == (len(rows), 32, 32, 3) and data.train_images.flags.c_contiguous
+    np.testing.assert_array_equal(data.train_images[-1], image(rows[-1]))
+    np.testing.assert_array_equal(data.train_labels, sum((contents[name][1] for name in format.train), []))
+    np.testing.assert_array_equal(data.test_images[0], image(contents[format.test[0]][0][0]))
+    np.testing.assert_array_equal(data.test_labels, contents[format.test[0]][1])
+    assert (data.name, data.classes, data.mirror) == (format.name, format.classes, True)
+
+
+def test_labels_may_be_an_array(tmp_path):
+    folder, contents = write(tmp_path, CIFAR10)
+    rows, labels = contents["test_batch"]
+    save(folder / "test_batch", {"data": rows, "labels": np.array(labels)})
+    np.testing.assert_array_equal(cifar.load(folder, CIFAR10).test_labels, labels)
+
+
+def pack(folder, archive):
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, folder.name)
+
+
+def test_an_archive_is_unpacked_beside_itself(tmp_path):
+    folder, contents = write(tmp_path / "original", CIFAR100)
+    pack(folder, tmp_path / CIFAR100.archive)
+    data = cifar.load(cifar.find(tmp_path, CIFAR100), CIFAR100)
+    np.testing.assert_array_equal(data.test_labels, contents["test"][1])
+    assert cifar.find(tmp_path, CIFAR100) == tmp_path / CIFAR100.folder
+
+
+def test_find_knows_the_folder_the_folder_itself_and_the_archive(tmp_path):
+    assert cifar.find(tmp_path, CIFAR10) is None and cifar.find(tmp_path / "nowhere", CIFAR10) is None
+    folder, _ = write(tmp_path, CIFAR10)
+    assert cifar.find(tmp_path, CIFAR10) == folder and cifar.find(folder, CIFAR10) == folder
+    assert cifar.find(tmp_path, CIFAR100) is None
+    (folder / "data_batch_3").unlink()
+    assert cifar.find(tmp_path, CIFAR10) == folder
+    (tmp_path / CIFAR10.archive).write_bytes(b"")
+    assert cifar.find(tmp_path, CIFAR10) == tmp_path / CIFAR10.archive
+    assert cifar.find(tmp_path / CIFAR10.archive, CIFAR10) == tmp_path / CIFAR10.archive
+
+
+ROWS = np.zeros([2, 3072], np.uint8)
+BROKEN = {
+    "missing data": ({"labels": [0, 1]}, "'data' is NoneType"),
+    "wrong width": ({"data": np.zeros([2, 3000], np.uint8), "labels": [0, 1]}, r"'data' is uint8 \[2, 3000\]"),
+    "wrong type": ({"data": np.zeros([2, 3072], np.int32), "labels": [0, 1]}, "'data' is int32"),
+    "missing labels": ({"data": ROWS}, "'labels' is missing"),
+    "CIFAR-100 labels": ({"data": ROWS, "fine_labels": [0, 1]}, "'labels' is missing"),
+    "labels of text": ({"data": ROWS, "labels": ["0", "1"]}, "not a list of integers"),
+    "label too large": ({"data": ROWS, "labels": [0, 10]}, "label 10 is outside the classes, expected 0 .. 9"),
+    "label negative": ({"data": ROWS, "labels": [-3, 0]}, "outside the classes"),
+    "label enormous": ({"data": ROWS, "labels": [1 << 80, 0]}, "outside the classes"),
+    "too few labels": ({"data": ROWS, "labels": [0]}, "2 images but 1 labels"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_inconsistent_files_are_named_in_one_line(tmp_path, name):
+    batch, message = BROKEN[name]
+    folder, _ = write(tmp_path, CIFAR10)
+    save(folder / "data_batch_2", batch)
+    with pytest.raises(DataError, match=message) as raised:
+        cifar.load(folder, CIFAR10)
+    assert str(raised.value).startswith(f"{folder / 'data_batch_2'}: ") and "\n" not in str(raised.value)
+
+
+CALL = b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00x\x85R."
+
+
+@pytest.mark.parametrize("contents", [b"", b"garbage\n", b"\x80\x02]q\x00.", CALL])
+def test_foreign_files_are_named_in_one_line(tmp_path, contents):
+    folder, _ = write(tmp_path, CIFAR100)
+    (folder / "test").write_bytes(contents)
+    with pytest.raises(DataError, match="expected a cifar100 batch with 'data'") as raised:
+        cifar.load(folder, CIFAR100)
+    assert str(folder / "test") in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_missing_truncated_and_special_files(tmp_path):
+    folder, _ = write(tmp_path, CIFAR10)
+    whole = (folder / "data_batch_5").read_bytes()
+    (folder / "data_batch_5").write_bytes(whole[:-100])
+    with pytest.raises(DataError, match="data_batch_5: "):
+        cifar.load(folder, CIFAR10)
+    (folder / "data_batch_5").unlink()
+    with pytest.raises(DataError, match="data_batch_5: is missing"):
+        cifar.load(folder, CIFAR10)
+    (folder / "data_batch_5").mkdir()
+    with pytest.raises(DataError, match="not a plain file"):
+        cifar.load(folder, CIFAR10)
+
+
+def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
+    folder, _ = write(tmp_path, CIFAR10)
+    monkeypatch.setattr(cifar, "_MOST_BYTES", 1000)
+    with pytest.raises(DataError, match="more than any such file"):
+        cifar.load(folder, CIFAR10)
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference data are not here")
+def test_reference_set():
+    data = cifar.load(REFERENCE, CIFAR10)
+    assert data.train_images.shape == (1400, 32, 32, 3) and data.test_images.shape == (397, 32, 32, 3)
+    assert np.all(np.bincount(data.test_labels, minlength=10) > 20)

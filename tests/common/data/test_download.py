@@ -1,0 +1,283 @@
+"""Downloads against servers on the loopback interface."""
+
+import contextlib
+import hashlib
+import http.server
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from common.data import download as module
+from common.data import network
+from common.data.download import DownloadError, download
+
+ROOT = pathlib.Path(__file__).parents[3]
+CONTENTS = bytes(range(256)) * 2000
+MD5 = hashlib.md5(CONTENTS).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENTS, in the ways that its server's `manner` says, one a request; the last one goes on."""
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        manners = self.server.manners
+        manner = manners.pop(0) if len(manners) > 1 else manners[0]
+        self.server.ranges.append(self.headers.get("Range"))
+        start = int(self.headers["Range"][6:-1]) if self.headers.get("Range") and manner != "no ranges" else 0
+        if isinstance(manner, int):
+            return self.send_error(manner)
+        if "://" in manner:
+            self.send_response(302)
+            self.send_header("Location", manner)
+            return self.end_headers()
+        if start >= len(CONTENTS):
+            return self.send_error(416)
+        body = (b"x" * len(CONTENTS) if manner == "wrong" else CONTENTS)[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENTS) - 1}/{len(CONTENTS)}")
+        if manner != "no length":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if manner == "cut":
+            body = body[: len(body) // 2]
+        if manner == "slow":
+            self._drip(body)
+        elif manner == "silent":
+            self.server.end.wait(20)
+        else:
+            self.wfile.write(body)
+
+    def _drip(self, body):
+        with contextlib.suppress(OSError):
+            for position in range(0, len(body), 20000):
+                self.wfile.write(body[position : position + 20000])
+                if self.server.end.wait(0.05):
+                    return
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Starts a server with the given manners and returns it; its `url` is an address of the file."""
+    monkeypatch.setattr(module, "_PAUSE", 0.01)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    servers = []
+
+    def start(*manners):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        server.manners, server.ranges, server.end = list(manners), [], threading.Event()
+        server.url = f"http://127.0.0.1:{server.server_port}/file.bin"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.end.set()
+        server.shutdown()
+        server.server_close()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refused(urls, target, md5=MD5):
+    with pytest.raises(DownloadError) as raised:
+        download(urls, target, md5)
+    message = str(raised.value)
+    assert "\n" not in message and f"download {urls[0]} and put it into {target.parent}" in message
+    return message
+
+
+@pytest.mark.parametrize("manner", ["whole", "no length"])
+def test_a_file_arrives_in_a_new_folder(tmp_path, serve, manner, capfd):
+    lines = []
+    target = tmp_path / "new" / "folder" / "file.bin"
+    assert download([serve(manner).url], target, MD5, lines.append) == target
+    assert target.read_bytes() == CONTENTS and names(target.parent) == ["file.bin"]
+    assert len(lines) == 1 and str(target) in lines[0]
+    assert capfd.readouterr().err == ""  # no progress bar: this is not a terminal
+
+
+def test_a_file_that_is_there_is_kept(tmp_path):
+    (tmp_path / "file.bin").write_bytes(b"mine")
+    download(["http://127.0.0.1:1/file.bin"], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == b"mine"
+
+
+def test_a_wrong_sum_is_an_error_with_both_and_nothing_left(tmp_path, serve):
+    message = refused([serve("wrong").url], tmp_path / "file.bin")
+    assert MD5 in message and hashlib.md5(b"x" * len(CONTENTS)).hexdigest() in message
+    assert names(tmp_path) == []
+
+
+def test_a_wrong_sum_at_the_first_address_sends_us_to_the_second(tmp_path, serve):
+    download([serve("wrong").url, serve("whole").url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_a_cut_connection_is_resumed(tmp_path, serve):
+    server = serve("cut", "cut", "whole")
+    download([server.url], tmp_path / "file.bin", MD5)
+    half = len(CONTENTS) // 2
+    assert server.ranges == [None, f"bytes={half}-", f"bytes={half + half // 2}-"]
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_a_part_of_an_earlier_run_is_resumed(tmp_path, serve):
+    (tmp_path / "file.bin.part").write_bytes(CONTENTS[:1000])
+    server = serve("whole")
+    download([server.url], tmp_path / "file.bin", MD5)
+    assert server.ranges == ["bytes=1000-"] and names(tmp_path) == ["file.bin"]
+
+
+def test_a_complete_part_needs_only_its_name(tmp_path, serve):
+    (tmp_path / "file.bin.part").write_bytes(CONTENTS)
+    download([serve("whole").url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+@pytest.mark.parametrize("part", [b"other contents", b"z" * (len(CONTENTS) + 5)])
+def test_a_part_of_something_else_is_replaced(tmp_path, serve, part):
+    (tmp_path / "file.bin.part").write_bytes(part)
+    download([serve("whole").url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_a_server_without_ranges_starts_over(tmp_path, serve):
+    (tmp_path / "file.bin.part").write_bytes(CONTENTS[:1000])
+    download([serve("no ranges").url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_the_second_address_helps_when_the_first_has_no_file(tmp_path, serve):
+    first, second = serve(404), serve("whole")
+    download([first.url, second.url], tmp_path / "file.bin", MD5)
+    assert len(first.ranges) == 1 and (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_the_second_address_goes_on_where_the_first_was_slow(tmp_path, serve, monkeypatch):
+    monkeypatch.setattr(module, "_SLOW_AFTER", 0.2)
+    monkeypatch.setattr(module, "_SLOW_RATE", 1e9)
+    first, second = serve("slow"), serve("whole")
+    download([first.url, second.url], tmp_path / "file.bin", MD5)
+    assert second.ranges[0] is not None and (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_two_slow_addresses_still_bring_the_file(tmp_path, serve, monkeypatch):
+    monkeypatch.setattr(module, "_SLOW_AFTER", 0.2)
+    monkeypatch.setattr(module, "_SLOW_RATE", 1e9)
+    first = serve("slow", "whole")
+    download([first.url, serve("slow").url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_a_server_that_falls_silent_is_given_up(tmp_path, serve, monkeypatch):
+    monkeypatch.setattr(module, "_TIMEOUT", 0.2)
+    server = serve("silent")
+    assert "timed out" in refused([server.url], tmp_path / "file.bin")
+    assert len(server.ranges) == 3
+
+
+def test_errors_of_the_server_are_tried_again(tmp_path, serve):
+    download([serve(503, 500, "whole").url], tmp_path / "file.bin", MD5)
+    server = serve(503)
+    assert "HTTP status 503" in refused([server.url], tmp_path / "other.bin")
+    assert len(server.ranges) == 3
+
+
+def test_redirects_are_followed_unless_they_are_unsafe(tmp_path, serve):
+    download([serve(serve("whole").url).url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+    redirects = network._SafeRedirects()
+    for before, after in (("https", "http"), ("https", "ftp"), ("http", "ftp")):
+        request = network.urllib.request.Request(f"{before}://host/a")
+        with pytest.raises(network.RedirectError, match=f"redirect from {before} to {after} refused"):
+            redirects.redirect_request(request, None, 302, "Found", {}, f"{after}://host/b")
+    request = network.urllib.request.Request("http://host/a")
+    assert redirects.redirect_request(request, None, 302, "Found", {}, "https://host/b").full_url == "https://host/b"
+
+
+def test_a_refused_redirect_is_an_error_of_the_address(tmp_path, serve):
+    server = serve("ftp://127.0.0.1/file.bin")
+    assert "redirect from http to ftp refused" in refused([server.url], tmp_path / "file.bin")
+    assert len(server.ranges) == 1
+
+
+def test_no_network_is_found_out_quickly(tmp_path, monkeypatch):
+    def never(*arguments, **options):
+        time.sleep(60)
+
+    monkeypatch.setattr(network, "_PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(network.socket, "create_connection", never)
+    message = refused(["http://a.invalid/file.bin", "http://b.invalid/file.bin"], tmp_path / "file.bin")
+    assert message.count("no answer") == 2
+
+
+def test_a_closed_port_is_named(tmp_path):
+    assert "no connection to 127.0.0.1" in refused(["http://127.0.0.1:1/file.bin"], tmp_path / "file.bin")
+
+
+def test_a_proxy_is_asked_in_place_of_the_host(monkeypatch, serve):
+    server = serve("whole")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert network.reachable(["http://host.invalid/file.bin"]) == (["http://host.invalid/file.bin"], {})
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    assert "cannot write" in refused(["http://127.0.0.1:1/x"], tmp_path / "file" / "x")
+
+
+def test_a_full_disk_is_an_error_that_keeps_the_part(tmp_path, serve, monkeypatch):
+    def full(response, write, bar, hurry):
+        write(response.read1(100))
+        raise module._DiskError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_copy", full)
+    assert "No space left" in refused([serve("whole").url], tmp_path / "file.bin")
+    assert names(tmp_path) == ["file.bin.part"]
+
+
+def test_an_interrupt_leaves_the_part_for_the_next_run(tmp_path, serve):
+    server = serve("slow", "whole")
+    program = "import sys; from common.data.download import download; download([sys.argv[1]], *sys.argv[2:])"
+    command = [sys.executable, "-c", program, server.url, str(tmp_path / "file.bin"), MD5]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    part = tmp_path / "file.bin.part"
+    while process.poll() is None and not (part.exists() and part.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in process.communicate(timeout=30)[1]
+    kept = part.read_bytes()
+    assert 0 < len(kept) < len(CONTENTS) and CONTENTS.startswith(kept) and names(tmp_path) == ["file.bin.part"]
+    download([server.url], tmp_path / "file.bin", MD5)
+    assert server.ranges == [None, f"bytes={len(kept)}-"]
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_a_second_process_waits_and_finds_the_file(tmp_path, serve):
+    server = serve("slow")
+    lines = []
+
+    def run():
+        download([server.url], tmp_path / "file.bin", MD5, lines.append)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.ranges) == 1 and sum("another process" in line for line in lines) == 1
