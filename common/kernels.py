@@ -1,0 +1,125 @@
+"""Where a conv kernel comes from.
+
+A kernel factory is called by `layers.conv2d`, inside the layer's variable scope, with the kernel's 4-D shape
+[height, width, inputs, outputs]; it creates its variables and returns the kernel. The layer cannot tell one from
+another: whether a network trains its kernels directly, turns fixed ones or keeps them on a manifold is decided here.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from common import variables
+from common.compat import tf
+from common.variables import Role
+
+_KERNELS = "common/kernels"
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerKernel:
+    """The kernel of one layer of one replica.
+
+    Attributes:
+      layer: the layer's variable scope, without its replica.
+      tensor: the kernel, [height, width, inputs, outputs].
+      replica: the number of the replica that it belongs to.
+      rotate: the map that it is computed with; None for a kernel that is a variable.
+      generator: what the map computes its orthogonal matrix from, [p, p].
+      degrees_of_freedom: how many numbers training can choose: p(p-1)/2 for an orthogonal matrix.
+    """
+
+    layer: str
+    tensor: tf.Tensor
+    replica: int
+    rotate: Callable | None = None
+    generator: tf.Tensor | None = None
+    degrees_of_freedom: int = 0
+
+    @property
+    def matrix(self):
+        """The kernel as a matrix [n, m]; a column is a neuron."""
+        return tf.reshape(self.tensor, [-1, self.tensor.shape[-1]])
+
+    def rotation(self):
+        """Returns Q itself, by applying the map to the identity: as costly as a map gets, so not for every step."""
+        size = int(self.generator.shape[0])
+        return self.rotate(self.generator, tf.eye(size, dtype=self.generator.dtype))
+
+
+def plain(initial=variables.he_normal, role=Role.WEIGHT, name="weight"):
+    """An ordinary trained kernel."""
+
+    def kernel(shape, dtype):
+        variable = variables.create(name, shape, role, initial, dtype)
+        return record(tf.convert_to_tensor(variable), degrees_of_freedom=int(np.prod(shape)))
+
+    return kernel
+
+
+def unit_norm(name="weight"):
+    """A kernel whose neurons (all axes but the last) start as unit vectors and stay on the Grassmann manifold."""
+    return plain(variables.unit_neurons, Role.UNIT_KERNEL, name)
+
+
+def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal=True):
+    """A fixed random kernel turned by an orthogonal matrix: Q(P) @ W0 (Liu et al., CVPR 2021, section 3).
+
+    Args:
+      rotate: a map, `rotate(generator [n, n], weights [n, m]) -> Q(generator) @ weights`.
+      start: where the generator starts.
+      role: `GENERATOR`, or `ROTATION` if the variable is the orthogonal matrix itself.
+      orthogonal: whether Q(P) is orthogonal, for the count of the degrees of freedom.
+
+    Creates `fix` [n, m] ~ N(0, 2/n) and `rotation` [n, n].
+    """
+
+    def kernel(shape, dtype):
+        if known := recorded():
+            return known.tensor
+        inputs = int(np.prod(shape[:-1]))
+        weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
+        generator = variables.create("rotation", [inputs, inputs], role, start, dtype)
+        weights, generator = tf.convert_to_tensor(weights), tf.convert_to_tensor(generator)
+        freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
+        return record(tf.reshape(rotate(generator, weights), shape), rotate, generator, freedom)
+
+    return kernel
+
+
+def free():
+    """UPT, the unconstrained control of the paper: P @ W0 with any P, which starts at the identity."""
+    return rotated(tf.matmul, start=variables.identity, orthogonal=False)
+
+
+def record(tensor, rotate=None, generator=None, degrees_of_freedom=0):
+    """Registers `tensor` as the kernel of the open scope, unless it has one, and returns it."""
+    if not recorded():
+        layer = variables.bare_name(tf.get_variable_scope().name)
+        replica = variables.current_replica()
+        kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom)
+        tf.add_to_collection(_KERNELS, kernel)
+    return tensor
+
+
+def recorded():
+    """Returns the `LayerKernel` of the open scope, or None.
+
+    A second pass over the same variables (evaluation) uses the first one's tensor: each map exists once in a graph, and
+    feeding that tensor freezes the kernel.
+    """
+    layer = variables.bare_name(tf.get_variable_scope().name)
+    known = tf.get_collection(_KERNELS)
+    replica = variables.current_replica()
+    return next((kernel for kernel in known if kernel.layer == layer and kernel.replica == replica), None)
+
+
+def of_layers(replica=0):
+    """Returns the kernels of one replica's conv layers, in the order of the layers."""
+    return [kernel for kernel in tf.get_collection(_KERNELS) if kernel.replica == replica]
+
+
+def rotated_layers(replica=0):
+    """Returns those that are computed by a map: the only ones that evaluation has to freeze."""
+    return [kernel for kernel in of_layers(replica) if kernel.rotate is not None]

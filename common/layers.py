@@ -1,0 +1,134 @@
+"""The layers of the networks, all NHWC.
+
+A layer's variables are created in the open variable scope; names are the models' business. What a pass is like
+(training or evaluation, which step, which replica) comes in a `Mode`.
+"""
+
+import dataclasses
+
+from common import variables
+from common.compat import tf
+from common.replicas import ALONE, Replica
+from common.variables import Role
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchNormConstants:
+    """Constants of batch normalization.
+
+    Attributes:
+      decay: of the moving averages.
+      epsilon: added to the variance.
+      corrected: whether the averages weigh the batches seen so far as if there had been no start value (Adam's
+        correction of the bias, applied as the averages are updated). Usable from the first step on.
+    """
+
+    decay: float
+    epsilon: float
+    corrected: bool
+
+    def update_rate(self, step):
+        """Returns the weight of the batch of `step` in the moving averages: 1 - decay, or (1-d) / (1-d^(step+1))."""
+        rate = 1.0 - self.decay
+        if not self.corrected:
+            return rate
+        updates = tf.cast(step, tf.float64) + 1.0
+        return rate / (1.0 - tf.pow(tf.constant(self.decay, tf.float64), updates))
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """What a pass over a network is like.
+
+    Attributes:
+      training: batch statistics, moving averages updated and dropout; or stored statistics and neither.
+      batch_norm: its constants.
+      keep_prob: probability with which dropout keeps a value; None for no dropout.
+      step: the index of the update under way, an int64 tensor; only training asks for it.
+      replica: which slice of the batch this is.
+    """
+
+    training: bool
+    batch_norm: BatchNormConstants
+    keep_prob: float | None = None
+    step: tf.Tensor | None = None
+    replica: Replica = ALONE
+
+
+def conv2d(images, filters, size, kernel, stride=1, padding="SAME"):
+    """Convolves [batch, height, width, channels] with a `size` x `size` kernel from a kernel factory; no bias."""
+    shape = [size, size, int(images.shape[-1]), filters]
+    return tf.nn.conv2d(images, kernel(shape, images.dtype.base_dtype), strides=stride, padding=padding)
+
+
+def dense(features, units, name="weight", bias="bias"):
+    """features [batch, n] @ weight [n, units] + bias; `bias=None` for none."""
+    shape = [int(features.shape[-1]), units]
+    dtype = features.dtype.base_dtype
+    outputs = tf.matmul(features, variables.create(name, shape, Role.WEIGHT, variables.he_normal, dtype))
+    if bias is None:
+        return outputs
+    return outputs + variables.create(bias, [units], Role.BIAS, variables.zeros, dtype)
+
+
+def batch_norm(inputs, mode, scale=True):
+    """Batch normalization over all axes but the last (Ioffe & Szegedy, 2015): gamma * (x - mean) / std + beta.
+
+    Creates beta, gamma (if `scale`), pop_mean and pop_var. In training, updates of the moving averages go to
+    UPDATE_OPS; they average the *biased* batch variance. With several replicas the statistics are those of the whole
+    batch: each replica's first two moments are averaged before use, so all replicas hold the same averages.
+    """
+    channels, dtype = [int(inputs.shape[-1])], inputs.dtype.base_dtype
+    beta = variables.create("beta", channels, Role.BETA, variables.zeros, dtype)
+    gamma = variables.create("gamma", channels, Role.GAMMA, variables.ones, dtype) if scale else tf.ones(channels, dtype)
+    mean = variables.create("pop_mean", channels, Role.MOVING, variables.zeros, dtype)
+    variance = variables.create("pop_var", channels, Role.MOVING, variables.ones, dtype)
+    epsilon = mode.batch_norm.epsilon
+    if not mode.training:
+        return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon)
+    if dtype == tf.float32 and mode.replica.count == 1:
+        outputs, batch_mean, batch_variance = _fused(inputs, beta, gamma, epsilon)
+    else:
+        outputs, batch_mean, batch_variance = _from_moments(inputs, beta, gamma, epsilon, mode.replica)
+    rate = tf.cast(mode.batch_norm.update_rate(mode.step), dtype)
+    for average, batch in ((mean, batch_mean), (variance, batch_variance)):
+        tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, average.assign_sub(rate * (average - batch), read_value=False))
+    return outputs
+
+
+def _fused(inputs, beta, gamma, epsilon):
+    """The fused kernel: fast, float32 only. It reports the unbiased variance N/(N-1) times ours."""
+    images = inputs if inputs.shape.ndims == 4 else inputs[:, None, None, :]
+    outputs, mean, variance = tf.nn.fused_batch_norm(images, gamma, beta, epsilon=epsilon, is_training=True)
+    count = tf.cast(tf.reduce_prod(tf.shape(images)[:-1]), tf.float32)
+    return tf.reshape(outputs, tf.shape(inputs)), mean, variance * (tf.maximum(count - 1.0, 1.0) / count)
+
+
+def _from_moments(inputs, beta, gamma, epsilon, replica):
+    """Any dtype, any number of replicas: normalises by the mean over replicas of the first two moments."""
+    axes = list(range(inputs.shape.ndims - 1))
+    moments = tf.stack([tf.reduce_mean(inputs, axes), tf.reduce_mean(tf.square(inputs), axes)])
+    mean, square = tf.unstack(replica.mean(moments))
+    variance = tf.maximum(square - tf.square(mean), 0.0)
+    return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon), mean, variance
+
+
+def max_pool(images):
+    """2 x 2 max-pooling with stride 2."""
+    return tf.nn.max_pool2d(images, 2, 2, "VALID")
+
+
+def dropout(inputs, mode):
+    """Keeps each value with probability `keep_prob`, scaled by its inverse; the identity in evaluation.
+
+    The mask is a function of (run seed, name of the open scope, step), drawn for the whole batch and then sliced:
+    how many replicas share the batch does not change it.
+    """
+    if not mode.training or mode.keep_prob is None or mode.keep_prob == 1.0:
+        return inputs
+    key = variables.key_of(tf.get_variable_scope().name, mode.step)
+    size = int(inputs.shape[0])
+    shape = [size * mode.replica.count] + inputs.shape.as_list()[1:]
+    first = mode.replica.index * size
+    uniform = tf.random.stateless_uniform(shape, key, dtype=inputs.dtype.base_dtype)[first : first + size]
+    return tf.where(uniform < mode.keep_prob, inputs / mode.keep_prob, tf.zeros_like(inputs))

@@ -1,0 +1,33 @@
+"""Losses and regularisers."""
+
+from common.compat import tf
+
+
+def cross_entropy(logits, labels):
+    """Plain cross-entropy of each image: logits [batch, classes], labels [batch] -> [batch]."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=1e-4):
+    """Cross-entropy of each image as OPT trains on it: labels smoothed, -sum t log(softmax + floor).
+
+    t = (1 - smoothing) onehot + smoothing / classes. The floor bounds the loss of a hopeless image by -log(floor).
+    """
+    classes = int(logits.shape[-1])
+    targets = tf.one_hot(labels, classes, 1.0 - smoothing + smoothing / classes, smoothing / classes, dtype=logits.dtype)
+    return -tf.reduce_sum(targets * tf.log(tf.nn.softmax(logits) + floor), axis=-1)
+
+
+def decay(variables, coefficient):
+    """L2 term: coefficient/2 times the sum of squares of all `variables`; a scalar, 0 for none."""
+    return coefficient * tf.add_n([tf.nn.l2_loss(variable) for variable in variables]) if variables else 0.0
+
+
+def orthogonality(kernels, omega):
+    """omega/2 sum ||Y^T Y - I||_F^2 over kernels whose neurons are unit vectors (Cho & Lee, 2017, section 3.4)."""
+    total = 0.0
+    for kernel in kernels:
+        matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])
+        excess = tf.matmul(matrix, matrix, transpose_a=True) - tf.eye(int(kernel.shape[-1]), dtype=matrix.dtype)
+        total += omega * tf.nn.l2_loss(excess)
+    return total

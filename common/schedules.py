@@ -1,0 +1,28 @@
+"""Learning rates as functions of the step."""
+
+import dataclasses
+
+from common.compat import tf
+
+
+@dataclasses.dataclass(frozen=True)
+class StepDecay:
+    """A rate that is multiplied by `factor` at each of `boundaries`, over a run of `steps` updates.
+
+    The rate of step s (counted from 0) is base * factor^(number of boundaries b with s >= b).
+    """
+
+    steps: int
+    boundaries: tuple[int, ...]
+    factor: float
+
+    def rate(self, base, step, dtype=tf.float32):
+        """Returns the learning rate of `step` (an integer tensor) as a scalar tensor."""
+        passed = tf.reduce_sum(tf.cast(step >= tf.constant(self.boundaries, step.dtype), dtype))
+        return tf.cast(base, dtype) * tf.pow(tf.cast(self.factor, dtype), passed)
+
+    def stretched(self, steps):
+        """Returns the same schedule over another number of updates: the boundaries move in proportion."""
+        return StepDecay(
+            steps, tuple(round(boundary * steps / self.steps) for boundary in self.boundaries), self.factor
+        )

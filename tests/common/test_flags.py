@@ -1,0 +1,74 @@
+"""Settings from the command line and from code."""
+
+import dataclasses
+
+import pytest
+from absl import flags as absl_flags
+
+from common import flags
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(flags.Checked):
+    mode: str = flags.option("fast", "how", ("fast", "slow"))
+    count: int | None = flags.option(None, "how many", minimum=1, maximum=9)
+    rate: float = flags.option(0.5, "how quick", above=0)
+    loud: bool = flags.option(False, "whether to shout", alias="noisy")
+    sizes: tuple[int, ...] | None = flags.option(None, "how large", minimum=1)
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    values = absl_flags.FlagValues()
+    monkeypatch.setattr(absl_flags, "FLAGS", values)
+    for kind in (str, int, float, bool, tuple):
+        define = flags._DEFINE[kind]
+        monkeypatch.setitem(flags._DEFINE, kind, lambda *words, define=define: define(*words, flag_values=values))
+    alias = absl_flags.DEFINE_alias
+    monkeypatch.setattr(absl_flags, "DEFINE_alias", lambda *words: alias(*words, flag_values=values))
+    flags.define(Settings)
+
+    def parse(*words):
+        values(["program", *words])
+        return flags.read(Settings)
+
+    return parse
+
+
+def test_defaults(parse):
+    assert parse() == Settings()
+
+
+def test_every_kind_of_flag(parse):
+    given = parse("--mode=slow", "--count=3", "--rate=2e-1", "--noisy", "--sizes=1,2,3")
+    assert given == Settings("slow", 3, 0.2, True, (1, 2, 3))
+
+
+def test_text_gives_the_same_settings_through_a_flagfile(parse, tmp_path):
+    settings = Settings("slow", 3, 0.1 + 0.2, True, (4, 5))
+    (tmp_path / "flags.txt").write_text(flags.text(settings))
+    assert parse(f"--flagfile={tmp_path}/flags.txt") == settings
+    assert "--count" not in flags.text(Settings())
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--mode=quick", "--mode=quick: expected one of fast, slow"),
+        ("--count=0", "--count=0: expected at least 1 and at most 9"),
+        ("--count=10", "--count=10: expected at least 1 and at most 9"),
+        ("--rate=0", "--rate=0.0: expected above 0"),
+        ("--rate=nan", "--rate=nan: expected above 0"),
+        ("--rate=inf", "--rate=inf: expected above 0"),
+        ("--sizes=1,x", "--sizes=1,x: expected whole numbers with commas between them"),
+        ("--sizes=1,0", r"--sizes=0: expected at least 1"),
+    ],
+)
+def test_bad_values_are_named(parse, word, message):
+    with pytest.raises(ValueError, match=message):
+        parse(word)
+
+
+def test_bounds_hold_for_settings_made_in_code():
+    with pytest.raises(ValueError, match="--count=-1"):
+        Settings(count=-1)
