@@ -1,0 +1,141 @@
+"""HybridOptimizer: two optimizers, one backward pass, one count of the step."""
+
+import numpy as np
+import pytest
+
+from common.compat import tf
+from grassmann.optimizers import AdamG, HybridOptimizer, SgdG
+from tests.oracles import sphere
+
+SHAPES = {"matrix": (7, 4), "conv/kernel": (3, 3, 2, 5), "cube": (2, 3, 4)}
+KINDS = pytest.mark.parametrize("use_resource", [True, False], ids=["resource", "reference"])
+
+
+def start(name):
+    return np.random.RandomState(len(name)).randn(*SHAPES[name])
+
+
+def gradient_at(name, step):
+    return 0.3 * np.random.RandomState([step, len(name)]).randn(*SHAPES[name])
+
+
+def kernels(dtype="float64", use_resource=True):
+    return [tf.get_variable(name, initializer=start(name).astype(dtype), use_resource=use_resource) for name in SHAPES]
+
+
+@KINDS
+def test_checkpoint_brings_everything_back(use_resource, tmp_path):
+    optimizer = HybridOptimizer(tf.train.MomentumOptimizer(0.1, 0.9), AdamG(0.05))
+    matrix, conv, cube = kernels("float32", use_resource)
+    step = tf.get_variable("global_step", initializer=0.0, trainable=False, use_resource=use_resource)
+    draws = [tf.random.stateless_normal(kernel.shape, [0, tf.cast(step, tf.int32)]) for kernel in (matrix, conv, cube)]
+    loss = tf.add_n([tf.reduce_sum(draw * kernel) for draw, kernel in zip(draws, (matrix, conv, cube))])
+    train_op = optimizer.minimize(loss, [matrix], [conv, cube], step)
+    saver = tf.train.Saver()
+
+    def run(session, count):
+        for _ in range(count):
+            session.run(train_op)
+        return session.run({variable.op.name: variable for variable in tf.global_variables()})
+
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        run(session, 3)
+        saver.save(session, str(tmp_path / "model.ckpt"))
+        expected = run(session, 3)
+    with tf.Session() as session:
+        saver.restore(session, str(tmp_path / "model.ckpt"))
+        actual = run(session, 3)
+    assert expected["global_step"] == 6.0
+    for name, value in expected.items():
+        np.testing.assert_array_equal(actual[name], value)
+
+
+@KINDS
+def test_hybrid_optimizer_trains_each_list_with_its_optimizer_and_counts_once(use_resource):
+    matrix, conv, cube = kernels("float64", use_resource)
+    step = tf.get_variable("step", initializer=np.int64(0), trainable=False, use_resource=use_resource)
+    optimizer = HybridOptimizer(tf.train.MomentumOptimizer(0.1, 0.9), SgdG(0.2, 0.9))
+    targets = [tf.constant(gradient_at(name, 1)) for name in SHAPES]
+    loss = tf.add_n([tf.reduce_sum(target * kernel) for target, kernel in zip(targets, (matrix, conv, cube))])
+    train_op = optimizer.minimize(loss, [matrix], [conv, cube], step)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for _ in range(2):
+            session.run(train_op)
+        assert session.run(step) == 2
+        expected = start("matrix") - 0.1 * (1 + 1.9) * gradient_at("matrix", 1)
+        np.testing.assert_allclose(session.run(matrix), expected, rtol=1e-6)  # its rates are float32
+        y, gradient = sphere.normalise(start("cube")), gradient_at("cube", 1)
+        d = -0.2 * sphere.project(y, gradient)
+        y, tau = sphere.exponential(y, d), sphere.transport(y, d, d)
+        d = 0.9 * tau - 0.2 * sphere.project(y, gradient)
+        np.testing.assert_allclose(session.run(cube), sphere.exponential(y, d), rtol=0, atol=1e-6)
+    assert optimizer.get_slot(matrix, "momentum").op.name == "matrix/Momentum"
+    assert optimizer.get_slot(cube, "tau").op.name == "cube/SgdgOptimizer"
+    assert optimizer.get_slot(cube, "momentum") is None
+    assert len(optimizer.variables()) == 3
+
+
+@pytest.mark.parametrize("euclidean, manifold", [(["matrix"], []), ([], ["matrix", "cube"])])
+def test_hybrid_optimizer_takes_an_empty_list(euclidean, manifold):
+    by_name = dict(zip(SHAPES, kernels()))
+    chosen = [[by_name[name] for name in names] for names in (euclidean, manifold)]
+    loss = tf.add_n([tf.reduce_sum(by_name[name]) for name in euclidean + manifold])
+    optimizer = HybridOptimizer(tf.train.MomentumOptimizer(0.1, 0.9), AdamG(0.1))
+    train_op = optimizer.minimize(loss, *chosen, tf.train.get_or_create_global_step())
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        session.run(train_op)
+        assert session.run(tf.train.get_global_step()) == 1
+    assert len(optimizer.variables()) == (1 if euclidean else 6)
+
+
+def hybrid(pairs_a, pairs_b):
+    return HybridOptimizer(tf.train.GradientDescentOptimizer(0.1), SgdG(0.1, 0.9)).apply_gradients(pairs_a, pairs_b)
+
+
+def sparse_gradient(kernel):
+    return tf.IndexedSlices(tf.ones([1, 4], tf.float64), [0], dense_shape=kernel.shape.as_list())
+
+
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        (lambda kernel, gradient: hybrid([], []), "no variables"),
+        (lambda kernel, gradient: hybrid([(gradient, kernel)], [(gradient, kernel)]), "matrix .* more than once"),
+        (lambda kernel, gradient: hybrid([], [(gradient, kernel)] * 2), "matrix .* more than once"),
+        (lambda kernel, gradient: hybrid([], [(None, kernel)]), "matrix has no gradient"),
+        (lambda kernel, gradient: hybrid([], [(sparse_gradient(kernel), kernel)]), "sparse .* for matrix"),
+    ],
+)
+@KINDS
+def test_mistakes_are_named_in_one_line(fault, words, use_resource):
+    kernel = kernels("float64", use_resource)[0]
+    with pytest.raises(ValueError, match=words) as error:
+        fault(kernel, tf.ones_like(kernel))
+    assert "\n" not in str(error.value)
+
+
+@KINDS
+def test_nothing_is_written_before_all_gradients_are_known(use_resource):
+    """A reference variable written too early would be read, half new, by the rest of the backward pass."""
+    matrix, conv, cube = kernels("float64", use_resource)
+    gradients = [tf.ones_like(kernel) * 2.0 for kernel in (matrix, conv, cube)]
+    optimizer = HybridOptimizer(tf.train.MomentumOptimizer(0.1, 0.9), AdamG(0.1))
+    train_op = optimizer.apply_gradients([(gradients[0], matrix)], [(gradients[1], conv), (gradients[2], cube)])
+    writes = [op for op in ancestors(train_op) if op.type.startswith(("Assign", "ResourceApply", "Apply"))]
+    assert len(writes) == 1 + 2 * 3 + 2
+    for write in writes:
+        assert {gradient.op for gradient in gradients} <= ancestors(write)
+
+
+def ancestors(op):
+    found, waiting = set(), [op]
+    while waiting:
+        current = waiting.pop()
+        for parent in [tensor.op for tensor in current.inputs] + list(current.control_inputs):
+            if parent not in found:
+                found.add(parent)
+                waiting.append(parent)
+    return found
