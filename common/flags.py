@@ -1,0 +1,120 @@
+"""Settings of a program: declared once as a dataclass, read from the command line or given from code.
+
+    @dataclasses.dataclass(frozen=True)
+    class Settings(flags.Checked):
+        batch_size: int | None = flags.option(None, "images per update", minimum=1)
+
+`define(Settings)` makes an absl flag of every field, `read(Settings)` returns the values of the command line, and
+`text(settings)` the file that gives them again through --flagfile. The bounds hold however the settings were made.
+"""
+
+import dataclasses
+import math
+import typing
+
+from absl import flags as absl_flags
+
+
+absl_flags.disclaim_key_flags()  # --help then counts them to the program that is run
+
+
+def option(default, help_text, choices=None, minimum=None, above=None, maximum=None, below=None, alias=None):
+    """Returns a dataclass field that is a flag.
+
+    Args:
+      default: its value when left out; None for "as the recipe says".
+      help_text: one sentence.
+      choices: allowed values of a string.
+      minimum, above, maximum, below: bounds of a number, `above` and `below` being exclusive.
+      alias: a second name on the command line.
+    """
+    bounds = {"choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below}
+    return dataclasses.field(default=default, metadata={"help": help_text, "alias": alias, **bounds})
+
+
+class Checked:
+    """Base of settings: raises ValueError, in one line, for a value outside its bounds."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if item is not None:
+                    _check(field, item)
+
+
+def define(settings_class):
+    """Makes an absl flag of every field of a settings class."""
+    for field in dataclasses.fields(settings_class):
+        _DEFINE[_type_of(field)](field.name, field.default, _help(field))
+        if field.metadata["alias"]:
+            absl_flags.DEFINE_alias(field.metadata["alias"], field.name)
+
+
+def read(settings_class):
+    """Returns the settings that the command line gives; ValueError in one line for a bad value."""
+    values = {}
+    for field in dataclasses.fields(settings_class):
+        value = absl_flags.FLAGS[field.name].value
+        values[field.name] = _integers(field.name, value) if _type_of(field) is tuple and value is not None else value
+    return settings_class(**values)
+
+
+def text(settings):
+    """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile."""
+    lines = []
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value is not None:
+            lines.append(f"--{field.name}={','.join(map(str, value)) if isinstance(value, tuple) else value}\n")
+    return "".join(lines)
+
+
+_DEFINE = {
+    str: absl_flags.DEFINE_string,
+    int: absl_flags.DEFINE_integer,
+    float: absl_flags.DEFINE_float,
+    bool: absl_flags.DEFINE_bool,
+    tuple: absl_flags.DEFINE_string,  # a comma list, so that a bad number is our own one-line error
+}
+
+
+def _type_of(field):
+    """The type of a field declared as `T`, `T | None` or `tuple[int, ...] | None`."""
+    kinds = [kind for kind in typing.get_args(field.type) or (field.type,) if kind is not type(None)]
+    return typing.get_origin(kinds[0]) or kinds[0]
+
+
+def _integers(name, value):
+    try:
+        return tuple(int(item) for item in value.split(","))
+    except ValueError:
+        raise ValueError(f"--{name}={value}: expected whole numbers with commas between them, as in 64,64,64,64") from None
+
+
+def _range(field):
+    bounds = field.metadata
+    words = [f"one of {', '.join(bounds['choices'])}"] if bounds["choices"] else []
+    words += [f"at least {bounds['minimum']}"] if bounds["minimum"] is not None else []
+    words += [f"above {bounds['above']}"] if bounds["above"] is not None else []
+    words += [f"at most {bounds['maximum']}"] if bounds["maximum"] is not None else []
+    words += [f"below {bounds['below']}"] if bounds["below"] is not None else []
+    return " and ".join(words)
+
+
+def _help(field):
+    return field.metadata["help"] + (f" ({_range(field)})" if _range(field) else "")
+
+
+def _check(field, value):
+    bounds = field.metadata
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if (
+        (bounds["choices"] and value not in bounds["choices"])
+        or (number and not math.isfinite(value))
+        or (bounds["minimum"] is not None and value < bounds["minimum"])
+        or (bounds["above"] is not None and value <= bounds["above"])
+        or (bounds["maximum"] is not None and value > bounds["maximum"])
+        or (bounds["below"] is not None and value >= bounds["below"])
+    ):
+        raise ValueError(f"--{field.name}={value}: expected {_range(field) or 'a finite number'}")

@@ -1,0 +1,207 @@
+"""What happens during training besides training: reports, validations, checkpoints, the progress bar.
+
+A callback is due at steps s with (s + 1) % frequency = 0 and at the end. Within one step they act in the order in which
+the program lists them.
+"""
+
+import sys
+import time
+
+from common.training.run_folder import say
+
+_HOUR = 3600.0
+_TIMED_AFTER = 20  # steps after which the length of the run is judged
+
+
+class Callback:
+    """Does nothing; the base of all."""
+
+    def fetches(self, step):
+        """Returns what to fetch along with the update `step`: any structure of tensors."""
+        return {}
+
+    def after_step(self, step, values):
+        """Is called after the update `step` with the values of what was asked for."""
+
+    def end(self, step, interrupted):
+        """Is called once when the loop has ended with the update `step`; in a hurry if it was interrupted."""
+
+
+class Periodic(Callback):
+    """Acts every `frequency` steps and, if it did not just do so, after the last one."""
+
+    def __init__(self, frequency):
+        self._frequency = frequency
+        self._acted = None
+
+    def due(self, step):
+        return (step + 1) % self._frequency == 0
+
+    def act(self, step):
+        """What is to be done after `step`."""
+
+    def after_step(self, step, values):
+        if self.due(step):
+            self._acted = step
+            self.act(step)
+
+    def end(self, step, interrupted):
+        if step >= 0 and self._acted != step:
+            self.act(step)
+
+
+class Clock:
+    """Measures the speed of training: time in reports, validations and checkpoints does not count."""
+
+    def __init__(self, batch_size):
+        self._batch_size = batch_size
+        self._paused = 0.0
+        self.restart()
+
+    def restart(self):
+        self._start, self._paused, self._steps = time.perf_counter(), 0.0, 0
+
+    def tick(self):
+        self._steps += 1
+
+    def pause(self, seconds):
+        self._paused += seconds
+
+    def images_per_second(self):
+        """Images per second since the last restart."""
+        return self._batch_size * self._steps / max(time.perf_counter() - self._start - self._paused, 1e-9)
+
+
+class Report(Callback):
+    """Writes the figures of the batch every `frequency` steps, and at the last step `last`."""
+
+    def __init__(self, folder, report, frequency, last, clock):
+        self._folder, self._report, self._frequency, self._last, self._clock = folder, report, frequency, last, clock
+
+    def _due(self, step):
+        return (step + 1) % self._frequency == 0 or step == self._last
+
+    def fetches(self, step):
+        return self._report if self._due(step) else {}
+
+    def after_step(self, step, values):
+        self._clock.tick()
+        if not self._due(step):
+            return
+        speed = self._clock.images_per_second()
+        self._clock.restart()
+        values = {name: float(value) for name, value in values.items()}
+        loss, fit, error = values.pop("loss"), values.pop("fit"), 100.0 * values.pop("error")
+        rates = ", ".join(f"{name} = {rate:g}" for name, rate in values.items())
+        self._folder.say(
+            f"step {step}, loss = {loss:.4f}, fit = {fit:.4f}, err = {error:.4f} %, {rates} ({speed:.1f} images/s)"
+        )
+        figures = {"loss": loss, "fit": fit, "error": error, **values, "images_per_second": speed}
+        self._folder.measure(step=step, split="train", **figures)
+
+
+class Validate(Periodic):
+    """Evaluates the test set and the geometry of the kernels."""
+
+    def __init__(self, folder, session, evaluation, frequency, clock):
+        super().__init__(frequency)
+        self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
+        self.figures = None
+
+    def end(self, step, interrupted):
+        if not interrupted:
+            super().end(step, interrupted)
+
+    def act(self, step):
+        start = time.perf_counter()
+        self.figures = figures = self._evaluation.figures(self._session)
+        seconds = time.perf_counter() - start
+        geometry = {
+            kind: {layer: float(value) for layer, value in of_layers.items()}
+            for kind, of_layers in self._evaluation.geometry(self._session).items()
+        }
+        self._folder.say(f"step {step}, validation: {figures} ({seconds:.1f} s)")
+        self._folder.say(f"step {step}, {_summary(geometry)}")
+        self._folder.measure(
+            step=step,
+            split="test",
+            loss=figures.cross_entropy,
+            fit=figures.cross_entropy,
+            error=100.0 * figures.error,
+            **{f"error_{figures.k}": 100.0 * figures.error_k},
+            images_per_second=self._evaluation.store.size / seconds,
+            **geometry,
+        )
+        self._clock.pause(time.perf_counter() - start)
+
+
+def _summary(geometry):
+    """One line: mean energy over the layers, largest orthogonality error."""
+    energies = geometry["energy_1"].values()
+    line = f"hyperspherical energy (s = 1) = {sum(energies) / max(len(energies), 1):.6f}"
+    if geometry["orthogonality"]:
+        layer, error = max(geometry["orthogonality"].items(), key=lambda item: item[1])
+        line += f", largest ||QQ^T - I|| = {error:.2e} ({layer})"
+    return line
+
+
+class Save(Periodic):
+    """Writes a checkpoint."""
+
+    def __init__(self, folder, session, keeper, frequency, clock):
+        super().__init__(frequency)
+        self._folder, self._session, self._keeper, self._clock = folder, session, keeper, clock
+        self.path = None
+
+    def act(self, step):
+        start = time.perf_counter()
+        self.path = self._keeper.save(self._session, step)
+        self._folder.say(f"step {step}, saved {self.path}")
+        self._clock.pause(time.perf_counter() - start)
+
+
+class Progress(Callback):
+    """A bar with step, loss, error, images/s and time left; only on a terminal."""
+
+    def __init__(self, report, first, last, batch_size):
+        from tqdm import tqdm
+
+        self._report, self._batch_size = report, batch_size
+        self._bar = tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
+
+    def fetches(self, step):
+        return {name: self._report[name] for name in ("loss", "error")} if self._bar is not None else {}
+
+    def after_step(self, step, values):
+        if self._bar is None:
+            return
+        speed = (self._bar.format_dict["rate"] or 0.0) * self._batch_size
+        loss, error = float(values["loss"]), 100.0 * float(values["error"])
+        self._bar.set_postfix_str(f"loss {loss:.3f}, err {error:.1f} %, {speed:.0f} images/s", refresh=False)
+        self._bar.update()
+
+    def end(self, step, interrupted):
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Patience(Callback):
+    """Says after some steps if the run will take more than an hour, and what a short one is."""
+
+    def __init__(self, first, last, advice):
+        self._first, self._last, self._advice = first, last, advice
+        self._start = None
+
+    def after_step(self, step, values):
+        done = step - self._first
+        if done == 0:
+            self._start = time.perf_counter()  # the first step is not typical
+        if done == _TIMED_AFTER:
+            left = (time.perf_counter() - self._start) / done * (self._last - step)
+            if left > _HOUR:
+                say(f"This run will take about {_duration(left)} here. {self._advice}")
+
+
+def _duration(seconds):
+    hours = seconds / _HOUR
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"

@@ -1,0 +1,89 @@
+"""Evaluation over a whole test set, with every kernel computed once."""
+
+import dataclasses
+
+import numpy as np
+
+from common import kernels, losses, metrics, variables
+from common.compat import tf
+from common.data import batches
+from common.data.store import store
+from common.layers import Mode
+
+ENERGY_POWERS = (0, 1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """Means over all test images: cross-entropy (plain, in nats), top-1 and top-k error (shares of 1)."""
+
+    cross_entropy: float
+    error: float
+    error_k: float
+    k: int
+
+    def __str__(self):
+        return (
+            f"cross_entropy = {self.cross_entropy:.4f}, err = {100 * self.error:.4f} %, "
+            f"err_{self.k} = {100 * self.error_k:.4f} %"
+        )
+
+
+class Evaluation:
+    """The evaluation pass of a problem, over the variables of replica 0.
+
+    Built after the training pass it shares that one's kernels; built alone it makes the variables.
+    """
+
+    def __init__(self, problem, dtype=tf.float32, device=None):
+        dataset = problem.dataset
+        self._k = problem.k
+        self._batch_size = min(problem.vali_batch_size, len(dataset.test_images))
+        self._batches = -(-len(dataset.test_images) // self._batch_size)
+        tf.set_random_seed(problem.seed)
+        with tf.device(device), tf.variable_scope("", reuse=tf.AUTO_REUSE):
+            self.store = store(dataset.test_images, dataset.test_labels, "test_set")
+            self._index = tf.placeholder_with_default(tf.zeros([], tf.int64), [], name="test_batch")
+            self.images, self.labels, weights = batches.evaluation_batch(
+                self.store, self._index, self._batch_size, problem.pipeline, dtype
+            )
+            variables.global_step()
+            self.logits = problem.logits(self.images, Mode(False, problem.batch_norm))
+            of_images = (
+                losses.cross_entropy(self.logits, self.labels),
+                metrics.errors(self.logits, self.labels),
+                metrics.errors(self.logits, self.labels, problem.k),
+            )
+            weights = tf.cast(weights, tf.float64)
+            self._sums = tf.stack([tf.reduce_sum(weights * tf.cast(value, tf.float64)) for value in of_images])
+            self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()]
+            self._geometry = _geometry()
+
+    def figures(self, session):
+        """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size."""
+        frozen = dict(zip(self._rotated, session.run(self._rotated)))
+        total = np.zeros(3)
+        for index in range(self._batches):
+            total += session.run(self._sums, {self._index: index, **frozen})
+        return Figures(*(total / self.store.size).tolist(), k=self._k)
+
+    def geometry(self, session):
+        """Returns what OPT is about, per layer: {"energy_s": {layer: mean energy}, "orthogonality": {layer: error}}.
+
+        energy_0, energy_1 and energy_2 are hyperspherical energies of all conv kernels but 1x1 ones; orthogonality is
+        ||QQ^T - I||_F of those that are rotated.
+        """
+        return session.run(self._geometry)
+
+
+def _geometry():
+    neurons = [kernel for kernel in kernels.of_layers() if kernel.tensor.shape[0] > 1]
+    figures = {
+        f"energy_{power}": {
+            kernel.layer: metrics.hyperspherical_energy(kernel.matrix, power) for kernel in neurons
+        }
+        for power in ENERGY_POWERS
+    }
+    rotated = kernels.rotated_layers()
+    figures["orthogonality"] = {kernel.layer: metrics.orthogonality_error(kernel.rotation()) for kernel in rotated}
+    return figures

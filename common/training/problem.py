@@ -1,0 +1,132 @@
+"""What is to be trained, and the graph that trains it."""
+
+import dataclasses
+from collections.abc import Callable
+
+from common import metrics, variables
+from common.compat import tf
+from common.data import batches
+from common.data.dataset import Dataset
+from common.data.store import store
+from common.layers import BatchNormConstants, Mode
+from common.models.parts import Parts
+from common.replicas import Replica
+from common.training.train_op import make_train_op
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Everything that decides what a step computes; the methods differ in `parts` and `optimizers`.
+
+    Attributes:
+      dataset: images and labels.
+      pipeline: how an image becomes a network's input.
+      network: `network(images, classes, parts, mode) -> logits`.
+      parts: where its kernels come from.
+      batch_norm: constants of its batch normalization.
+      fit: `fit(logits, labels) -> loss of each image`.
+      penalty: `penalty(replica) -> scalar`, what the loss has besides the mean of fit.
+      optimizers: `optimizers(step, replica) -> [(optimizer, variables)]`.
+      rates: `rates(step) -> {name: learning rate}`, for logs.
+      batch_size: images of an update, over all replicas.
+      vali_batch_size: images evaluated at once.
+      keep_prob: of dropout; None for none.
+      seed: of everything random.
+      k: of the top-k error.
+    """
+
+    dataset: Dataset
+    pipeline: batches.Pipeline
+    network: Callable
+    parts: Parts
+    batch_norm: BatchNormConstants
+    fit: Callable
+    penalty: Callable
+    optimizers: Callable
+    rates: Callable
+    batch_size: int
+    vali_batch_size: int
+    keep_prob: float | None = None
+    seed: int = 0
+    k: int = 5
+
+    def logits(self, images, mode):
+        """The network's class scores for a batch of float images."""
+        return self.network(images, self.dataset.classes, self.parts, mode)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The graph that trains, as replica 0 sees it.
+
+    Attributes:
+      images, labels: the batch of the step, [batch, height, width, channels] float after normalisation and [batch]
+        int32. Both may be fed instead.
+      logits: [batch, classes].
+      fit, regularisation, loss: scalars; loss = mean of fit + regularisation.
+      error: share of the batch that is classified wrongly.
+      report: loss, fit and error as means over all replicas, and the learning rates.
+      train_op: one update of every replica.
+      global_step: the number of updates done, an int64 variable.
+      groups: the pairs (optimizer, variables) of each replica.
+      stores: the training images of each replica (see data/batches.py).
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    logits: tf.Tensor
+    fit: tf.Tensor
+    regularisation: tf.Tensor
+    loss: tf.Tensor
+    error: tf.Tensor
+    report: dict
+    train_op: tf.Operation
+    global_step: tf.Variable
+    groups: list
+    stores: list
+
+
+def build(problem, devices=(None,), dtype=tf.float32):
+    """Builds the training graph of `problem` in the default graph and returns it, a `Training`.
+
+    Args:
+      problem: a `Problem`.
+      devices: one replica is built on each; (None,) leaves the placement of a single one to TensorFlow.
+      dtype: of images and variables.
+    """
+    tf.set_random_seed(problem.seed)
+    towers = [
+        _build_replica(problem, Replica(index, len(devices)), device, dtype) for index, device in enumerate(devices)
+    ]
+    train_op = tf.group(*[tower.train_op for tower in towers], name="train")
+    stores = [store for tower in towers for store in tower.stores]
+    groups = [groups for tower in towers for groups in tower.groups]
+    return dataclasses.replace(towers[0], train_op=train_op, groups=groups, stores=stores)
+
+
+def _build_replica(problem, replica, device, dtype):
+    with tf.device(device), variables.replica_scope(replica.index):
+        step = variables.global_step()
+        step_value = tf.identity(step.read_value())
+        training_set = store(problem.dataset.train_images, problem.dataset.train_labels, "training_set")
+        first, size = replica.share(problem.batch_size)
+        images, labels = batches.training_batch(
+            training_set, step_value, problem.batch_size, problem.seed, problem.pipeline, dtype, first, size
+        )
+        mode = Mode(True, problem.batch_norm, problem.keep_prob, step_value, replica)
+        # A caller may feed `images`. The check keeps Grappler from tying constants folded from their shape to the node
+        # that was fed, which would read the stored images all the same.
+        logits = problem.logits(tf.ensure_shape(images, images.shape), mode)
+        fit = tf.reduce_mean(problem.fit(logits, labels))
+        regularisation = tf.convert_to_tensor(problem.penalty(replica.index), dtype)
+        loss = fit + regularisation
+        error = tf.reduce_mean(tf.cast(metrics.errors(logits, labels), dtype))
+        groups = problem.optimizers(step_value, replica.index)
+        rates = problem.rates(step_value)
+    with tf.device(device):  # outside the replica's scope: optimizers put the whole name of a variable before its slot's
+        report = {"loss": loss, "fit": fit, "error": error}
+        train_op, report = make_train_op(loss, groups, step, replica, report)
+        report |= rates
+    return Training(
+        images, labels, logits, fit, regularisation, loss, error, report, train_op, step, [groups], [training_set]
+    )

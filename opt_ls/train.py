@@ -1,0 +1,16 @@
+"""OPT with Löwdin's symmetric orthogonalisation. Run `python train.py --help`."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from common.kernels import rotated
+from common.program import main
+from common.recipe import Method
+from opt_ls.lowdin import lowdin
+
+METHOD = Method("opt_ls", rotated(lowdin))
+
+if __name__ == "__main__":
+    main(METHOD)

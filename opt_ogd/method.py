@@ -1,0 +1,49 @@
+"""OPT with orthogonality-preserving gradient descent: the orthogonal matrix is the variable."""
+
+import dataclasses
+
+from common import flags, losses, variables
+from common.compat import tf
+from common.kernels import rotated
+from common.recipe import DECAYED, Method, Settings
+from common.variables import Role
+from opt_ogd.ogd import OrthogonalGradientDescent
+
+_DECAY_SHARE = 0.1  # of the recipe's L2, in this method
+_DROP = 0.2  # factor of the rotations' rate at each step of the schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class OgdSettings(Settings):
+    """Flags of opt_ogd."""
+
+    rotation_lr: float = flags.option(0.02, "learning rate of the orthogonal matrices at the start", above=0)
+
+
+class Ogd(Method):
+    """Q starts at the identity and steps along the orthogonal group; all else is momentum SGD on fit + 0.1 L2.
+
+    No L2 term contains Q, so the gradient of that sum is, for Q, the gradient of the fit loss alone: one backward pass
+    serves both optimizers.
+    """
+
+    settings_class = OgdSettings
+
+    def __init__(self):
+        super().__init__("opt_ogd", rotated(tf.matmul, start=variables.identity, role=Role.ROTATION))
+
+    def penalty(self, settings, replica):
+        return losses.decay(variables.with_role(*DECAYED, replica=replica), _DECAY_SHARE * settings.weight_decay)
+
+    def rates(self, settings, step):
+        schedule = dataclasses.replace(self.schedule(settings), factor=_DROP)
+        return {**super().rates(settings, step), "rotation_lr": schedule.rate(settings.rotation_lr, step)}
+
+    def optimizers(self, settings, step, replica):
+        rates = self.rates(settings, step)
+        rotations = variables.with_role(Role.ROTATION, replica=replica)
+        others = variables.with_role(*DECAYED, replica=replica)
+        return [
+            (OrthogonalGradientDescent(rates["rotation_lr"], settings.momentum), rotations),
+            (tf.train.MomentumOptimizer(rates["lr"], settings.momentum), others),
+        ]

@@ -1,0 +1,63 @@
+"""Stochastic OPT with Gram-Schmidt."""
+
+import dataclasses
+
+from common import flags, variables
+from common.kernels import rotated
+from common.models.parts import Parts
+from common.recipe import Method, Settings
+from common.schedules import StepDecay
+from opt_gs.gram_schmidt import gram_schmidt
+from sopt_gs.episodes import Episodes
+from sopt_gs.subset import subset_rotated
+
+# Episodes of a run and updates of an episode.
+PAPER = (400, 750)
+SHORT = (20, 30)
+_DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeSettings(Settings):
+    """Flags of sopt_gs."""
+
+    episodes: int | None = flags.option(None, "episodes of the run; 400 on CIFAR", minimum=1)
+    episode_steps: int | None = flags.option(None, "updates of an episode; 750 on CIFAR", minimum=1)
+    sample_ratio: float = flags.option(0.25, "share of a layer's input channels turned at a time", above=0, maximum=1)
+
+
+class StochasticOpt(Method):
+    """Every layer but the first turns a random quarter of its input dimensions, for an episode at a time.
+
+    The first conv, with the three channels of the image, is an ordinary Gram-Schmidt layer, from the identity too.
+    """
+
+    settings_class = EpisodeSettings
+
+    def __init__(self):
+        super().__init__("sopt_gs", None)
+
+    def parts(self, settings):
+        first = rotated(gram_schmidt, start=variables.identity)
+        return Parts(subset_rotated(gram_schmidt, settings.sample_ratio), first)
+
+    def schedule(self, settings):
+        """The rate follows the episodes; --max_steps only ends the run early."""
+        steps = settings.episodes * settings.episode_steps
+        boundaries = tuple(round(share * settings.episodes) * settings.episode_steps for share in _DROPS)
+        return StepDecay(min(steps, settings.max_steps or steps), boundaries, factor=0.1)
+
+    def resolve(self, settings, dataset):
+        settings = super().resolve(settings, dataset)
+        episodes, episode_steps = PAPER if dataset.name.startswith(("cifar", "svhn")) else SHORT
+        return dataclasses.replace(
+            settings,
+            episodes=settings.episodes or episodes,
+            episode_steps=settings.episode_steps or episode_steps,
+        )
+
+    def callbacks(self, settings, session, training):
+        if settings.rotation != "method":
+            return []
+        optimizers = [optimizer for groups in training.groups for optimizer, _ in groups]
+        return [Episodes(session, training.global_step, settings.episode_steps, optimizers)]

@@ -1,0 +1,76 @@
+"""The loop and its callbacks."""
+
+import os
+import signal
+
+from common.compat import tf
+from common.training.callbacks import Callback, Periodic
+from common.training.loop import Interruption, train
+
+
+class Recorder(Callback):
+    def __init__(self, tensor, at=None, act=lambda: None):
+        self.tensor, self.at, self.act = tensor, at, act
+        self.seen, self.ended = [], None
+
+    def fetches(self, step):
+        return {"value": self.tensor}
+
+    def after_step(self, step, values):
+        self.seen.append((step, int(values["value"])))
+        if step == self.at:
+            self.act()
+
+    def end(self, step, interrupted):
+        self.ended = (step, interrupted)
+
+
+def run(first, last, **options):
+    counter = tf.get_variable("counter", [], tf.int64, tf.constant_initializer(10))
+    before = tf.identity(counter.read_value())
+    with tf.control_dependencies([before]):
+        update = counter.assign_add(1, read_value=False)
+    recorder = Recorder(before, **options)
+    with tf.Session() as session, Interruption() as interruption:
+        session.run(tf.global_variables_initializer())
+        done = train(session, update, first, last, [recorder], interruption)
+    return recorder, done, interruption
+
+
+def test_callbacks_see_every_step_of_the_run():
+    recorder, done, interruption = run(3, 6)
+    assert recorder.seen == [(3, 10), (4, 11), (5, 12)]
+    assert recorder.ended == (5, False) and done == 5 and interruption.signal is None
+
+
+def test_a_signal_ends_the_run_after_the_step_under_way():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    recorder, done, interruption = run(0, 100, at=4, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert done == 4 and recorder.ended == (4, True) and interruption.signal == signal.SIGTERM
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_after_the_first_signal_the_second_acts_at_once():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interruption():
+        assert signal.getsignal(signal.SIGTERM) != before
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.sigtimedwait([], 0)  # a point at which Python runs the handler
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_periodic_acts_at_the_end_of_every_period_and_of_the_run():
+    class Acts(Periodic):
+        def __init__(self):
+            super().__init__(4)
+            self.steps = []
+
+        def act(self, step):
+            self.steps.append(step)
+
+    for last, expected in ((10, [3, 7, 9]), (8, [3, 7])):
+        acts = Acts()
+        for step in range(last):
+            acts.after_step(step, {})
+        acts.end(last - 1, False)
+        assert acts.steps == expected
