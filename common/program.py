@@ -132,11 +132,11 @@ def run(program, settings):
 
 
 def _train(program, settings, dataset, chosen, checkpoint):
-    folder = RunFolder(settings.train_path or new_path(settings.train_dir, *program.words(settings)))
-    folder.write("flags.txt", flags.text(settings))
     start = time.perf_counter()
     task = program.problem(settings, dataset)
     training, evaluation = problem.build(task, chosen.names), Evaluation(task)
+    folder = RunFolder(settings.train_path or new_path(settings.train_dir, *program.words(settings)))
+    folder.write("flags.txt", flags.text(settings))
     keeper = checkpoints.Keeper(folder.path, settings.max_to_keep)
     with chosen.session(settings.log_device_placement) as session:
         first_callbacks = program.callbacks(settings, session, training)
@@ -224,8 +224,8 @@ def _counts():
     matrices = [variable for variable in weights if variable.shape.rank != 4]
     freedom = sum(kernel.degrees_of_freedom for kernel in kernels.of_layers()) + _count(matrices)
     yield (
-        f"trainable {_count(variables.trainable())} of {_count(everything)} stored numbers; "
-        f"weights without gamma and beta: {freedom} degrees of freedom"
+        f"weights: {_count(variables.trainable())} trainable of {_count(everything)} in all; "
+        f"degrees of freedom without gamma and beta: {freedom}"
     )
 
 

@@ -1,0 +1,88 @@
+"""Evaluation against NumPy, and that it computes each kernel once."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from common import kernels, losses, variables
+from common.compat import tf
+from common.data import synthetic
+from common.data.batches import Pipeline
+from common.layers import BatchNormConstants
+from common.models.catalogue import network
+from common.models.parts import Parts
+from common.training.evaluate import Evaluation, Figures
+from common.training.problem import Problem
+
+IMAGES = 37
+CALLS = []
+
+
+def counted(generator, weights):
+    """A map that counts how often it is computed."""
+
+    def note(matrix):
+        CALLS.append(1)
+        return matrix
+
+    matrix = tf.py_func(note, [generator], generator.dtype, stateful=True)
+    matrix.set_shape(generator.shape)
+    return matrix @ weights
+
+
+def problem_of(vali_batch_size):
+    return Problem(
+        dataset=synthetic.load(8, IMAGES),
+        pipeline=Pipeline(offset=127.5, scale=128.0),
+        network=network("cnn6", widths=(3, 3, 3, 3)),
+        parts=Parts(kernels.rotated(counted, start=variables.identity)),
+        batch_norm=BatchNormConstants(0.9, 1e-3, True),
+        fit=losses.cross_entropy,
+        penalty=lambda replica: 0.0,
+        optimizers=None,
+        rates=None,
+        batch_size=4,
+        vali_batch_size=vali_batch_size,
+    )
+
+
+def evaluate(vali_batch_size):
+    with tf.Graph().as_default():
+        task = problem_of(vali_batch_size)
+        evaluation = Evaluation(task)
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            evaluation.store.fill(session)
+            CALLS.clear()
+            figures = evaluation.figures(session)
+            calls = len(CALLS)
+            logits = np.concatenate(
+                [session.run(evaluation.logits, {"test_batch:0": index}) for index in range(-(-IMAGES // vali_batch_size))]
+            )[:IMAGES]
+        return figures, calls, logits.astype(float), task.dataset.test_labels
+
+
+@pytest.mark.parametrize("vali_batch_size", [1, 10, 37, 250])
+def test_every_image_counts_once(vali_batch_size):
+    figures, _, logits, labels = evaluate(vali_batch_size)
+    rows = np.arange(IMAGES)
+    entropies = np.log(np.exp(logits).sum(axis=1)) - logits[rows, labels]
+    rank = (logits > logits[rows, labels][:, None]).sum(axis=1)
+    np.testing.assert_allclose(figures.cross_entropy, entropies.mean(), rtol=1e-6)
+    np.testing.assert_allclose([figures.error, figures.error_k], [(rank >= 1).mean(), (rank >= 5).mean()], rtol=1e-12)
+
+
+def test_the_batch_size_does_not_change_the_figures():
+    one, other = evaluate(10)[0], evaluate(37)[0]
+    np.testing.assert_allclose(dataclasses.astuple(one), dataclasses.astuple(other), rtol=1e-6)
+
+
+def test_each_kernel_is_computed_once_for_all_batches():
+    figures, calls, _, _ = evaluate(5)
+    assert calls == 7  # the layers of CNN-6, not times eight batches
+    assert 0.0 <= figures.error <= 1.0
+
+
+def test_the_line_of_the_originals():
+    assert str(Figures(1.69566, 0.652393, 0.06801, 5)) == "cross_entropy = 1.6957, err = 65.2393 %, err_5 = 6.8010 %"
