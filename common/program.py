@@ -71,7 +71,7 @@ class Program:
         raise NotImplementedError
 
     def problem(self, settings, dataset):
-        """Returns the `Problem` of resolved settings."""
+        """Returns the `Problem` of settings, resolved or not."""
         raise NotImplementedError
 
     def steps(self, settings, dataset):

@@ -30,7 +30,8 @@ class Ogd(Method):
     settings_class = OgdSettings
 
     def __init__(self):
-        super().__init__("opt_ogd", rotated(tf.matmul, start=variables.identity, role=Role.ROTATION))
+        kernel = rotated(tf.matmul, start=variables.identity, role=Role.ROTATION)
+        super().__init__("opt_ogd", kernel, short_lr=0.02)
 
     def penalty(self, settings, replica):
         return losses.decay(variables.with_role(*DECAYED, replica=replica), _DECAY_SHARE * settings.weight_decay)

@@ -13,7 +13,7 @@ from sopt_gs.subset import subset_rotated
 
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
-SHORT = (20, 30)
+SHORT = (20, 20)
 _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
 
 

@@ -13,7 +13,11 @@ def vgg(images, classes, parts, mode, depth):
 
     Five groups of 3x3 convs, each conv with BN (no gamma) and ReLU, each group with max-pool and dropout after it; two
     fully connected layers of 512 with BN (no gamma) and ReLU; the classes, with bias.
+    Raises ValueError for images below 32 x 32, of which five times halving leaves nothing.
     """
+    height, width = images.shape[1:3]
+    if min(height, width) < 2 ** len(WIDTHS):
+        raise ValueError(f"VGG halves its images five times: they need at least 32 x 32 pixels and have {height} x {width}")
     features = images
     for group, (width, convs) in enumerate(zip(WIDTHS, DEPTHS[depth]), start=1):
         for index in range(convs):

@@ -103,7 +103,7 @@ def _check_fit(path, present, shapes):
 
 
 def _surplus(shapes, known):
-    """Names of the file's variables that are neither `known` nor an optimizer's: its slots, VARIABLE/SLOT, and scalars."""
+    """Names in the file that are neither `known` nor an optimizer's: slots, called VARIABLE/SLOT, and scalars."""
     return sorted(
         name for name, shape in shapes.items() if shape and name not in known and os.path.dirname(name) not in shapes
     )

@@ -123,7 +123,7 @@ def _build_replica(problem, replica, device, dtype):
         error = tf.reduce_mean(tf.cast(metrics.errors(logits, labels), dtype))
         groups = problem.optimizers(step_value, replica.index)
         rates = problem.rates(step_value)
-    with tf.device(device):  # outside the replica's scope: optimizers put the whole name of a variable before its slot's
+    with tf.device(device):  # outside the replica's scope: an optimizer names a slot after the whole variable
         report = {"loss": loss, "fit": fit, "error": error}
         train_op, report = make_train_op(loss, groups, step, replica, report)
         report |= rates

@@ -58,7 +58,7 @@ def apply_groups(groups, step=None, after=(), name=None):
 
 
 def check_pairs(pairs):
-    """Raises ValueError unless there are pairs (gradient, variable), every variable has a gradient and is there once."""
+    """Raises ValueError unless there are pairs (gradient, variable), each variable with a gradient and there once."""
     if not pairs:
         raise ValueError("there are no variables to train: at least one pair (gradient, variable) is needed")
     seen = set()

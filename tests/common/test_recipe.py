@@ -29,7 +29,7 @@ def method_of(folder):
 
 
 def settings_of(folder, **options):
-    options = {"data": "synthetic", "widths": (8, 8, 8, 8), "batch_size": 16, "max_steps": 6, **options}
+    options = {"data": "synthetic", "widths": (8, 8, 8, 8), "batch_size": 16, "base_lr": 0.1, "max_steps": 6, **options}
     if folder == "sopt_gs":
         options = {"episodes": 4, "episode_steps": 3, **options}
     return method_of(folder).settings_class(**options)
@@ -71,6 +71,20 @@ def test_every_method_trains_and_learns(folder):
     assert run.session.run(run.training.fit) < 0.8 * first
 
 
+@pytest.mark.parametrize("folder", METHODS)
+def test_every_method_trains_a_residual_network(folder):
+    """Projections and the fully connected layer stay ordinary; all other kernels are the method's."""
+    run = Session(folder, model="resnet", widths=None, depth=10, widen_factor=1)
+    ordinary = {variable.op.name for variable in variables.with_role(Role.WEIGHT)}
+    assert ordinary == {"group3_block0/projection/weight", "group4_block0/projection/weight", "fc/output/weight"}
+    assert [kernel.layer for kernel in kernels.rotated_layers()] == [
+        "group1/conv0",
+        *(f"group{group}_block0/layer{layer}_in_block/conv" for group in (2, 3, 4) for layer in (1, 2)),
+    ]
+    run.steps(0, 3)
+    assert np.isfinite(run.session.run(run.training.loss))
+
+
 @pytest.mark.parametrize("folder", EXACT)
 def test_energy_stays_for_a_hundred_steps(folder):
     run = Session(folder, max_steps=100, episodes=20, episode_steps=10) if folder == "sopt_gs" else Session(folder, max_steps=100)
@@ -108,7 +122,7 @@ def test_baselines_run_the_common_recipe_from_every_folder(folder):
             values = run.session.run(decayed)
             expected = 2.5e-4 * sum((value.astype(float) ** 2).sum() for value in values)
             np.testing.assert_allclose(run.session.run(run.training.regularisation), expected, rtol=1e-5)
-            assert method_of(folder).steps(run.settings, None) == LENGTHS["synthetic"][0].steps
+            assert method_of(folder).steps(run.settings, None) == LENGTHS["synthetic"].schedule.steps
 
 
 def test_ogd_decays_a_tenth_and_neither_rotations_nor_fixed_weights():
