@@ -1,0 +1,170 @@
+"""Löwdin's map against NumPy float64: values, gradients, sizes, scales, condition, errors, graph."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from common.compat import tf
+from opt_ls.lowdin import lowdin
+from tests.oracles import generators, maps
+from tests.oracles import polar as oracle
+
+METHODS = ["svd", "newton"]
+SIZES = [*range(1, 11), 27, 64, 144]
+LARGEST = 576
+
+
+def _by(method):
+    return functools.partial(lowdin, method=method)
+
+
+def _plain(generator, weights):
+    """The textbook form, differentiated by TensorFlow (singular values are distinct)."""
+    _, left, right = tf.linalg.svd(generator)
+    return left @ tf.transpose(right) @ weights
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-3), (tf.float64, 1e-11)])
+def test_values_and_gradients_of_every_size(method, dtype, tolerance):
+    cases = [maps.case(generators.normal(size), 1 + 3 * (size % 3)) for size in SIZES]
+    if dtype == tf.float32:  # in float64 what differs is the precision, not the path
+        cases.append(maps.case(generators.normal(LARGEST), 64))
+    for case, (output, of_generator, of_weights) in zip(cases, maps.run(_by(method), cases, dtype)):
+        generator, weights, upstream = case
+        expected_generator, expected_weights = oracle.gradient(*case)
+        assert output.dtype == dtype.as_numpy_dtype
+        assert maps.relative(output, oracle.rotation(generator) @ weights) < tolerance, len(generator)
+        assert maps.relative(of_weights, expected_weights) < tolerance, len(generator)
+        if len(generator) > 1:  # a single entry turns by its sign alone: its gradient is 0
+            assert maps.relative(of_generator, expected_generator) < tolerance, len(generator)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradient_is_that_of_the_plain_form(method):
+    cases = [maps.case(generators.normal(size), 5) for size in (2, 9, 64)]
+    for ours, plain in zip(maps.run(_by(method), cases, tf.float64), maps.run(_plain, cases, tf.float64)):
+        for actual, expected in zip(ours, plain):
+            np.testing.assert_allclose(actual, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [5, 64])
+@pytest.mark.parametrize("method", METHODS)
+def test_gradient_is_the_slope(method, size):
+    for difference, product in maps.slope(_by(method), *maps.case(generators.normal(size), 4), step=1e-6):
+        np.testing.assert_allclose(product, difference, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype, size, bound", [(tf.float32, LARGEST, 1e-4), (tf.float64, 144, 1e-11)])
+def test_orthogonal_for_normal_and_for_ill_conditioned_generators(method, dtype, size, bound):
+    values = [generators.normal(size)]
+    values += [generators.with_condition(size, condition) for condition in (1e3, 1e4, 1e6)]
+    for rotation in maps.rotations(_by(method), values, dtype):
+        assert generators.orthogonality_error(rotation) < bound
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype, bound", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
+def test_the_scale_does_not_matter(method, dtype, bound):
+    scales = 10.0 ** np.arange(-12, 13, 6)
+    values = [scale * generators.normal(size) for scale in scales for size in (1, 2, 3, 27, 64)]
+    for generator, rotation in zip(values, maps.rotations(_by(method), values, dtype)):
+        assert generators.orthogonality_error(rotation) < bound, (len(generator), np.abs(generator).max())
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_gradient_scales_with_the_inverse(method, scale):
+    generator, weights, upstream = maps.case(generators.normal(27), 5)
+    (_, gradient, _), = maps.run(_by(method), [(scale * generator, weights, upstream)])
+    assert maps.relative(gradient * scale, oracle.gradient(generator, weights, upstream)[0]) < 1e-3
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_singular_values(method, size):
+    """The gradient of the decomposition is not finite here; the map's own is."""
+    values = [np.eye(size), 3 * generators.orthogonal(size), generators.with_values(np.ceil(np.arange(1, size + 1) / 2))]
+    cases = [maps.case(value, 4) for value in values]
+    for case, (output, of_generator, of_weights) in zip(cases, maps.run(_by(method), cases)):
+        expected_generator, expected_weights = oracle.gradient(*case)
+        np.testing.assert_allclose(output, oracle.rotation(case[0]) @ case[1], atol=1e-4)
+        np.testing.assert_allclose(of_generator, expected_generator, atol=1e-3)
+        np.testing.assert_allclose(of_weights, expected_weights, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_identity_and_reflections_are_exact(method):
+    values = [np.eye(9), -np.eye(9), np.eye(9)[::-1], np.diag([1.0, -1.0, 2.0, -3.0])]
+    for value, rotation in zip(values, maps.rotations(_by(method), values)):
+        np.testing.assert_allclose(rotation, np.sign(value), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_as_many_nodes_for_every_size(method):
+    counts = {size: maps.nodes(_by(method), size) for size in (1, 2, 3, 27, 64, 145, 576, 1024)}
+    assert len(set(counts.values())) == 1, counts
+    assert counts[1] <= 250
+
+
+@pytest.mark.parametrize(
+    "generator, weights, message",
+    [
+        ([3, 4], [3, 2], r"lowdin: .*\(3, 4\)"),
+        ([3], [3, 2], r"lowdin: .*\(3,\)"),
+        ([2, 3, 3], [3, 2], r"lowdin: .*\(2, 3, 3\)"),
+        ([0, 0], [0, 2], r"lowdin: .*\(0, 0\)"),
+        ([3, 3], [4, 2], r"lowdin: .*\(4, 2\)"),
+        ([3, 3], [3], r"lowdin: .*\(3,\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(generator, weights, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        lowdin(tf.zeros(generator), tf.zeros(weights))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("types", [(tf.float32, tf.float64), (tf.int32, tf.int32)])
+def test_types_that_do_not_fit_are_named(types):
+    with pytest.raises(ValueError, match="lowdin: .*(float32|int32)"):
+        lowdin(tf.zeros([3, 3], types[0]), tf.zeros([3, 2], types[1]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("method", METHODS)
+def test_generators_that_are_not_finite_are_named(method, bad):
+    generator = generators.normal(6)
+    generator[1, 2] = bad
+    with pytest.raises(tf.errors.InvalidArgumentError, match="lowdin: .*not finite"):
+        maps.rotations(_by(method), [generator])
+
+
+@pytest.mark.parametrize("singular", [np.zeros((4, 4)), np.diag([1.0, 2.0, 0.0]), np.zeros((1, 1)), np.ones((7, 7))])
+@pytest.mark.parametrize("method", METHODS)
+def test_singular_generators_are_named(method, singular):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="lowdin[:_].*singular"):
+        maps.rotations(_by(method), [singular])
+
+
+def test_a_variable_can_be_the_generator():
+    generator = tf.get_variable("P", initializer=tf.constant(generators.normal(4), tf.float32))
+    output = lowdin(generator, tf.eye(4))
+    (gradient,) = tf.gradients(output, [generator])
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        assert session.run(gradient).shape == (4, 4)
+
+
+def test_methods_that_do_not_exist_are_named():
+    with pytest.raises(ValueError, match="lowdin: .*'qr'.*'svd'"):
+        lowdin(tf.eye(3), tf.eye(3), method="qr")
+
+
+@pytest.mark.parametrize("graphics, method", [([], "svd"), (["GPU:0"], "newton")])
+def test_the_device_decides_where_nobody_does(monkeypatch, graphics, method):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: graphics)
+    lowdin(tf.eye(3), tf.eye(3))
+    kinds = {operation.type for operation in tf.get_default_graph().get_operations()}
+    assert ("Svd" in kinds) == (method == "svd")
