@@ -76,7 +76,7 @@ def batch_norm(inputs, mode, scale=True):
 
     Creates beta, gamma (if `scale`), pop_mean and pop_var. In training, updates of the moving averages go to
     UPDATE_OPS; they average the *biased* batch variance. With several replicas the statistics are those of the whole
-    batch: each replica's first two moments are averaged before use, so all replicas hold the same averages.
+    batch: means over the replicas are taken before use, so all replicas hold the same averages.
     """
     channels, dtype = [int(inputs.shape[-1])], inputs.dtype.base_dtype
     beta = variables.create("beta", channels, Role.BETA, variables.zeros, dtype)
@@ -105,11 +105,13 @@ def _fused(inputs, beta, gamma, epsilon):
 
 
 def _from_moments(inputs, beta, gamma, epsilon, replica):
-    """Any dtype, any number of replicas: normalises by the mean over replicas of the first two moments."""
+    """Any dtype, any number of replicas: the mean over replicas of the mean, then of the squares about it.
+
+    Two collectives where one could average x and x^2: that difference loses the variance of channels far from 0.
+    """
     axes = list(range(inputs.shape.ndims - 1))
-    moments = tf.stack([tf.reduce_mean(inputs, axes), tf.reduce_mean(tf.square(inputs), axes)])
-    mean, square = tf.unstack(replica.mean(moments))
-    variance = tf.maximum(square - tf.square(mean), 0.0)
+    mean = replica.mean(tf.reduce_mean(inputs, axes))
+    variance = replica.mean(tf.reduce_mean(tf.square(inputs - mean), axes))
     return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon), mean, variance
 
 

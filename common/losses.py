@@ -27,7 +27,12 @@ def orthogonality(kernels, omega):
     """omega/2 sum ||Y^T Y - I||_F^2 over kernels whose neurons are unit vectors (Cho & Lee, 2017, section 3.4)."""
     total = 0.0
     for kernel in kernels:
-        matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])
-        excess = tf.matmul(matrix, matrix, transpose_a=True) - tf.eye(int(kernel.shape[-1]), dtype=matrix.dtype)
-        total += omega * tf.nn.l2_loss(excess)
+        total += omega * _half_squared_excess(tf.reshape(kernel, [-1, kernel.shape[-1]]))
     return total
+
+
+@tf.custom_gradient
+def _half_squared_excess(matrix):
+    """||E||_F^2 / 2, E = Y^T Y - I. The gradient 2 Y E is one product, for E is symmetric; derived it would be two."""
+    excess = tf.matmul(matrix, matrix, transpose_a=True) - tf.eye(int(matrix.shape[1]), dtype=matrix.dtype)
+    return tf.nn.l2_loss(excess), lambda upstream: 2.0 * upstream * tf.matmul(matrix, excess)

@@ -1,15 +1,22 @@
 """What is measured besides the loss."""
 
+import numpy as np
+
 from common.compat import tf
 
 
 def errors(logits, labels, k=1):
     """1.0 for each image whose label is not among the `k` largest logits, else 0.0: [batch], float32.
 
-    With fewer than `k` classes every label is among them. Logits that are not finite are errors.
+    Of equal logits the class of the lower number comes first: a network that gives all classes the same score is right
+    by chance only, while `tf.math.in_top_k` would call it right always. Logits that are not finite are errors.
     """
-    k = min(k, int(logits.shape[-1]))
-    return 1.0 - tf.cast(tf.math.in_top_k(predictions=tf.cast(logits, tf.float32), targets=labels, k=k), tf.float32)
+    label = tf.cast(labels, tf.int32)[:, None]
+    own = tf.gather(logits, label, batch_dims=1)
+    before = (logits > own) | (tf.equal(logits, own) & (np.arange(int(logits.shape[-1]), dtype=np.int32) < label))
+    rank = tf.reduce_sum(tf.cast(before, tf.float32), axis=-1)
+    finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1)
+    return 1.0 - tf.cast((rank < k) & finite, tf.float32)
 
 
 def hyperspherical_energy(weights, power=1):

@@ -29,23 +29,6 @@ _SHIFT = 4.0  # of a Gram matrix without Cholesky's factor: units of rounding of
 _DEPENDENT = {"float32": 9e-7, "float64": 1e-13}  # a row of which no more is left than this depends on those above it
 
 
-def checked(name, generator, weights):
-    """Returns generator [n, n] and weights [n, m] as tensors of one floating type.
-
-    Raises ValueError, naming the map `name`, if shapes or types do not fit.
-    """
-    generator, weights = tf.convert_to_tensor(generator), tf.convert_to_tensor(weights)
-    types = [generator.dtype.name, weights.dtype.name]
-    if types not in (["float32"] * 2, ["float64"] * 2):
-        raise ValueError(f"{name}: generator and weights are {' and '.join(types)}, expected both float32 or float64")
-    size = generator.shape.as_list() if generator.shape.rank == 2 else [None]
-    if size[0] is None or size[0] < 1 or size != [size[0]] * 2:
-        raise ValueError(f"{name}: the generator has shape {generator.shape}, expected [n, n] with n >= 1")
-    if weights.shape.rank != 2 or weights.shape.as_list()[0] != size[0]:
-        raise ValueError(f"{name}: the weights have shape {weights.shape}, expected [{size[0]}, m] like the generator")
-    return generator, weights
-
-
 def factor(name, matrix, method="auto"):
     """Returns `Factors` L and Q, both [n, n], of matrix = L Q; what is above L's diagonal is undefined.
 

@@ -1,38 +1,30 @@
-"""A command-line program: settings, data, graph, and the tasks train, test and see.
+"""A command-line program: from its flags to its task (see common/tasks.py), and every error in one line.
 
-The two families of programs, OPT and grassmann, differ in their settings and in the problem that follows from them;
-everything from the first flag to the last checkpoint is here.
+The two families of programs, OPT and grassmann, differ in their settings and in the problem that follows from them.
 """
 
 import dataclasses
 import os
 import signal
 import sys
-import time
 
 from absl import app
 from absl import flags as absl_flags
 
-from common import devices, flags, kernels, variables
+from common import devices, flags, tasks, variables
 from common.compat import tf
 from common.data import catalogue
-from common.models import catalogue as networks
-from common.training import callbacks, checkpoints, problem
-from common.training.evaluate import Evaluation
-from common.training.loop import Interruption, train
-from common.training.run_folder import RunFolder, new_path, say
+from common.training import checkpoints
+from common.training.run_folder import FLAGS, say
 
 absl_flags.disclaim_key_flags()  # so that --help lists them under the script that is run
-
-TASKS = ("train", "test", "see")
-ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
 
 
 @dataclasses.dataclass(frozen=True)
 class Common(flags.Checked):
     """The flags that all programs share."""
 
-    task: str = flags.option("train", "what to do: train, test a checkpoint, or see the variables", TASKS)
+    task: str = flags.option("train", "what to do: train, test a checkpoint, or see the variables", tuple(tasks.TASKS))
     data: str = flags.option("auto", "data set; auto is the paper's if it can be had, else digits", catalogue.NAMES)
     data_dir: str = flags.option(catalogue.DEFAULT_DATA_DIR, "folder that holds data sets")
     depth: int = flags.option(10, "depth of resnet, 6n + 4", minimum=10)
@@ -78,6 +70,10 @@ class Program:
         """Returns how many updates the run of resolved settings has."""
         raise NotImplementedError
 
+    def method(self, settings):
+        """Returns what tells runs of equal variables apart that compute different kernels from them."""
+        raise NotImplementedError
+
     def words(self, settings):
         """Returns the words of which a run folder's name consists, before the time."""
         raise NotImplementedError
@@ -98,7 +94,15 @@ class Program:
 def main(program):
     """Runs `program` with the flags of the command line and ends the process; bad input in one line, status 1."""
     flags.define(program.settings_class)
-    app.run(lambda arguments: sys.exit(_run(program, arguments)))
+    app.run(lambda arguments: sys.exit(_run(program, arguments)), flags_parser=_parse)
+
+
+def _parse(arguments):
+    try:
+        return absl_flags.FLAGS(arguments)
+    except absl_flags.Error as error:
+        print(f"error: {one_line(error)}; --help lists the flags", file=sys.stderr)
+        sys.exit(1)
 
 
 def _run(program, arguments):
@@ -106,13 +110,21 @@ def _run(program, arguments):
         if len(arguments) > 1:
             raise ValueError(f"unexpected argument {arguments[1]!r}: flags are written --name=value")
         return run(program, flags.read(program.settings_class))
-    except (ValueError, OSError, tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError) as error:
-        message = getattr(error, "message", None) or str(error)
-        print(f"error: {message.strip().splitlines()[0]}", file=sys.stderr)
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted before the first update; nothing was lost", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def one_line(error):
+    """Returns what an error says in one line: of TensorFlow's report of many, what failed and where in the graph."""
+    lines = [line.strip() for line in (getattr(error, "message", None) or str(error)).splitlines() if line.strip()]
+    nodes = [index for index, line in enumerate(lines[:-1]) if line.startswith("Node: ")]
+    if not nodes:
+        return lines[0] if lines else type(error).__name__
+    return f"{lines[nodes[-1] + 1]} (in {lines[nodes[-1]].removeprefix('Node: ')})"
 
 
 def run(program, settings):
@@ -122,112 +134,25 @@ def run(program, settings):
     checkpoint = checkpoints.find(settings.load) if settings.load else None
     dataset = catalogue.load(settings.data, settings.data_dir, program.paper_data)
     settings = program.resolve(settings, dataset)
+    if checkpoint:
+        _check_method(program, settings, checkpoint)
     chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices)
     for line in [chosen.warning, *program.remarks(settings)]:
         if line:
             say(line)
     with tf.Graph().as_default():
-        task = {"train": _train, "test": _test, "see": _see}[settings.task]
-        return task(program, settings, dataset, chosen, checkpoint)
+        return tasks.TASKS[settings.task](program, settings, dataset, chosen, checkpoint)
 
 
-def _train(program, settings, dataset, chosen, checkpoint):
-    start = time.perf_counter()
-    task = program.problem(settings, dataset)
-    training, evaluation = problem.build(task, chosen.names), Evaluation(task)
-    folder = RunFolder(settings.train_path or new_path(settings.train_dir, *program.words(settings)))
-    folder.write("flags.txt", flags.text(settings))
-    keeper = checkpoints.Keeper(folder.path, settings.max_to_keep)
-    with chosen.session(settings.log_device_placement) as session:
-        first_callbacks = program.callbacks(settings, session, training)
-        initialize = tf.global_variables_initializer()
-        tf.get_default_graph().finalize()
-        seconds = time.perf_counter() - start
-        for line in _head(program, settings, dataset, chosen, seconds):
-            folder.say(line)
-        session.run(initialize)
-        for store in [*training.stores, evaluation.store]:
-            store.fill(session)
-        if checkpoint:
-            _load_all(session, checkpoint, chosen, folder)
-        first, steps = int(session.run(training.global_step)), program.steps(settings, dataset)
-        if first >= steps:
-            raise ValueError(f"--load={settings.load}: all {steps} updates are done there; raise --max_steps to go on")
-        clock = callbacks.Clock(settings.batch_size)
-        save = callbacks.Save(folder, session, keeper, settings.save_freq, clock)
-        everything = [
-            callbacks.Progress(training.report, first, steps, settings.batch_size),
-            *first_callbacks,
-            callbacks.Report(folder, training.report, settings.report_freq, steps - 1, clock),
-            callbacks.Validate(folder, session, evaluation, settings.vali_freq, clock),
-            save,
-            callbacks.Patience(first, steps - 1, "" if settings.data == "digits" else ADVICE),
-        ]
-        with Interruption() as interruption:
-            train(session, training.train_op, first, steps, everything, interruption)
-    if interruption.signal:
-        folder.say(f"interrupted by {signal.Signals(interruption.signal).name}; go on with --load={save.path}")
-        return 128 + interruption.signal
-    return 0
-
-
-def _test(program, settings, dataset, chosen, checkpoint):
-    evaluation = Evaluation(program.problem(settings, dataset))
-    with chosen.session(settings.log_device_placement) as session:
-        session.run(tf.global_variables_initializer())
-        evaluation.store.fill(session)
-        checkpoints.load(session, checkpoint, checkpoints.model_variables())
-        start = time.perf_counter()
-        figures = evaluation.figures(session)
-        say(f"validation: {figures} ({time.perf_counter() - start:.1f} s)")
-    return 0
-
-
-def _see(program, settings, dataset, chosen, checkpoint):
-    Evaluation(program.problem(settings, dataset))
-    with chosen.session(settings.log_device_placement) as session:
-        session.run(tf.global_variables_initializer())
-        if checkpoint:
-            checkpoints.load(session, checkpoint, checkpoints.model_variables())
-        for variable in variables.trainable():
-            say(f"{program.place(variable):<12} {variable.op.name} {variable.shape.as_list()} {_count([variable])}")
-            if settings.verbose:
-                say(str(session.run(variable)))
-        for line in _counts():
-            say(line)
-    return 0
-
-
-def _load_all(session, checkpoint, chosen, folder):
-    for replica in range(len(chosen.names)):
-        model = checkpoints.model_variables(replica)
-        names = {variable.op.name for variable in model}
-        slots = [variable for variable in variables.saved(replica) if variable.op.name not in names]
-        fresh = checkpoints.load(session, checkpoint, model, slots)
-    folder.say(f"goes on from {checkpoint}")
-    if fresh:
-        folder.say(f"not in it, start afresh: {len(fresh)} optimizer slots ({fresh[0]}, ...)")
-
-
-def _head(program, settings, dataset, chosen, seconds):
-    title = networks.title(settings.model, settings.depth, settings.widen_factor)
-    yield f"data set {dataset.name}: {len(dataset.train_images)} training and {len(dataset.test_images)} test images"
-    yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
-    yield from _counts()
-    yield f"graph of {len(tf.get_default_graph().get_operations())} nodes, built in {seconds:.1f} s"
-
-
-def _counts():
-    """What there is to train, in three ways of counting."""
-    everything = [variable for variable in variables.saved() if variable in set(checkpoints.model_variables())]
-    weights = variables.with_role(variables.Role.WEIGHT, variables.Role.BIAS)
-    matrices = [variable for variable in weights if variable.shape.rank != 4]
-    freedom = sum(kernel.degrees_of_freedom for kernel in kernels.of_layers()) + _count(matrices)
-    yield (
-        f"weights: {_count(variables.trainable())} trainable of {_count(everything)} in all; "
-        f"degrees of freedom without gamma and beta: {freedom}"
-    )
-
-
-def _count(members):
-    return sum(variable.shape.num_elements() for variable in members)
+def _check_method(program, settings, checkpoint):
+    """Raises ValueError if the flags.txt beside a checkpoint is of another method: its variables have the same names."""
+    path = os.path.join(os.path.dirname(checkpoint), FLAGS)
+    if not os.path.isfile(path):
+        return
+    with open(path, encoding="utf-8", errors="replace") as file:
+        mark, _, method = file.readline().strip().partition(" ")
+    if mark == "#" and method != program.method(settings):
+        raise ValueError(
+            f"--load={settings.load}: this checkpoint was trained by {method}, not by {program.method(settings)}; "
+            "use the folder and the --rotation that it was trained with"
+        )

@@ -28,7 +28,7 @@ class Length:
 
 
 PAPER = Length(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), 128, 4)
-SHORT = Length(PAPER.schedule.stretched(400), 32, 2)
+SHORT = Length(PAPER.schedule.stretched(500), 32, 2)
 LENGTHS = {"cifar100": PAPER, "cifar10": PAPER, "svhn": PAPER, "digits": SHORT, "synthetic": SHORT}
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 BASELINE_SHORT_LR = 0.005  # ten classes and few images: kernels that are trained directly blow up at the paper's rate
@@ -39,7 +39,7 @@ class Settings(Common):
     """Flags of the opt_ programs; None means: as the recipe has it."""
 
     model: str = flags.option("cnn6", "network", ("cnn6", "cnn9", "resnet", *networks.VGGS))
-    widths: tuple[int, ...] | None = flags.option(None, "filters of the three stages and of fc6 of cnn6", minimum=1)
+    widths: tuple[int, ...] | None = flags.option(None, "filters of the three stages and of fc6 of cnn6 or cnn9", minimum=1)
     rotation: str = flags.option(
         "method", "the folder's own method, none = ordinary training, or free = UPT", ("method", "none", "free")
     )
@@ -51,6 +51,8 @@ class Settings(Common):
         super().__post_init__()
         if self.widths is not None and len(self.widths) != 4:
             raise ValueError(f"--widths has {len(self.widths)} numbers, expected four: the three stages and fc6")
+        if self.widths is not None and not self.model.startswith("cnn"):
+            raise ValueError(f"--widths={','.join(map(str, self.widths))}: {self.model} has none; they go with cnn6, cnn9")
 
 
 class Method(Program):
@@ -136,5 +138,8 @@ class Method(Program):
     def steps(self, settings, dataset):
         return self.of(settings).schedule(settings).steps
 
+    def method(self, settings):
+        return self.of(settings).name
+
     def words(self, settings):
-        return [self.of(settings).name, settings.model, settings.data]
+        return [self.method(settings), settings.model, settings.data]

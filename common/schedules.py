@@ -16,10 +16,10 @@ class StepDecay:
     boundaries: tuple[int, ...]
     factor: float
 
-    def rate(self, base, step, dtype=tf.float32):
-        """Returns the learning rate of `step` (an integer tensor) as a scalar tensor."""
-        passed = tf.reduce_sum(tf.cast(step >= tf.constant(self.boundaries, step.dtype), dtype))
-        return tf.cast(base, dtype) * tf.pow(tf.cast(self.factor, dtype), passed)
+    def rate(self, base, step):
+        """Returns the learning rate of `step` (an integer tensor), a float64 scalar: optimizers round it once."""
+        passed = tf.reduce_sum(tf.cast(step >= tf.constant(self.boundaries, step.dtype), tf.float64))
+        return tf.constant(base, tf.float64) * tf.pow(tf.constant(self.factor, tf.float64), passed)
 
     def stretched(self, steps):
         """Returns the same schedule over another number of updates: the boundaries move in proportion."""

@@ -16,6 +16,9 @@ import collections
 import numpy as np
 
 from common.compat import tf
+from common.map_arguments import checked
+
+_HALVINGS = 2  # of each half of I - A before a library inverts what is left, an eighth of the size
 
 _GROWN = 1e4  # a residual so many times the unit of rounding calls for the pivoted solver; N(0, 1) entries reach 1e3
 
@@ -36,7 +39,7 @@ def cayley(generator, weights):
     Raises ValueError where shapes or types do not fit, and, when run, tf.errors.InvalidArgumentError where the
     generator is not finite.
     """
-    generator, weights = _checked(generator, weights)
+    generator, weights = checked("cayley", generator, weights)
     # The sum of all entries is checked, not each: on a CPU that takes a tenth of the time.
     finite = tf.check_numerics(tf.reduce_sum(generator), "cayley: the generator is not finite")
     with tf.control_dependencies([finite]):
@@ -63,7 +66,7 @@ def _rotate(generator, weights):
         adjoint = tf.cond(safe, lambda: _solve(factors, system, -1), lambda: _solve_pivoted(generator, system, -1))
         adjoint = _close(border, adjoint, last)
         of_skew = tf.matmul(tf.concat([adjoint, -solved], 1), tf.concat([solved, adjoint], 1), transpose_b=True)
-        return _strictly_upper(of_skew), adjoint - upstream
+        return of_skew - tf.linalg.band_part(of_skew, -1, 0), adjoint - upstream
 
     return 2 * solved - weights, gradient
 
@@ -77,10 +80,10 @@ def _factorise(generator):
     half = _even_half(even)
     (first, coupling, border), (_, second, border_below), _ = _blocks(generator, [half, even - half, size - even])
     first, second = _identity_minus_skew(first), _identity_minus_skew(second)
-    inverse = _inverse_by_halves(first)
+    inverse = _inverse(first)
     remainder = second + tf.matmul(coupling, tf.matmul(inverse, coupling), transpose_a=True)
     border = tf.concat([border, border_below], 0)
-    return _Factors(first, second, coupling, border, inverse, _inverse_by_halves(remainder))
+    return _Factors(first, second, coupling, border, inverse, _inverse(remainder))
 
 
 def _open(border, right):
@@ -126,13 +129,15 @@ def _solve_pivoted(generator, right, sign):
     return tf.cast(tf.linalg.solve(matrix, tf.cast(right, tf.float64), adjoint=sign < 0), right.dtype)
 
 
-def _inverse_by_halves(matrix):
-    """Returns the inverse of a matrix of even size whose symmetric part is at least I."""
+def _inverse(matrix, halvings=_HALVINGS):
+    """Returns the inverse of a matrix of even size whose symmetric part is at least I, or at most -I."""
+    if halvings == 0:
+        return tf.linalg.inv(matrix)
     half = _even_half(int(matrix.shape[0]))
     (first, right), (below, second) = _blocks(matrix, [half, int(matrix.shape[0]) - half])
-    first = tf.linalg.inv(first)
+    first = _inverse(first, halvings - 1)
     right = tf.matmul(first, right)
-    second = tf.linalg.inv(tf.matmul(below, right) - second)
+    second = _inverse(tf.matmul(below, right) - second, halvings - 1)
     below = tf.matmul(below, first)
     corner = tf.matmul(right, second)
     rows = [first - tf.matmul(corner, below), corner], [tf.matmul(second, below), -second]
@@ -144,11 +149,6 @@ def _identity_minus_skew(block):
     return tf.linalg.set_diag(tf.transpose(upper) - upper, tf.fill(block.shape[:1], tf.constant(1, block.dtype)))
 
 
-def _strictly_upper(matrix):
-    upper = tf.linalg.band_part(matrix, 0, -1)
-    return tf.linalg.set_diag(upper, tf.fill(matrix.shape[:1], tf.constant(0, matrix.dtype)))
-
-
 def _blocks(matrix, sizes):
     """Cuts a square matrix along both axes."""
     sizes = tf.constant(sizes)
@@ -157,17 +157,3 @@ def _blocks(matrix, sizes):
 
 def _even_half(size):
     return 2 * ((size + 2) // 4)
-
-
-def _checked(generator, weights):
-    """Returns both as tensors, or raises ValueError where shapes or types do not fit the map."""
-    generator, weights = tf.convert_to_tensor(generator), tf.convert_to_tensor(weights)
-    types = [generator.dtype.name, weights.dtype.name]
-    if types not in (["float32"] * 2, ["float64"] * 2):
-        raise ValueError(f"cayley: generator and weights are {' and '.join(types)}, expected both float32 or float64")
-    size = generator.shape.as_list() if generator.shape.rank == 2 else [None]
-    if size[0] is None or size[0] < 1 or size != [size[0]] * 2:
-        raise ValueError(f"cayley: the generator has shape {generator.shape}, expected [n, n] with n >= 1")
-    if weights.shape.rank != 2 or weights.shape.as_list()[0] != size[0]:
-        raise ValueError(f"cayley: the weights have shape {weights.shape}, expected [{size[0]}, m] like the generator")
-    return generator, weights

@@ -5,6 +5,7 @@ One of the maps of OPT (Liu et al., "Orthogonal Over-Parameterized Training", CV
 
 from common import orthonormal
 from common.compat import tf
+from common.map_arguments import checked
 
 _NAME = "gram_schmidt"
 
@@ -27,7 +28,7 @@ def gram_schmidt(generator, weights, method="auto"):
       ValueError: shapes or types do not fit.
       tf.errors.InvalidArgumentError: at run time, the generator is singular or not finite.
     """
-    generator, weights = orthonormal.checked(_NAME, generator, weights)
+    generator, weights = checked(_NAME, generator, weights)
 
     @tf.custom_gradient
     def rotate(generator, weights):

@@ -11,6 +11,7 @@ import numpy as np
 
 from common import orthonormal
 from common.compat import tf
+from common.map_arguments import checked
 
 _NAME = "householder"
 
@@ -34,7 +35,7 @@ def householder(generator, weights, method="auto"):
       tf.errors.InvalidArgumentError: at run time, the generator is singular or not finite. That includes a last
         column that depends on the others: reflections still give Q there, but Q has no gradient.
     """
-    generator, weights = orthonormal.checked(_NAME, generator, weights)
+    generator, weights = checked(_NAME, generator, weights)
     size = int(generator.shape[0])
 
     @tf.custom_gradient

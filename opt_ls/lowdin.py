@@ -13,6 +13,7 @@ so gradients divide by sums of singular values, never by their differences: equa
 import numpy as np
 
 from common.compat import tf
+from common.map_arguments import checked
 
 _MOST_STEPS = 30  # of Newton's iteration; a condition number of 1e6 takes 9
 
@@ -31,15 +32,18 @@ def lowdin(generator, weights, method="auto"):
     Raises ValueError where shapes, types or the method do not fit, and, when run, tf.errors.InvalidArgumentError where
     the generator is not finite, or singular to working precision.
     """
-    generator, weights = _checked(generator, weights)
+    generator, weights = checked("lowdin", generator, weights)
     factorise = _method(method)
-    generator = tf.check_numerics(generator, "lowdin: the generator is not finite")
+    # The sum of all entries is checked, not each: on a CPU that takes a tenth of the time.
+    finite = tf.check_numerics(tf.reduce_sum(generator), "lowdin: the generator is not finite")
+    with tf.control_dependencies([finite]):
+        generator = tf.identity(generator)
 
     @tf.custom_gradient
     def rotate(generator, weights):
         scale = tf.reduce_max(tf.abs(generator))
         turn, turn_back, generator_gradient = factorise(generator / scale)
-        result = tf.check_numerics(turn(weights), "lowdin: the generator is singular; draw another or add to its diagonal")
+        result = tf.check_numerics(turn(weights), "lowdin: the generator is singular, add to its diagonal")
 
         def gradient(upstream):
             of_weights = turn_back(upstream)
@@ -150,19 +154,5 @@ def _norms(matrix):
 
 
 def _spoil(matrix, lost):
-    """Returns a matrix as it is, or made NaN where `lost`: no host has to wait for the answer, as an assertion would."""
+    """Returns a matrix as it is, or all NaN if `lost`: unlike an assertion it makes no host wait for the answer."""
     return matrix * tf.where(lost, tf.constant(np.nan, matrix.dtype), tf.constant(1, matrix.dtype))
-
-
-def _checked(generator, weights):
-    """Returns both as tensors, or raises ValueError where shapes or types do not fit the map."""
-    generator, weights = tf.convert_to_tensor(generator), tf.convert_to_tensor(weights)
-    types = [generator.dtype.name, weights.dtype.name]
-    if types not in (["float32"] * 2, ["float64"] * 2):
-        raise ValueError(f"lowdin: generator and weights are {' and '.join(types)}, expected both float32 or float64")
-    size = generator.shape.as_list() if generator.shape.rank == 2 else [None]
-    if size[0] is None or size[0] < 1 or size != [size[0]] * 2:
-        raise ValueError(f"lowdin: the generator has shape {generator.shape}, expected [n, n] with n >= 1")
-    if weights.shape.rank != 2 or weights.shape.as_list()[0] != size[0]:
-        raise ValueError(f"lowdin: the weights have shape {weights.shape}, expected [{size[0]}, m] like the generator")
-    return generator, weights

@@ -13,7 +13,7 @@ from sopt_gs.subset import subset_rotated
 
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
-SHORT = (20, 20)
+SHORT = (20, 25)
 _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
 
 
@@ -21,6 +21,7 @@ _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops
 class EpisodeSettings(Settings):
     """Flags of sopt_gs."""
 
+    max_steps: int | None = flags.option(None, "ends the run early; its schedule follows the episodes", minimum=1)
     episodes: int | None = flags.option(None, "episodes of the run; 400 on CIFAR", minimum=1)
     episode_steps: int | None = flags.option(None, "updates of an episode; 750 on CIFAR", minimum=1)
     sample_ratio: float = flags.option(0.25, "share of a layer's input channels turned at a time", above=0, maximum=1)

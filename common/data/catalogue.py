@@ -81,7 +81,7 @@ def _named(name, data_dir, say):
     if path is None and not _is_default(data_dir) and not folders[0].exists():
         by_hand = ", ".join(source.urls[0] for source in SOURCES[name])
         advice = f"make it for {name} to be downloaded, or put {by_hand} there"
-        raise DataError(f"data_dir {folders[0]} does not exist; {advice}")
+        raise NotAvailable(f"data_dir {folders[0]} does not exist; {advice}")
     if path is None:
         folder = ROOT / "datasets" if _is_default(data_dir) else folders[0]
         try:

@@ -1,6 +1,6 @@
 """What happens during training besides training: reports, validations, checkpoints, the progress bar.
 
-A callback is due at steps s with (s + 1) % frequency = 0 and at the end. Within one step they act in the order in which
+Periodic ones are due at steps s with (s + 1) % frequency = 0 and at the end. Within one step they act in the order in which
 the program lists them.
 """
 
@@ -28,26 +28,29 @@ class Callback:
 
 
 class Periodic(Callback):
-    """Acts every `frequency` steps and, if it did not just do so, after the last one."""
+    """Acts every `frequency` steps and after the step `last`, the last of the run.
 
-    def __init__(self, frequency):
-        self._frequency = frequency
-        self._acted = None
+    Args:
+      frequency, last: see above.
+      tensors: what `act` gets of a step at which it is due, any structure of tensors.
+    """
+
+    def __init__(self, frequency, last, tensors):
+        self._frequency, self._last, self._tensors = frequency, last, tensors
 
     def due(self, step):
-        return (step + 1) % self._frequency == 0
+        return (step + 1) % self._frequency == 0 or step == self._last
 
-    def act(self, step):
+    def act(self, step, values):
         """What is to be done after `step`."""
+        raise NotImplementedError
+
+    def fetches(self, step):
+        return self._tensors if self.due(step) else {}
 
     def after_step(self, step, values):
         if self.due(step):
-            self._acted = step
-            self.act(step)
-
-    def end(self, step, interrupted):
-        if step >= 0 and self._acted != step:
-            self.act(step)
+            self.act(step, values)
 
 
 class Clock:
@@ -72,22 +75,25 @@ class Clock:
         return self._batch_size * self._steps / max(time.perf_counter() - self._start - self._paused, 1e-9)
 
 
-class Report(Callback):
-    """Writes the figures of the batch every `frequency` steps, and at the last step `last`."""
+class Report(Periodic):
+    """Writes the figures of the batch.
+
+    Args:
+      folder: a `RunFolder`.
+      report: tensors loss, fit, error (a share of 1) and the learning rates, the first of which is "lr".
+      frequency, last: as for `Periodic`.
+      clock: a `Clock`.
+    """
 
     def __init__(self, folder, report, frequency, last, clock):
-        self._folder, self._report, self._frequency, self._last, self._clock = folder, report, frequency, last, clock
-
-    def _due(self, step):
-        return (step + 1) % self._frequency == 0 or step == self._last
-
-    def fetches(self, step):
-        return self._report if self._due(step) else {}
+        super().__init__(frequency, last, report)
+        self._folder, self._clock = folder, clock
 
     def after_step(self, step, values):
         self._clock.tick()
-        if not self._due(step):
-            return
+        super().after_step(step, values)
+
+    def act(self, step, values):
         speed = self._clock.images_per_second()
         self._clock.restart()
         values = {name: float(value) for name, value in values.items()}
@@ -101,20 +107,15 @@ class Report(Callback):
 
 
 class Validate(Periodic):
-    """Evaluates the test set and the geometry of the kernels."""
+    """Evaluates the test set and the geometry of the kernels; a run that is interrupted does not wait for it."""
 
-    def __init__(self, folder, session, evaluation, frequency, clock):
-        super().__init__(frequency)
+    def __init__(self, folder, session, evaluation, rate, frequency, last, clock):
+        super().__init__(frequency, last, {"lr": rate})
         self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
-        self.figures = None
 
-    def end(self, step, interrupted):
-        if not interrupted:
-            super().end(step, interrupted)
-
-    def act(self, step):
+    def act(self, step, values):
         start = time.perf_counter()
-        self.figures = figures = self._evaluation.figures(self._session)
+        figures = self._evaluation.figures(self._session)
         seconds = time.perf_counter() - start
         geometry = {
             kind: {layer: float(value) for layer, value in of_layers.items()}
@@ -129,6 +130,7 @@ class Validate(Periodic):
             fit=figures.cross_entropy,
             error=100.0 * figures.error,
             **{f"error_{figures.k}": 100.0 * figures.error_k},
+            lr=float(values["lr"]),
             images_per_second=self._evaluation.store.size / seconds,
             **geometry,
         )
@@ -146,18 +148,28 @@ def _summary(geometry):
 
 
 class Save(Periodic):
-    """Writes a checkpoint."""
+    """Writes a checkpoint, also when the run is interrupted.
 
-    def __init__(self, folder, session, keeper, frequency, clock):
-        super().__init__(frequency)
+    Attributes:
+      path: of the newest one, or None.
+    """
+
+    def __init__(self, folder, session, keeper, frequency, last, clock):
+        super().__init__(frequency, last, {})
         self._folder, self._session, self._keeper, self._clock = folder, session, keeper, clock
+        self._saved = None
         self.path = None
 
-    def act(self, step):
+    def act(self, step, values):
         start = time.perf_counter()
         self.path = self._keeper.save(self._session, step)
+        self._saved = step
         self._folder.say(f"step {step}, saved {self.path}")
         self._clock.pause(time.perf_counter() - start)
+
+    def end(self, step, interrupted):
+        if interrupted and self._saved != step:
+            self.act(step, {})
 
 
 class Progress(Callback):

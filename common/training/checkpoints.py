@@ -5,6 +5,7 @@ is STEP + 1. It is read by name: any program's checkpoint with the same names lo
 """
 
 import os
+import re
 
 import numpy as np
 
@@ -12,31 +13,46 @@ from common import variables
 from common.compat import tf
 from common.variables import Role
 
+_NAME = "model.ckpt"
 _SHOWN = 3  # variables named in an error
 
 
 class Keeper:
     """Saves the variables of replica 0 into a run folder, the newest `max_to_keep` of them.
 
-    Built when the graph is complete: it saves what then exists, optimizer slots included.
+    Built when the graph is complete: it saves what then exists, optimizer slots included. Checkpoints that are in the
+    folder already, of a run that goes on, count. The folder may be moved as a whole.
     """
 
     def __init__(self, folder, max_to_keep):
-        self._prefix = os.path.join(folder, "model.ckpt")
-        self._saver = tf.train.Saver({v.op.name: v for v in variables.saved()}, max_to_keep=max_to_keep)
+        self._prefix = os.path.join(folder, _NAME)
+        self._saver = tf.train.Saver(
+            {v.op.name: v for v in variables.saved()}, max_to_keep=max_to_keep, save_relative_paths=True
+        )
+        self._saver.set_last_checkpoints_with_time([(path, os.path.getmtime(path + ".index")) for path in _in(folder)])
 
     def save(self, session, step):
         """Writes model.ckpt-`step` and returns its path."""
         return self._saver.save(session, self._prefix, global_step=step, write_meta_graph=False)
 
 
+def _in(folder):
+    """Returns the checkpoints in a folder, those of the earliest steps first."""
+    numbers = [
+        int(match.group(1))
+        for name in (os.listdir(folder) if os.path.isdir(folder) else [])
+        if (match := re.fullmatch(re.escape(_NAME) + r"-(\d+)\.index", name))
+    ]
+    return [os.path.join(folder, f"{_NAME}-{number}") for number in sorted(numbers)]
+
+
 def find(path):
     """Returns the checkpoint that `path` means: itself, or the newest of a run folder. ValueError if there is none."""
     if os.path.isdir(path):
-        newest = tf.train.latest_checkpoint(path)
-        if newest is None:
+        there = _in(path)
+        if not there:
             raise ValueError(f"--load={path}: there is no checkpoint in this folder; name a run folder or a model.ckpt-STEP")
-        return newest
+        return max(there, key=lambda checkpoint: os.path.getmtime(checkpoint + ".index"))
     for ending in (".index", ".data-00000-of-00001"):  # what a shell's completion leaves
         path = path.removesuffix(ending)
     if not os.path.isfile(path + ".index"):
@@ -53,7 +69,7 @@ def load(session, path, needed, optional=()):
     Args:
       session: with all variables initialized.
       path: a checkpoint.
-      needed: variables that must be in it, with their shapes.
+      needed: the network's variables, all of which must be in it, with their shapes.
       optional: variables that keep their start value if they are not in it.
 
     Returns the names of the optional variables that were not there. Raises ValueError if the file cannot be read, or,
@@ -73,9 +89,11 @@ def load(session, path, needed, optional=()):
         values = {variable: reader.get_tensor(variables.bare_name(variable.op.name)) for variable in present}
     except Exception as error:
         raise ValueError(f"--load={path}: is damaged ({_first_line(error)})") from None
-    for variable, value in values.items():
-        value = np.asarray(value).astype(variable.dtype.base_dtype.as_numpy_dtype)
-        session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+    feeds = {
+        variable.initializer.inputs[1]: np.asarray(value).astype(variable.dtype.base_dtype.as_numpy_dtype)
+        for variable, value in values.items()
+    }
+    session.run([variable.initializer for variable in present], feeds)  # one call: each prepares the graph anew
     return [variable.op.name for variable in absent]
 
 

@@ -1,5 +1,6 @@
 """The loop: everything but the update itself is done by callbacks."""
 
+import os
 import signal
 
 
@@ -18,6 +19,7 @@ class Interruption:
     def _note(self, number, frame):
         self.signal = number
         self._restore()
+        os.write(2, b"\nstopping after this step, with a checkpoint; a second signal stops at once\n")
 
     def _restore(self):
         for number, handler in self._before.items():
@@ -28,11 +30,10 @@ class Interruption:
 
 
 def train(session, train_op, first, last, callbacks, interruption):
-    """Does the updates `first` to `last` - 1, or up to an interruption; returns the index of the last one done.
+    """Does the updates `first` to `last` - 1, or up to an interruption; returns whether all of them were done.
 
     At each step the callbacks say what they want to see of it (`fetches`) and get it (`after_step`), in their order.
     """
-    step = first - 1
     for step in range(first, last):
         wanted = [callback.fetches(step) for callback in callbacks]
         _, seen = session.run([train_op, wanted])
@@ -40,6 +41,7 @@ def train(session, train_op, first, last, callbacks, interruption):
             callback.after_step(step, values)
         if interruption.signal:
             break
+    complete = step == last - 1
     for callback in callbacks:
-        callback.end(step, interrupted=interruption.signal is not None)
-    return step
+        callback.end(step, interrupted=not complete)
+    return complete

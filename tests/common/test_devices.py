@@ -21,6 +21,10 @@ def test_several_replicas_without_a_gpu_are_virtual_and_said_loudly():
         assert sum(device.device_type == "CPU" for device in session.list_devices()) == 2
 
 
+def test_the_cpu_asked_for_is_not_called_a_missing_gpu():
+    assert "--device=cpu" in devices.choose("cpu", 2).warning
+
+
 def test_a_gpu_that_is_not_there_is_an_error_if_insisted_on():
     with pytest.raises(ValueError, match="--device=gpu: TensorFlow finds no GPU here"):
         devices.choose("gpu", 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common import kernels, layers, variables
+from common import devices, kernels, layers, variables
 from common.compat import tf
 from common.layers import BatchNormConstants, Mode
 from common.replicas import Replica
@@ -38,6 +38,20 @@ def test_batch_norm_normalises_by_the_biased_variance(shape, dtype):
     np.testing.assert_allclose(actual, expected, atol=tolerance)
     np.testing.assert_allclose(mean, 0.01 * batch_mean, rtol=1e-4)
     np.testing.assert_allclose(variance, 0.99 + 0.01 * batch_variance, rtol=1e-5)
+
+
+def test_replicas_far_from_zero_keep_their_variance():
+    """Mean 1000, standard deviation 1: the difference of the moments of x and x^2 would lose it in float32."""
+    values = np.random.default_rng(5).normal(1000.0, 1.0, [8, 4, 4, 3]).astype(np.float32)
+    chosen = devices.choose("cpu", 2)
+    parts = []
+    for index, name in enumerate(chosen.names):
+        with tf.device(name), variables.replica_scope(index):
+            parts.append(layers.batch_norm(tf.constant(values[4 * index :][:4]), training(replica=Replica(index, 2))))
+    with chosen.session() as session:
+        session.run(tf.global_variables_initializer())
+        actual = np.concatenate(session.run(parts))
+    np.testing.assert_allclose(actual, oracle(values.astype(float), 1.0, 0.0, 1e-5)[0], atol=2e-3)
 
 
 def test_corrected_averages_are_those_of_the_batches_seen():

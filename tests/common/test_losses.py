@@ -50,3 +50,15 @@ def test_orthogonality():
         expected += 0.05 * ((matrix.T @ matrix - np.eye(matrix.shape[1])) ** 2).sum()
     actual = evaluate(losses.orthogonality([tf.constant(kernel) for kernel in kernels], 0.1))
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
+
+
+def test_gradient_of_orthogonality():
+    """Against central differences along a random direction."""
+    kernel, direction = RNG.normal(size=[3, 3, 2, 4]), RNG.normal(size=[3, 3, 2, 4])
+    place = tf.placeholder(tf.float64, kernel.shape)
+    loss = 3.0 * losses.orthogonality([place], 0.1)
+    (gradient,) = tf.gradients(loss, [place])
+    with tf.Session() as session:
+        slope = np.sum(session.run(gradient, {place: kernel}) * direction)
+        ends = [session.run(loss, {place: kernel + step * direction}) for step in (1e-5, -1e-5)]
+    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-5, rtol=1e-7)

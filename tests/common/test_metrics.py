@@ -24,6 +24,12 @@ def test_more_classes_asked_for_than_there_are():
     assert evaluate(metrics.errors(tf.constant([[1.0, 2.0]]), tf.constant([0]), 5)) == [0.0]
 
 
+def test_equal_logits_are_right_by_chance_only():
+    labels = tf.constant(np.arange(10))
+    for k in (1, 5):
+        assert evaluate(metrics.errors(tf.zeros([10, 10]), labels, k)).mean() == 1 - k / 10
+
+
 def test_logits_that_are_not_finite_are_errors():
     assert evaluate(metrics.errors(tf.constant([[np.nan, 2.0]]), tf.constant([0]))) == [1.0]
 

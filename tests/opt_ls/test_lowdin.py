@@ -86,7 +86,8 @@ def test_the_gradient_scales_with_the_inverse(method, scale):
 @pytest.mark.parametrize("method", METHODS)
 def test_equal_singular_values(method, size):
     """The gradient of the decomposition is not finite here; the map's own is."""
-    values = [np.eye(size), 3 * generators.orthogonal(size), generators.with_values(np.ceil(np.arange(1, size + 1) / 2))]
+    pairs = generators.with_values(np.ceil(np.arange(1, size + 1) / 2))
+    values = [np.eye(size), 3 * generators.orthogonal(size), pairs]
     cases = [maps.case(value, 4) for value in values]
     for case, (output, of_generator, of_weights) in zip(cases, maps.run(_by(method), cases)):
         expected_generator, expected_weights = oracle.gradient(*case)

@@ -84,11 +84,13 @@ def test_a_named_folder_may_hold_the_folder_be_it_or_hold_the_archive_or_be_the_
         assert load("auto", str(data_dir)).name == "cifar100"
 
 
-def test_a_named_folder_that_is_not_there_is_an_error_even_for_auto(places):
-    for name in ("cifar100", "auto"):
-        with pytest.raises(DataError, match="nowhere does not exist; make it for cifar100") as raised:
-            load(name, str(places / "nowhere"))
-        assert "\n" not in str(raised.value) and SOURCES["cifar100"][0].urls[0] in str(raised.value)
+def test_a_named_folder_that_is_not_there_is_an_error_for_a_named_set_and_no_data_for_auto(places):
+    with pytest.raises(DataError, match="nowhere does not exist; make it for cifar100") as raised:
+        catalogue.load("cifar100", places / "nowhere")
+    assert "\n" not in str(raised.value)
+    said = []
+    assert catalogue.load("auto", places / "nowhere", say=said.append).name == "digits"
+    assert any("nowhere does not exist" in line for line in said)
     assert not (places / "nowhere").exists()
 
 

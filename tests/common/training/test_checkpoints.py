@@ -84,7 +84,18 @@ def test_a_missing_variable_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"other \[5\] is not in it"):
         checkpoints.load(session, path, [extra])
     session.run(extra.initializer)
-    assert checkpoints.load(session, path, [], [extra]) == ["other"]
+    model = [variable for variable in checkpoints.model_variables() if variable is not extra]
+    assert checkpoints.load(session, path, model, [extra]) == ["other"]
+
+
+def test_a_checkpoint_with_more_layers_is_refused(tmp_path):
+    """Slots and scalars, such as Adam's powers, may be there without a place here; variables of a network may not."""
+    path, _ = save(tmp_path)
+    session, weight, _ = build()
+    without = [variable for variable in checkpoints.model_variables() if variable.op.name != weight.op.name]
+    with pytest.raises(ValueError, match=r"layer/weight \[2, 3\] is there and not here"):
+        checkpoints.load(session, path, without)
+    checkpoints.load(session, path, checkpoints.model_variables())
 
 
 def test_a_damaged_file_is_one_line(tmp_path):

@@ -40,13 +40,13 @@ def run(first, last, **options):
 def test_callbacks_see_every_step_of_the_run():
     recorder, done, interruption = run(3, 6)
     assert recorder.seen == [(3, 10), (4, 11), (5, 12)]
-    assert recorder.ended == (5, False) and done == 5 and interruption.signal is None
+    assert recorder.ended == (5, False) and done and interruption.signal is None
 
 
 def test_a_signal_ends_the_run_after_the_step_under_way():
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     recorder, done, interruption = run(0, 100, at=4, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert done == 4 and recorder.ended == (4, True) and interruption.signal == signal.SIGTERM
+    assert not done and recorder.ended == (4, True) and interruption.signal == signal.SIGTERM
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
@@ -59,18 +59,23 @@ def test_after_the_first_signal_the_second_acts_at_once():
         assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_signal_in_the_last_step_finds_the_run_complete():
+    recorder, done, interruption = run(0, 5, at=4, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert done and recorder.ended == (4, False) and interruption.signal == signal.SIGTERM
+
+
 def test_periodic_acts_at_the_end_of_every_period_and_of_the_run():
     class Acts(Periodic):
-        def __init__(self):
-            super().__init__(4)
+        def __init__(self, last):
+            super().__init__(4, last, {"x": 1})
             self.steps = []
 
-        def act(self, step):
+        def act(self, step, values):
             self.steps.append(step)
 
-    for last, expected in ((10, [3, 7, 9]), (8, [3, 7])):
-        acts = Acts()
-        for step in range(last):
+    for last, expected in ((9, [3, 7, 9]), (7, [3, 7])):
+        acts = Acts(last)
+        for step in range(last + 1):
+            assert acts.fetches(step) == ({"x": 1} if step in expected else {})
             acts.after_step(step, {})
-        acts.end(last - 1, False)
         assert acts.steps == expected
