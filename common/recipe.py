@@ -29,6 +29,7 @@ class Length:
 
 PAPER = Length(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), 128, 4)
 SHORT = Length(PAPER.schedule.stretched(500), 32, 2)
+SHORTER_STEPS = 400  # opt_ls: its map costs the most, and the short run is to end within three minutes on two cores
 LENGTHS = {"cifar100": PAPER, "cifar10": PAPER, "svhn": PAPER, "digits": SHORT, "synthetic": SHORT}
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 BASELINE_SHORT_LR = 0.005  # ten classes and few images: kernels that are trained directly blow up at the paper's rate
@@ -62,15 +63,18 @@ class Method(Program):
       name: the folder's.
       kernel: kernel factory of the conv layers.
       widths: filters of CNN-6, if not 64 everywhere.
-      short_lr: learning rate of the short runs, on digits and synthetic images.
+      short_lr, short_steps: learning rate and updates of the short runs, on digits and synthetic images.
 
     A method that needs more overrides `parts`, `schedule`, `penalty`, `optimizers`, `rates` or `callbacks`.
     """
 
     settings_class = Settings
 
-    def __init__(self, name, kernel, widths=networks.CNN6_WIDTHS, short_lr=PAPER_LR):
+    def __init__(
+        self, name, kernel, widths=networks.CNN6_WIDTHS, short_lr=PAPER_LR, short_steps=SHORT.schedule.steps
+    ):
         self.name, self.kernel, self.widths, self.short_lr = name, kernel, widths, short_lr
+        self.short_steps = short_steps
 
     # --- what a method may change ---
 
@@ -80,8 +84,9 @@ class Method(Program):
 
     def schedule(self, settings):
         """The schedule of the learning rate; its length is the run's unless --max_steps changes it."""
-        schedule = LENGTHS[settings.data].schedule
-        return schedule.stretched(settings.max_steps) if settings.max_steps else schedule
+        length = LENGTHS[settings.data]
+        steps = length.schedule.steps if length is PAPER else self.short_steps
+        return length.schedule.stretched(settings.max_steps or steps)
 
     def penalty(self, settings, replica):
         """What is added to the fit loss. That of the fixed W0 is a constant, reported as the originals do."""

@@ -7,10 +7,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from common.kernels import rotated
 from common.program import main
-from common.recipe import Method
+from common.recipe import SHORTER_STEPS, Method
 from opt_ls.lowdin import lowdin
 
-METHOD = Method("opt_ls", rotated(lowdin))
+METHOD = Method("opt_ls", rotated(lowdin), short_steps=SHORTER_STEPS)
 
 if __name__ == "__main__":
     main(METHOD)

@@ -1,0 +1,309 @@
+"""The recipe: what is on the manifold, what the loss consists of, how rates fall, and where each flag ends."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from common import variables
+from common.compat import tf
+from common.data import synthetic
+from common.training import problem
+from common.training.train_op import check_coverage
+from common.variables import Role
+from grassmann import program
+from grassmann.program import Grassmann, Settings
+
+WIDE_RESNET_16 = {
+    "group1/conv0": (27, 16),
+    **{f"group{group}_block{block}/layer{layer}_in_block/conv": None
+       for group in (2, 3, 4) for block in (0, 1) for layer in (1, 2)},
+}
+
+
+def settings(**flags):
+    flags = {"data": "synthetic", "model": "resnet", "optimizer": "sgdg", "grassmann": True, "batch_size": 8, **flags}
+    return Settings(**{"max_steps": 10, **flags})
+
+
+def small(train=16, test=4, **other):
+    return synthetic.load(train=train, test=test, **other)
+
+
+def build(flags, dataset=None, dtype=tf.float32):
+    return problem.build(Grassmann().problem(flags, dataset or small()), dtype=dtype)
+
+
+def named_like(count, name="cifar10"):
+    """A data set of `count` training images that costs no memory."""
+    images, labels = np.zeros([1, 32, 32, 3], np.uint8), np.zeros([1], np.int32)
+    dataset = dataclasses.replace(small(), name=name)
+    object.__setattr__(dataset, "train_images", np.broadcast_to(images, [count, 32, 32, 3]))
+    object.__setattr__(dataset, "train_labels", np.broadcast_to(labels, [count]))
+    return dataset
+
+
+def test_manifold_of_a_resnet_is_all_its_3x3_convs():
+    build(settings(depth=16))
+    units = {variable.op.name.removesuffix("/weight") for variable in variables.with_role(Role.UNIT_KERNEL)}
+    assert units == set(WIDE_RESNET_16)
+    weights = {variable.op.name for variable in variables.with_role(Role.WEIGHT)}
+    assert weights == {f"group{group}_block0/projection/weight" for group in (3, 4)} | {"fc/output/weight"}
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for kernel in session.run(variables.with_role(Role.UNIT_KERNEL)):
+            np.testing.assert_allclose(np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0), 1.0, atol=1e-6)
+
+
+def test_a_kernel_with_more_neurons_than_inputs_stays_euclidean():
+    """VGG's first conv has 27 inputs and 64 neurons, which cannot be orthogonal."""
+    build(settings(model="vgg11"))
+    weights = {variable.op.name for variable in variables.with_role(Role.WEIGHT)}
+    assert weights == {"GROUP1_0/conv/weight", "fc0/weight", "fc1/weight", "fc2/weight"}
+    assert len(variables.with_role(Role.UNIT_KERNEL)) == 7
+    names = {variable.op.name for variable in tf.global_variables()}
+    assert {f"GROUP3_1/batch_norm/{name}" for name in ("beta", "pop_mean", "pop_var")} <= names
+    assert {f"fc1/{name}" for name in ("weight", "beta", "pop_mean", "pop_var", "beta/Momentum")} <= names
+    assert {"fc2/weight", "fc2/bias", "GROUP5_1/conv/weight/SgdgOptimizer", "global_step"} <= names
+    assert not [name for name in names if "gamma" in name]
+
+
+@pytest.mark.parametrize("optimizer", program.OPTIMIZERS)
+@pytest.mark.parametrize("grassmann", [False, True])
+def test_each_variable_has_exactly_one_optimizer(optimizer, grassmann):
+    (groups,) = build(settings(optimizer=optimizer, grassmann=grassmann)).groups
+    members = [variable for _, group in groups for variable in group]
+    check_coverage(members, variables.trainable())
+    kinds = [type(taker).__name__ for taker, group in groups if group]
+    manifold = {"sgdg": ["SgdG"], "adamg": ["AdamG"], "sgd": []}[optimizer] if grassmann else []
+    assert kinds == ["MomentumOptimizer"] + manifold
+    assert all(variables.role_of(variable) is Role.UNIT_KERNEL for taker, group in groups[1:] for variable in group)
+    assert bool(variables.with_role(Role.UNIT_KERNEL)) is grassmann
+    said = list(Grassmann().remarks(settings(optimizer=optimizer, grassmann=grassmann)))
+    assert bool(said) is ((optimizer == "sgd") is grassmann)
+
+
+def test_penalty_against_numpy():
+    coefficients = {"weightDecay": 0.3, "biasDecay": 0.5, "gammaDecay": 0.7, "betaDecay": 1.1, "omega": 0.2}
+    training = build(settings(**coefficients), dtype=tf.float64)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        rng = np.random.RandomState(0)
+        values = {variable: rng.randn(*variable.shape.as_list()) for variable in variables.trainable()}
+        for variable, value in values.items():
+            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+        actual = session.run(training.regularisation)
+    expected = 0.0
+    for variable, value in values.items():
+        kind = variable.op.name.rpartition("/")[2]
+        if kind == "weight" and value.ndim == 4 and value.shape[0] > 1:
+            matrix = value.reshape(-1, value.shape[-1])
+            expected += 0.2 / 2 * np.sum((matrix.T @ matrix - np.eye(matrix.shape[1])) ** 2)
+        else:
+            expected += coefficients[f"{kind}Decay"] / 2 * np.sum(value**2)
+    assert actual == pytest.approx(expected, rel=1e-10)
+
+
+def test_no_penalty_unless_asked_for():
+    training = build(settings(optimizer="sgd", grassmann=False, omega=0.1))
+    with tf.Session() as session:
+        assert session.run(training.regularisation) == 0.0
+
+
+@pytest.mark.parametrize(
+    "name, images, batch, steps, drops",
+    [
+        ("cifar10", 50_000, 128, 78_125, (23_438, 46_876, 62_501)),
+        ("cifar100", 50_000, 100, 100_000, (30_001, 60_001, 80_001)),
+        ("cifar10", 1_400, 128, 2_187, (657, 1_313, 1_751)),
+        ("svhn", 604_388, 128, 755_485, (283_307, 566_614)),
+    ],
+)
+def test_paper_schedule_follows_images_and_batch(name, images, batch, steps, drops):
+    flags, dataset = settings(data=name, batch_size=batch, max_steps=None), named_like(images, name)
+    schedule = program.schedule(flags, dataset)
+    assert (schedule.steps, schedule.boundaries, schedule.factor) == (steps, drops, 0.2)
+    assert Grassmann().steps(flags, dataset) == steps
+    shorter = program.schedule(dataclasses.replace(flags, max_steps=steps // 10), dataset)
+    assert shorter.steps == steps // 10
+    np.testing.assert_allclose(shorter.boundaries, np.array(drops) / 10, atol=2)
+
+
+@pytest.mark.parametrize("model, steps, drops", [("resnet", 80, (25, 49, 65)), ("vgg19", 20, (7, 13, 17))])
+def test_short_runs_have_the_shape_of_the_papers(model, steps, drops):
+    schedule = program.schedule(settings(model=model, max_steps=None), small(train=16))
+    assert (schedule.steps, schedule.boundaries) == (steps, drops)
+
+
+def test_rates_drop_at_the_first_step_after_a_boundary():
+    flags = settings(data="cifar10", batch_size=128, max_steps=None, learnRate=0.1, learnRateG=0.4, learnRateDecay=0.5)
+    step = tf.placeholder(tf.int64, [])
+    rates = Grassmann().rates(flags, named_like(50_000), step)
+    with tf.Session() as session:
+        for at, drops in ((0, 0), (23_437, 0), (23_438, 1), (46_875, 1), (46_876, 2), (62_501, 3), (78_124, 3)):
+            values = session.run(rates, {step: at})
+            assert values == pytest.approx({"lr": 0.1 * 0.5**drops, "learnRateG": 0.4 * 0.5**drops}), at
+
+
+def test_batch_size_and_name_are_resolved_from_the_data():
+    resolved = Grassmann().resolve(Settings(model="vgg13", optimizer="sgd"), named_like(8, "cifar100"))
+    assert (resolved.batch_size, resolved.padding_size, resolved.data) == (128, 4, "cifar100")
+    assert Grassmann().words(resolved) == ["vgg13", "train", "cifar100"]
+    assert Grassmann().resolve(Settings(model="vgg13", optimizer="sgd"), small()).batch_size == 32
+    assert Grassmann().resolve(Settings(model="vgg13", optimizer="sgd", batch_size=7), small()).batch_size == 7
+
+
+def test_images_are_standardised_by_channel_and_augmented_but_svhn_is_only_scaled():
+    dataset = dataclasses.replace(named_like(3), mirror=True)
+    pixels = np.random.RandomState(0).randint(0, 256, [3, 32, 32, 3]).astype(np.uint8)
+    object.__setattr__(dataset, "train_images", pixels)
+    made = program.pipeline(settings(crop_size=28, padding_size=2), dataset)
+    np.testing.assert_allclose(made.offset, pixels.reshape(-1, 3).mean(axis=0))
+    np.testing.assert_allclose(made.scale, pixels.reshape(-1, 3).std(axis=0))
+    assert (made.padding, made.reflection, made.crop_size, made.mirror) == (2, "reflect", 28, True)
+    made = program.pipeline(settings(), dataclasses.replace(dataset, name="svhn", mirror=False))
+    assert (made.offset, made.scale, made.padding, made.crop_size, made.mirror) == (0.0, 255.0, 0, 32, False)
+
+
+def first_steps(**flags):
+    """Two training steps on 12 x 12 images: values of one variable off and one on the manifold, before and after each.
+
+    Returns (gradients, values), each {name: [...]}; the gradients are those of the loss, by TensorFlow.
+    """
+    training = build(settings(crop_size=12, keep_prob=None, **flags), dtype=tf.float64)
+    chosen = [variables.with_role(Role.BIAS)[0], variables.with_role(Role.UNIT_KERNEL, Role.WEIGHT)[0]]
+    gradients = tf.gradients(training.loss, chosen)
+    seen = []
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for store in training.stores:
+            store.fill(session)
+        for _ in range(2):
+            values = session.run(chosen)
+            seen.append((session.run(gradients), values))
+            session.run(training.train_op)
+        return seen, session.run(chosen)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_and_nesterov_reach_the_euclidean_optimizer(nesterov):
+    seen, (bias, _) = first_steps(optimizer="sgd", grassmann=False, learnRate=0.01, momentum=0.6, nesterov=nesterov)
+    expected, velocity = seen[0][1][0], 0.0
+    for (gradient, _), _ in seen:
+        velocity = 0.6 * velocity + gradient
+        expected = expected - 0.01 * (gradient + 0.6 * velocity if nesterov else velocity)
+    np.testing.assert_allclose(bias, expected, rtol=1e-6, atol=1e-9)  # the rate is float32
+
+
+def as_columns(kernel):
+    return kernel.reshape(-1, kernel.shape[-1])
+
+
+def tangent(point, gradient, limit):
+    """Gradient projected on the sphere of each neuron, and clipped."""
+    point, gradient = as_columns(point), as_columns(gradient)
+    tangents = gradient - point * np.sum(point * gradient, axis=0)
+    return tangents * np.minimum(1.0, limit / np.linalg.norm(tangents, axis=0))
+
+
+def test_flags_of_sgdg_reach_it():
+    """After one step y <- cos|d| y + sin|d| d/|d| with d = -eta clip(h); momentum shows in the second."""
+    flags = {"learnRateG": 0.3, "momentum": 0.7, "grad_clip": 0.004, "omega": 0.1}
+    seen, (_, kernel) = first_steps(optimizer="sgdg", **flags)
+    (_, gradient), (_, start) = seen[0]
+    (_, next_gradient), (_, middle) = seen[1]
+    d = -0.3 * tangent(start, gradient, 0.004)
+    length = np.linalg.norm(d, axis=0)
+    assert length.max() == pytest.approx(0.3 * 0.004), "the clipping is seen"
+    np.testing.assert_allclose(
+        as_columns(middle), np.cos(length) * as_columns(start) + np.sinc(length / np.pi) * d, atol=1e-9
+    )
+    carried = np.cos(length) * d - length * np.sin(length) * as_columns(start)
+    d = 0.7 * carried - 0.3 * tangent(middle, next_gradient, 0.004)
+    length = np.linalg.norm(d, axis=0)
+    np.testing.assert_allclose(
+        as_columns(kernel), np.cos(length) * as_columns(middle) + np.sinc(length / np.pi) * d, atol=1e-9
+    )
+
+
+def test_flags_of_adamg_reach_it():
+    """m and v after one step are (1 - beta1) h and (1 - beta2) |h|^2; the step has length eta |h| / sqrt(v' + eps)."""
+    flags = {"learnRateG": 0.05, "momentum": 0.7, "adam_beta2": 0.6, "adam_eps": 1e-3, "grad_clip": 0.004}
+    seen, _ = first_steps(optimizer="adamg", **flags)
+    (_, gradient), (_, start) = seen[0]
+    _, (_, middle) = seen[1]
+    h = tangent(start, gradient, 0.004)
+    v = 0.4 * np.sum(h * h, axis=0)
+    d = -0.05 * np.sqrt(1 - 0.6) / (1 - 0.7) * 0.3 * h / np.sqrt(v + 1e-3)
+    length = np.linalg.norm(d, axis=0)
+    np.testing.assert_allclose(
+        as_columns(middle), np.cos(length) * as_columns(start) + np.sinc(length / np.pi) * d, atol=1e-8
+    )
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ({"model": None}, "--model is missing: choose one of resnet, vgg11, vgg13, vgg16, vgg19"),
+        ({"optimizer": None}, "--optimizer is missing.*: sgd, sgdg, adamg"),
+        ({"model": "cnn6"}, "--model=cnn6: expected one of resnet"),
+        ({"optimizer": "adam"}, "--optimizer=adam: expected one of sgd"),
+        ({"keep_prob": 0.0}, "--keep_prob=0.0: expected above 0 and at most 1"),
+        ({"keep_prob": 1.1}, "--keep_prob"),
+        ({"grad_clip": 0.0}, "--grad_clip=0.0: expected above 0"),
+        ({"omega": -0.1}, "--omega=-0.1: expected at least 0"),
+        ({"weightDecay": -1.0}, "--weightDecay"),
+        ({"biasDecay": -1.0}, "--biasDecay"),
+        ({"gammaDecay": float("nan")}, "--gammaDecay"),
+        ({"betaDecay": float("inf")}, "--betaDecay"),
+        ({"learnRate": 0.0}, "--learnRate=0.0"),
+        ({"learnRateG": -1.0}, "--learnRateG"),
+        ({"learnRateDecay": 0.0}, "--learnRateDecay"),
+        ({"momentum": 1.0}, "--momentum=1.0: expected at least 0 and below 1"),
+        ({"adam_beta2": 1.0}, "--adam_beta2=1.0"),
+        ({"adam_eps": 0.0}, "--adam_eps"),
+        ({"k": 0}, "--k=0"),
+        ({"crop_size": 0}, "--crop_size=0"),
+        ({"padding_size": -1}, "--padding_size=-1"),
+        ({"num_gpus": 0}, "--num_gpus=0"),
+        ({"batch_size": 0}, "--batch_size=0"),
+    ],
+)
+def test_a_value_out_of_its_range_is_named_in_one_line(flags, words):
+    with pytest.raises(ValueError, match=words) as error:
+        settings(**flags)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ({"depth": 12}, "depth 6n \\+ 4 .* not 12"),
+        ({"crop_size": 33}, "crop_size is 33, expected at most 32"),
+        ({"padding_size": 32}, "padding is 32, expected at most 31"),
+        ({"batch_size": 17, "max_steps": None}, "batch_size is 17, expected 1 .. 16"),
+        ({"model": "vgg11", "crop_size": 28}, "at least 32 x 32 pixels and have 28 x 28"),
+    ],
+)
+def test_what_does_not_go_with_the_data_is_named_in_one_line(flags, words):
+    with pytest.raises(ValueError, match=words) as error:
+        build(settings(**flags))
+    assert "\n" not in str(error.value)
+
+
+def test_test_and_see_do_without_an_optimizer():
+    for task in ("test", "see"):
+        assert Settings(task=task, model="resnet").optimizer is None
+
+
+def test_defaults_are_the_originals():
+    given = Settings(model="resnet", optimizer="sgd")
+    expected = {
+        "task": "train", "learnRate": 0.1, "learnRateG": 0.1, "learnRateDecay": 0.2, "momentum": 0.9, "nesterov": True,
+        "grassmann": False, "grad_clip": None, "omega": None, "adam_beta2": 0.99, "adam_eps": 1e-8, "keep_prob": None,
+        "depth": 10, "widen_factor": 1, "weightDecay": None, "biasDecay": None, "gammaDecay": None, "betaDecay": None,
+        "crop_size": 32, "num_gpus": 1, "vali_batch_size": 250, "report_freq": 10,
+        "vali_freq": 1000, "save_freq": 10000, "data_dir": "./datasets/", "train_dir": "./logs/", "train_path": None,
+        "load": None, "visible_devices": None, "log_device_placement": False, "max_to_keep": 1, "verbose": True, "k": 5,
+    }  # fmt: skip
+    assert {name: getattr(given, name) for name in expected} == expected
