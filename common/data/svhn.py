@@ -22,7 +22,7 @@ def find(folder):
 
 
 def load(folder):
-    """Returns the data set of the three files in `folder`; label 10 of the files, the digit 0, becomes 0.
+    """Returns the data set of the three files in `folder`; labels 1 .. 10 become 0 .. 9, so the digit 0 is class 9.
 
     The images are read in blocks into one array, so the set is in memory once. Raises DataError, one line naming the
     file and what was expected, for files that are missing, truncated, foreign or inconsistent.
@@ -66,7 +66,7 @@ def _labels(path):
     wrong = labels[~np.isin(labels, np.arange(1, _CLASSES + 1))]
     if wrong.size:
         raise DataError(f"{path}: label {wrong[0]} is outside the classes; {_EXPECTED}")
-    return (labels.astype(np.int32) % _CLASSES).astype(np.int32)
+    return labels.astype(np.int32) - 1
 
 
 def _one_line(error):
