@@ -70,8 +70,8 @@ def _on_cpu(device, count):
     names = tuple(f"/cpu:{index}" for index in range(count))
     reason = "THERE IS NO GPU HERE" if device == "auto" else "NO GPU IS USED (--device=cpu)"
     warning = (
-        f"{reason}: --num_gpus={count} runs on {count} virtual devices of one CPU. The results are those of {count} GPUs, "
-        "the speed is not."
+        f"{reason}: --num_gpus={count} runs on {count} virtual devices of one CPU. "
+        f"The results are those of {count} GPUs, the speed is not."
     )
     return Devices(names, f"{count} virtual CPU devices ({cores} cores)", warning)
 

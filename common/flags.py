@@ -89,7 +89,8 @@ def _integers(name, value):
     try:
         return tuple(int(item) for item in value.split(","))
     except ValueError:
-        raise ValueError(f"--{name}={value}: expected whole numbers with commas between them, as in 64,64,64,64") from None
+        wanted = "whole numbers with commas between them, as in 64,64,64,64"
+        raise ValueError(f"--{name}={value}: expected {wanted}") from None
 
 
 def _range(field):

@@ -80,7 +80,9 @@ def batch_norm(inputs, mode, scale=True):
     """
     channels, dtype = [int(inputs.shape[-1])], inputs.dtype.base_dtype
     beta = variables.create("beta", channels, Role.BETA, variables.zeros, dtype)
-    gamma = variables.create("gamma", channels, Role.GAMMA, variables.ones, dtype) if scale else tf.ones(channels, dtype)
+    gamma = tf.ones(channels, dtype)
+    if scale:
+        gamma = variables.create("gamma", channels, Role.GAMMA, variables.ones, dtype)
     mean = variables.create("pop_mean", channels, Role.MOVING, variables.zeros, dtype)
     variance = variables.create("pop_var", channels, Role.MOVING, variables.ones, dtype)
     epsilon = mode.batch_norm.epsilon

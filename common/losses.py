@@ -14,7 +14,8 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=1e-4):
     t = (1 - smoothing) onehot + smoothing / classes. The floor bounds the loss of a hopeless image by -log(floor).
     """
     classes = int(logits.shape[-1])
-    targets = tf.one_hot(labels, classes, 1.0 - smoothing + smoothing / classes, smoothing / classes, dtype=logits.dtype)
+    share = smoothing / classes
+    targets = tf.one_hot(labels, classes, 1.0 - smoothing + share, share, dtype=logits.dtype)
     return -tf.reduce_sum(targets * tf.log(tf.nn.softmax(logits) + floor), axis=-1)
 
 

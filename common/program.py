@@ -145,7 +145,7 @@ def run(program, settings):
 
 
 def _check_method(program, settings, checkpoint):
-    """Raises ValueError if the flags.txt beside a checkpoint is of another method: its variables have the same names."""
+    """Raises ValueError if flags.txt beside a checkpoint names another method: its variables are called the same."""
     path = os.path.join(os.path.dirname(checkpoint), FLAGS)
     if not os.path.isfile(path):
         return

@@ -40,7 +40,7 @@ class Settings(Common):
     """Flags of the opt_ programs; None means: as the recipe has it."""
 
     model: str = flags.option("cnn6", "network", ("cnn6", "cnn9", "resnet", *networks.VGGS))
-    widths: tuple[int, ...] | None = flags.option(None, "filters of the three stages and of fc6 of cnn6 or cnn9", minimum=1)
+    widths: tuple[int, ...] | None = flags.option(None, "filters of cnn6's or cnn9's three stages and fc6", minimum=1)
     rotation: str = flags.option(
         "method", "the folder's own method, none = ordinary training, or free = UPT", ("method", "none", "free")
     )
@@ -53,7 +53,7 @@ class Settings(Common):
         if self.widths is not None and len(self.widths) != 4:
             raise ValueError(f"--widths has {len(self.widths)} numbers, expected four: the three stages and fc6")
         if self.widths is not None and not self.model.startswith("cnn"):
-            raise ValueError(f"--widths={','.join(map(str, self.widths))}: {self.model} has none; they go with cnn6, cnn9")
+            raise ValueError(f"--widths: {self.model} has none; leave it out, or choose --model=cnn6 or cnn9")
 
 
 class Method(Program):

@@ -52,8 +52,8 @@ def subset_rotated(rotate, ratio):
 def merge(episode, optimizer, replica=0):
     """Returns the op that ends an episode: the effective kernels become W0, and the turning starts afresh.
 
-    For every layer of one replica: W0 <- the kernel in use; P <- I; P's slots of `optimizer` <- 0; subset <- the draw of
-    `episode`, the number of the one that begins. The kernel in use is the same before and after, bit for bit. All new
+    For every layer of one replica: W0 <- the kernel in use; P <- I; P's slots of `optimizer` <- 0; subset <- the draw
+    of `episode`, the number of the one that begins. The kernel in use is the same before and after, bit for bit. All new
     values are computed before any is written.
     """
     values = []

@@ -30,4 +30,6 @@ def network(name, depth=None, widen_factor=None, widths=None):
 
 def title(name, depth=None, widen_factor=None):
     """Returns what a log calls the network: WRN-28-10 for a resnet, otherwise its name."""
-    return f"WRN-{depth}-{widen_factor}" if name == "resnet" else name.upper().replace("CNN", "CNN-").replace("VGG", "VGG-")
+    if name == "resnet":
+        return f"WRN-{depth}-{widen_factor}"
+    return f"{name[:3].upper()}-{name[3:]}"

@@ -17,7 +17,7 @@ def vgg(images, classes, parts, mode, depth):
     """
     height, width = images.shape[1:3]
     if min(height, width) < 2 ** len(WIDTHS):
-        raise ValueError(f"VGG halves its images five times: they need at least 32 x 32 pixels and have {height} x {width}")
+        raise ValueError(f"VGG halves its images five times: they need 32 x 32 pixels or more, not {height} x {width}")
     features = images
     for group, (width, convs) in enumerate(zip(WIDTHS, DEPTHS[depth]), start=1):
         for index in range(convs):

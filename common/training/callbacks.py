@@ -1,7 +1,7 @@
 """What happens during training besides training: reports, validations, checkpoints, the progress bar.
 
-Periodic ones are due at steps s with (s + 1) % frequency = 0 and at the end. Within one step they act in the order in which
-the program lists them.
+Periodic ones are due at steps s with (s + 1) % frequency = 0 and at the end. Within one step they act in the order in
+which the program lists them.
 """
 
 import sys

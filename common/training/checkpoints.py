@@ -51,7 +51,9 @@ def find(path):
     if os.path.isdir(path):
         there = _in(path)
         if not there:
-            raise ValueError(f"--load={path}: there is no checkpoint in this folder; name a run folder or a model.ckpt-STEP")
+            raise ValueError(
+                f"--load={path}: there is no checkpoint in this folder; name a run folder or a model.ckpt-STEP"
+            )
         return max(there, key=lambda checkpoint: os.path.getmtime(checkpoint + ".index"))
     for ending in (".index", ".data-00000-of-00001"):  # what a shell's completion leaves
         path = path.removesuffix(ending)

@@ -1,11 +1,13 @@
 """The command line: real processes for what only they can show, `run` and its errors for the rest."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -254,7 +256,7 @@ def test_a_long_run_says_so_after_20_steps(capsys, monkeypatch):
 def test_progress_is_a_bar_only_on_a_terminal(tmp_path):
     """A pseudo-terminal for standard error shows step, loss, error, speed and time left."""
     leader, follower = os.openpty()
-    termios.tcsetwinsize(follower, (24, 160))
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
     words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=30", f"--train_path={tmp_path}"]
     process = subprocess.Popen(
         [sys.executable, "train.py", *words], cwd=ROOT / "opt_cp", stdout=subprocess.DEVNULL, stderr=follower

@@ -282,7 +282,7 @@ def test_a_value_out_of_its_range_is_named_in_one_line(flags, words):
         ({"crop_size": 33}, "crop_size is 33, expected at most 32"),
         ({"padding_size": 32}, "padding is 32, expected at most 31"),
         ({"batch_size": 17, "max_steps": None}, "batch_size is 17, expected 1 .. 16"),
-        ({"model": "vgg11", "crop_size": 28}, "at least 32 x 32 pixels and have 28 x 28"),
+        ({"model": "vgg11", "crop_size": 28}, "need 32 x 32 pixels or more, not 28 x 28"),
     ],
 )
 def test_what_does_not_go_with_the_data_is_named_in_one_line(flags, words):
