@@ -17,7 +17,6 @@ BATCH_NORM = BatchNormConstants(decay=0.999, epsilon=1e-3, corrected=True)
 DECAYED = (Role.GENERATOR, Role.GAMMA, Role.BETA, Role.WEIGHT, Role.BIAS)
 
 
-
 @dataclasses.dataclass(frozen=True)
 class Length:
     """How long a run is (updates, and where the rate drops), images per update, pixels padded before the crop."""

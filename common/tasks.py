@@ -110,13 +110,12 @@ def _head(program, settings, dataset, chosen, seconds):
 
 
 def _counts():
-    """What there is to train, in three ways of counting."""
-    everything = [variable for variable in variables.saved() if variable in set(checkpoints.model_variables())]
+    """What there is to train, in three ways of counting; optimizer slots do not count."""
     weights = variables.with_role(variables.Role.WEIGHT, variables.Role.BIAS)
     matrices = [variable for variable in weights if variable.shape.rank != 4]
     freedom = sum(kernel.degrees_of_freedom for kernel in kernels.of_layers()) + _count(matrices)
     yield (
-        f"weights: {_count(variables.trainable())} trainable of {_count(everything)} in all; "
+        f"weights: {_count(variables.trainable())} trainable of {_count(checkpoints.model_variables())} in all; "
         f"degrees of freedom without gamma and beta: {freedom}"
     )
 

@@ -58,7 +58,6 @@ class Clock:
 
     def __init__(self, batch_size):
         self._batch_size = batch_size
-        self._paused = 0.0
         self.restart()
 
     def restart(self):

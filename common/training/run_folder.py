@@ -6,7 +6,6 @@ import os
 import sys
 import time
 
-
 LOG, FLAGS, METRICS = "log.txt", "flags.txt", "metrics.jsonl"
 
 
