@@ -9,13 +9,30 @@
 """
 
 import dataclasses
+import enum
 import math
+import re
 import typing
 
 from absl import flags as absl_flags
 
 
 absl_flags.disclaim_key_flags()  # --help then counts them to the program that is run
+
+
+class Resume(enum.Enum):
+    """What a run that goes on (--resume) does about a flag whose value is not what it was."""
+
+    FIXED = "refuses: another value makes another run"
+    STEERS = "goes on, and says loudly that it trains otherwise from here on"
+    FREE = "goes on, and says so: what is trained stays the same"
+    PLACE = "nothing: it says what to do and where, not how"
+
+
+def on_resume(steers=(), free=(), place=()):
+    """Returns {name: `Resume`} of the flags named in each group; all others are FIXED."""
+    groups = {Resume.STEERS: steers, Resume.FREE: free, Resume.PLACE: place}
+    return {name: group for group, names in groups.items() for name in names}
 
 
 def option(default, help_text, choices=None, minimum=None, above=None, maximum=None, below=None, alias=None):
@@ -33,7 +50,13 @@ def option(default, help_text, choices=None, minimum=None, above=None, maximum=N
 
 
 class Checked:
-    """Base of settings: raises ValueError, in one line, for a value outside its bounds."""
+    """Base of settings: raises ValueError, in one line, for a value outside its bounds.
+
+    Attributes:
+      on_resume: {name: `Resume`} of the flags that are not FIXED.
+    """
+
+    on_resume = {}
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -62,12 +85,32 @@ def read(settings_class):
 
 def text(settings):
     """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile."""
-    lines = []
+    return "".join(f"--{name}={value}\n" for name, value in _words(settings).items())
+
+
+def differences(settings, before):
+    """Returns (field, old, new) for each setting whose value is not that in `before`, the `text` of earlier settings.
+
+    Values are texts, None for none. A flag that the earlier program did not have counts as its default.
+    """
+    matches = [re.fullmatch(r"--(\w+)=(.*)", line) for line in before.splitlines()]
+    old, new = {match.group(1): match.group(2) for match in matches if match}, _words(settings)
+    changes = []
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if value is not None:
-            lines.append(f"--{field.name}={','.join(map(str, value)) if isinstance(value, tuple) else value}\n")
-    return "".join(lines)
+        default = None if field.default is None else str(field.default)
+        pair = old.get(field.name, default), new.get(field.name)
+        if pair[0] != pair[1]:
+            changes.append((field, *pair))
+    return changes
+
+
+def _words(settings):
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 _DEFINE = {

@@ -4,18 +4,16 @@ The two families of programs, OPT and grassmann, differ in their settings and in
 """
 
 import dataclasses
-import os
-import signal
 import sys
 
 from absl import app
 from absl import flags as absl_flags
 
-from common import devices, flags, tasks, variables
+from common import devices, flags, resume, tasks, variables
 from common.compat import tf
 from common.data import catalogue
-from common.training import checkpoints
-from common.training.run_folder import FLAGS, say
+from common.training.interruption import Interrupted, Interruption
+from common.training.run_folder import say
 
 absl_flags.disclaim_key_flags()  # so that --help lists them under the script that is run
 
@@ -45,6 +43,21 @@ class Common(flags.Checked):
     visible_devices: str | None = flags.option(None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no")
     log_device_placement: bool = flags.option(False, "print on which device each operation runs")
     verbose: bool = flags.option(False, "task=see also prints values")
+    resume: bool = flags.option(False, "go on with the newest good checkpoint in train_path; with none there, start")
+
+    on_resume = flags.on_resume(
+        steers=("max_steps",),
+        free=(
+            "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
+            "visible_devices", "log_device_placement", "verbose",
+        ),
+        place=("task", "train_dir", "train_path", "load", "resume"),
+    )  # fmt: skip
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.resume and self.task == "train" and self.train_path is None:
+            raise ValueError("--resume needs --train_path=FOLDER, the folder of the run that is to go on")
 
 
 class Program:
@@ -113,9 +126,9 @@ def _run(program, arguments):
     except (ValueError, OSError, tf.errors.OpError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+    except Interrupted as interrupt:
+        print(f"interrupted by {interrupt}; there was nothing to save", file=sys.stderr)
+        return 128 + interrupt.signal
 
 
 def one_line(error):
@@ -131,28 +144,14 @@ def run(program, settings):
     """Does the task that `settings` name; returns the exit status."""
     if settings.task == "test" and settings.load is None:
         raise ValueError("--task=test needs --load=PATH: a checkpoint, or a run folder meaning its newest")
-    checkpoint = checkpoints.find(settings.load) if settings.load else None
-    dataset = catalogue.load(settings.data, settings.data_dir, program.paper_data)
-    settings = program.resolve(settings, dataset)
-    if checkpoint:
-        _check_method(program, settings, checkpoint)
-    chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices)
-    for line in [chosen.warning, *program.remarks(settings)]:
-        if line:
-            say(line)
-    with tf.Graph().as_default():
-        return tasks.TASKS[settings.task](program, settings, dataset, chosen, checkpoint)
-
-
-def _check_method(program, settings, checkpoint):
-    """Raises ValueError if flags.txt beside a checkpoint names another method: its variables are called the same."""
-    path = os.path.join(os.path.dirname(checkpoint), FLAGS)
-    if not os.path.isfile(path):
-        return
-    with open(path, encoding="utf-8", errors="replace") as file:
-        mark, _, method = file.readline().strip().partition(" ")
-    if mark == "#" and method != program.method(settings):
-        raise ValueError(
-            f"--load={settings.load}: this checkpoint was trained by {method}, not by {program.method(settings)}; "
-            "use the folder and the --rotation that it was trained with"
-        )
+    with Interruption() as interruption, resume.beginning(settings) as start:
+        dataset = catalogue.load(settings.data, settings.data_dir, program.paper_data)
+        settings = program.resolve(settings, dataset)
+        changes = resume.check(program, settings, start)
+        chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices)
+        for line in [chosen.warning, *program.remarks(settings), *changes]:
+            if line:
+                say(line)
+        start = dataclasses.replace(start, lines=(*start.lines, *changes))
+        with tf.Graph().as_default():
+            return tasks.TASKS[settings.task](program, settings, dataset, chosen, start, interruption)

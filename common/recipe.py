@@ -47,6 +47,8 @@ class Settings(Common):
     batch_size: int | None = flags.option(None, "images per update; 128 on CIFAR, 32 on digits", minimum=1)
     weight_decay: float = flags.option(5e-4, "L2 coefficient c, in c/2 times the sum of squares", minimum=0)
 
+    on_resume = {**Common.on_resume, **flags.on_resume(steers=("base_lr", "weight_decay"))}
+
     def __post_init__(self):
         super().__post_init__()
         if self.widths is not None and len(self.widths) != 4:

@@ -1,85 +1,106 @@
 """What a program does: train, test a checkpoint, or show the variables."""
 
-import os
 import signal
 import time
 
-from common import flags, kernels, variables
+from common import flags, kernels, resume, variables
 from common.compat import tf
 from common.models import catalogue as networks
 from common.training import callbacks, checkpoints, problem
 from common.training.evaluate import Evaluation
-from common.training.loop import Interruption, train
-from common.training.run_folder import FLAGS, RunFolder, holds_run, new_path, say
+from common.training.keeper import Keeper
+from common.training.loop import train
+from common.training.run_folder import FLAGS, RunFolder, say
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
 
 
-def _train(program, settings, dataset, chosen, checkpoint):
-    path = settings.train_path or new_path(settings.train_dir, *program.words(settings))
-    if holds_run(path) and (checkpoint is None or not os.path.samefile(os.path.dirname(checkpoint), path)):
-        raise ValueError(f"{path} holds a run already; go on with --load={path}, or choose another --train_path")
-    start = time.perf_counter()
+def _train(program, settings, dataset, chosen, start, interruption):
+    with resume.in_folder(program, settings, start) as start:
+        return _train_in(program, settings, dataset, chosen, start, interruption)
+
+
+def _train_in(program, settings, dataset, chosen, start, interruption):
+    begin = time.perf_counter()
     task = program.problem(settings, dataset)
     training, evaluation = problem.build(task, chosen.names), Evaluation(task)
-    keeper = checkpoints.Keeper(path, settings.max_to_keep)
+    keeper = Keeper(start.folder, settings.max_to_keep)
     with chosen.session(settings.log_device_placement) as session:
         first_callbacks = program.callbacks(settings, session, training)
         initialize = tf.global_variables_initializer()
         tf.get_default_graph().finalize()
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - begin
         session.run(initialize)
-        origin = list(_load_all(session, checkpoint, chosen)) if checkpoint else []
+        origin = list(_load_all(session, start.checkpoint, chosen)) if start.checkpoint else []
         first, steps = int(session.run(training.global_step)), program.steps(settings, dataset)
-        if first >= steps:
+        done = first >= steps
+        if done and not (settings.resume and start.goes_on):
             raise ValueError(f"--load={settings.load}: all {steps} updates are done there; raise --max_steps to go on")
-        folder = RunFolder(path, first)
+        folder = RunFolder(start.folder, first)
         folder.write(FLAGS, f"# {program.method(settings)}\n{flags.text(settings)}")
+        keeper.begin(start.checkpoint)
+        for line in start.lines:
+            folder.note(line)
         for line in [*_head(program, settings, dataset, chosen, seconds), *origin]:
             folder.say(line)
         for store in [*training.stores, evaluation.store]:
             store.fill(session)
         clock, last = callbacks.Clock(settings.batch_size), steps - 1
-        rate = training.report["lr"]
-        save = callbacks.Save(folder, session, keeper, settings.save_freq, last, clock)
+        rate, stopping = training.report["lr"], interruption.stopping
+        validate = callbacks.Validate(folder, session, evaluation, rate, settings.vali_freq, last, clock, stopping)
+        save = callbacks.Save(folder, session, keeper, settings.save_freq, last, clock, start.lock)
         everything = [
             callbacks.Progress(training.report, first, steps, settings.batch_size),
             *first_callbacks,
             callbacks.Report(folder, training.report, settings.report_freq, last, clock),
-            callbacks.Validate(folder, session, evaluation, rate, settings.vali_freq, last, clock),
+            validate,
             save,
             callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE),
         ]
-        with Interruption() as interruption:
-            try:
-                complete = train(session, training.train_op, first, steps, everything, interruption)
-            except KeyboardInterrupt:  # the second signal
-                folder.say(f"stopped at once; {f'go on with --load={save.path}' if save.path else 'nothing was saved'}")
-                return 128 + signal.SIGINT
-    if not complete:
-        folder.say(f"interrupted by {signal.Signals(interruption.signal).name}; go on with --load={save.path}")
-        return 128 + interruption.signal
-    return 0
+        with interruption.deferred():
+            if start.goes_on:
+                validate.catch_up(first - 1, training.global_step)
+            if done:
+                folder.say(f"all {steps} updates are done; a larger --max_steps goes on")
+            elif not interruption.stopping():
+                done = train(session, training.train_op, first, steps, everything, interruption)
+    return _end(folder, save, done and not validate.given_up, interruption)
 
 
-def _test(program, settings, dataset, chosen, checkpoint):
+def _end(folder, save, complete, interruption):
+    """Says how a run has ended; returns the exit status."""
+    again = f"go on with --resume --train_path={folder.path}"
+    number = None if complete else interruption.signal
+    because = f"interrupted by {signal.Signals(number).name}; " if number else ""
+    if save.fault:
+        line = f"{because}the last checkpoint could not be written ({save.fault}); {again} when it can"
+        folder.note(line)
+        raise OSError(line)
+    if save.faults:
+        folder.say(f"{save.faults} of the checkpoints on the way could not be written; the last one is there")
+    if number:
+        folder.say(f"{because}{again}")
+    return 128 + number if number else 0
+
+
+def _test(program, settings, dataset, chosen, start, interruption):
     evaluation = Evaluation(program.problem(settings, dataset))
     with chosen.session(settings.log_device_placement) as session:
         session.run(tf.global_variables_initializer())
         evaluation.store.fill(session)
-        checkpoints.load(session, checkpoint, checkpoints.model_variables())
-        start = time.perf_counter()
+        checkpoints.load(session, start.checkpoint, checkpoints.model_variables())
+        begin = time.perf_counter()
         figures = evaluation.figures(session)
-        say(f"validation: {figures} ({time.perf_counter() - start:.1f} s)")
+        say(f"validation: {figures} ({time.perf_counter() - begin:.1f} s)")
     return 0
 
 
-def _see(program, settings, dataset, chosen, checkpoint):
+def _see(program, settings, dataset, chosen, start, interruption):
     Evaluation(program.problem(settings, dataset))
     with chosen.session(settings.log_device_placement) as session:
         session.run(tf.global_variables_initializer())
-        if checkpoint:
-            checkpoints.load(session, checkpoint, checkpoints.model_variables())
+        if start.checkpoint:
+            checkpoints.load(session, start.checkpoint, checkpoints.model_variables())
         for variable in variables.trainable():
             say(f"{program.place(variable):<12} {variable.op.name} {variable.shape.as_list()} {_count([variable])}")
             if settings.verbose:
@@ -96,7 +117,7 @@ def _load_all(session, checkpoint, chosen):
         names = {variable.op.name for variable in model}
         slots = [variable for variable in variables.saved(replica) if variable.op.name not in names]
         fresh = checkpoints.load(session, checkpoint, model, slots)
-    yield f"goes on from {checkpoint}"
+    yield f"goes on from {checkpoint}, with step {session.run(variables.global_step())}"
     if fresh:
         yield f"not in it, start afresh: {len(fresh)} optimizer slots ({fresh[0]}, ...)"
 

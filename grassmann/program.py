@@ -69,6 +69,17 @@ class Settings(Common):
     max_to_keep: int = flags.option(1, "newest checkpoints kept", minimum=1)
     verbose: bool = flags.option(True, "task=see also prints values")
 
+    on_resume = {
+        **Common.on_resume,
+        **flags.on_resume(
+            steers=(
+                "learnRate", "learnRateG", "learnRateDecay", "omega", "weightDecay", "biasDecay", "gammaDecay",
+                "betaDecay",
+            ),
+            free=("k",),
+        ),
+    }  # fmt: skip
+
     def __post_init__(self):
         super().__post_init__()
         if self.model is None:

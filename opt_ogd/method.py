@@ -19,6 +19,8 @@ class OgdSettings(Settings):
 
     rotation_lr: float = flags.option(0.02, "learning rate of the orthogonal matrices at the start", above=0)
 
+    on_resume = {**Settings.on_resume, **flags.on_resume(steers=("rotation_lr",))}
+
 
 class Ogd(Method):
     """Q starts at the identity and steps along the orthogonal group; all else is momentum SGD on fit + 0.1 L2.

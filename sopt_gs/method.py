@@ -26,6 +26,8 @@ class EpisodeSettings(Settings):
     episode_steps: int | None = flags.option(None, "updates of an episode; 750 on CIFAR", minimum=1)
     sample_ratio: float = flags.option(0.25, "share of a layer's input channels turned at a time", above=0, maximum=1)
 
+    on_resume = {**Settings.on_resume, **flags.on_resume(steers=("episodes",))}
+
 
 class StochasticOpt(Method):
     """Every layer but the first turns a random quarter of its input dimensions, for an episode at a time.

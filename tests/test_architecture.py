@@ -15,7 +15,7 @@ LAYERS = (
     (0, r"common\.compat"),
     (1, r"common\.variables"),
     (1, r"common\.(map_arguments|orthonormal)"),
-    (1, r"common\.devices"),
+    (1, r"common\.(devices|locks)"),
     (1, r"opt_cp\.cayley|opt_gs\.gram_schmidt|opt_hr\.householder|opt_ls\.lowdin\w*|grassmann\.geometry"),
     (2, r"common\.(replicas|kernels|losses|schedules|metrics)"),
     (2, r"sopt_gs\.subset"),
@@ -24,7 +24,7 @@ LAYERS = (
     (4, r"common\.data\..*"),
     (5, r"common\.training\..*"),
     (5, r"opt_ogd\.ogd|grassmann\.\w*optimizers?|sopt_gs\.episodes"),
-    (6, r"common\.(flags|tasks|program|recipe)"),
+    (6, r"common\.(flags|resume|tasks|program|recipe)"),
     (7, r"(opt_ogd|sopt_gs)\.method|grassmann\.(program|\w+)"),
     (8, r"\w+\.train"),
 )

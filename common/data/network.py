@@ -8,10 +8,7 @@ import time
 import urllib.parse
 import urllib.request
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from common import locks
 
 _PROBE_SECONDS = 6.0
 
@@ -69,25 +66,21 @@ def _probe(url, answers):
 @contextlib.contextmanager
 def alone(folder, say):
     """Within it, no other process is within `alone(folder)`; waits for that. The lock ends with its process."""
-    descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
+    descriptor = os.open(folder, os.O_RDONLY) if os.name == "posix" else None  # Windows opens no folders
     try:
-        if fcntl:
-            _lock(descriptor, folder, say)
+        if descriptor is not None:
+            _wait_for(descriptor, folder, say)
         yield
     finally:
-        if fcntl:
+        if descriptor is not None:
             os.close(descriptor)
 
 
-def _lock(descriptor, folder, say):
+def _wait_for(descriptor, folder, say):
+    """Returns with the lock; without one where there are none: the checksum tells a file that two have written."""
     waiting = False
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not waiting:
-                say(f"another process is downloading to {folder}; waiting for it")
-            waiting = True
-            time.sleep(0.5)
-        except OSError:
-            return None  # a file system without locks; the checksum still tells a file that two have written
+    while locks.try_lock(descriptor) is False:
+        if not waiting:
+            say(f"another process is downloading to {folder}; waiting for it")
+        waiting = True
+        time.sleep(0.5)

@@ -7,6 +7,7 @@ which the program lists them.
 import sys
 import time
 
+from common.training.keeper import SaveError
 from common.training.run_folder import say
 
 _HOUR = 3600.0
@@ -106,15 +107,35 @@ class Report(Periodic):
 
 
 class Validate(Periodic):
-    """Evaluates the test set and the geometry of the kernels; a run that is interrupted does not wait for it."""
+    """Evaluates the test set and the geometry of the kernels; given up, between two batches, when the run is to stop.
 
-    def __init__(self, folder, session, evaluation, rate, frequency, last, clock):
+    Attributes:
+      given_up: whether that happened: the run that goes on does it then (`catch_up`).
+    """
+
+    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, stopping=lambda: False):
         super().__init__(frequency, last, {"lr": rate})
         self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
+        self._stopping = stopping
+        self.given_up = False
+
+    def catch_up(self, step, global_step):
+        """Does what is due at `step`, the one before the first of this run, if it was given up then."""
+        if not self.due(step) or self._folder.measured_before(step, "test"):
+            return
+        values = {}
+        for count in (step, step + 1):  # the rate of a step is that of the updates done before it
+            self._session.run(global_step.initializer, {global_step.initializer.inputs[1]: count})
+            values = values or self._session.run(self._tensors)
+        self.act(step, values)
 
     def act(self, step, values):
         start = time.perf_counter()
-        figures = self._evaluation.figures(self._session)
+        figures = self._evaluation.figures(self._session, self._stopping)
+        if figures is None:
+            self.given_up = True
+            self._folder.say(f"step {step}, validation given up: it is done when the run goes on")
+            return
         seconds = time.perf_counter() - start
         geometry = {
             kind: {layer: float(value) for layer, value in of_layers.items()}
@@ -147,27 +168,36 @@ def _summary(geometry):
 
 
 class Save(Periodic):
-    """Writes a checkpoint, also when the run is interrupted.
+    """Writes a checkpoint, also when the run is interrupted. If that fails, training goes on; the next one is a retry.
 
     Attributes:
-      path: of the newest one, or None.
+      fault: why the newest one could not be written, or None.
+      faults: how many could not.
     """
 
-    def __init__(self, folder, session, keeper, frequency, last, clock):
+    def __init__(self, folder, session, keeper, frequency, last, clock, lock):
         super().__init__(frequency, last, {})
-        self._folder, self._session, self._keeper, self._clock = folder, session, keeper, clock
-        self._saved = None
-        self.path = None
+        self._folder, self._session, self._keeper, self._clock, self._lock = folder, session, keeper, clock, lock
+        self._tried = None
+        self.fault, self.faults = None, 0
 
     def act(self, step, values):
         start = time.perf_counter()
-        self.path = self._keeper.save(self._session, step)
-        self._saved = step
-        self._folder.say(f"step {step}, saved {self.path}")
+        self._tried = step
+        try:
+            self._lock.renew()  # the folder may have been removed
+            self._folder.sync()
+            path = self._keeper.save(self._session, step)
+        except (SaveError, OSError, ValueError) as error:
+            self.fault, self.faults = str(error), self.faults + 1
+            self._folder.say(f"step {step}, NOT SAVED: {self.fault}; older checkpoints stay, the next save tries again")
+        else:
+            self.fault = None
+            self._folder.say(f"step {step}, saved {path}")
         self._clock.pause(time.perf_counter() - start)
 
     def end(self, step, interrupted):
-        if interrupted and self._saved != step:
+        if interrupted and self._tried != step:
             self.act(step, {})
 
 

@@ -11,50 +11,84 @@ import numpy as np
 
 from common import variables
 from common.compat import tf
+from common.training import checksums
 from common.variables import Role
 
-_NAME = "model.ckpt"
+NAME, LIST = "model.ckpt", "checkpoint"
+_PART = re.compile(re.escape(NAME) + r"-(\d+)\.(?:index|sha256|data-\d{5}-of-\d{5})")
+_LISTED = re.compile(r'^all_model_checkpoint_paths: ".*?' + re.escape(NAME) + r'-(\d+)"$', re.MULTILINE)
 _SHOWN = 3  # variables named in an error
 
 
-class Keeper:
-    """Saves the variables of replica 0 into a run folder, the newest `max_to_keep` of them.
+def listed(folder):
+    """Returns the checkpoints of a folder, the oldest first, whether they are good or not.
 
-    Built when the graph is complete: it saves what then exists, optimizer slots included. Checkpoints that are in the
-    folder already, of a run that goes on, count. The folder may be moved as a whole.
+    Their order is that of the file `checkpoint`. One that is not in it is the newest if its step is later than the
+    last one's there (its saver was killed before it could list it), else the oldest. Without that file it is the order
+    in which they were written.
     """
-
-    def __init__(self, folder, max_to_keep):
-        self._prefix = os.path.join(folder, _NAME)
-        self._saver = tf.train.Saver(
-            {v.op.name: v for v in variables.saved()}, max_to_keep=max_to_keep, save_relative_paths=True
-        )
-        self._saver.set_last_checkpoints_with_time([(path, os.path.getmtime(path + ".index")) for path in _in(folder)])
-
-    def save(self, session, step):
-        """Writes model.ckpt-`step` and returns its path."""
-        return self._saver.save(session, self._prefix, global_step=step, write_meta_graph=False)
-
-
-def _in(folder):
-    """Returns the checkpoints in a folder, those of the earliest steps first."""
-    numbers = [
+    steps = {
         int(match.group(1))
         for name in (os.listdir(folder) if os.path.isdir(folder) else [])
-        if (match := re.fullmatch(re.escape(_NAME) + r"-(\d+)\.index", name))
-    ]
-    return [os.path.join(folder, f"{_NAME}-{number}") for number in sorted(numbers)]
+        if (match := _PART.fullmatch(name))
+    }
+    order = [step for step in _order(folder) if step in steps]
+    if not order:
+        return [_path(folder, step) for step in sorted(steps, key=lambda step: (_time(_path(folder, step)), step))]
+    others = sorted(steps.difference(order))
+    before = [step for step in others if step < order[-1]]
+    return [_path(folder, step) for step in [*before, *order, *others[len(before) :]]]
 
 
-def find(path):
-    """Returns the checkpoint that `path` means: itself, or the newest of a run folder. ValueError if there is none."""
+def _order(folder):
+    """Returns the steps that the file `checkpoint` lists, or none if there is no such file or it is damaged."""
+    try:
+        with open(os.path.join(folder, LIST), encoding="utf-8", errors="replace") as file:
+            return list(dict.fromkeys(int(step) for step in _LISTED.findall(file.read())))
+    except OSError:
+        return []
+
+
+def _path(folder, step):
+    return os.path.join(folder, f"{NAME}-{step}")
+
+
+def _time(path):
+    return os.stat(path + ".index").st_mtime_ns if os.path.exists(path + ".index") else 0
+
+
+def newest(folder, say=print):
+    """Returns the newest good checkpoint of a folder, or None if there is none at all.
+
+    A damaged one (by its checksums; without them, if TensorFlow cannot read it whole) is reported through `say`, a line
+    each, and the one before it taken. Raises ValueError if all are damaged.
+    """
+    there = listed(folder)
+    faults = []
+    for path in reversed(there):
+        fault = checksums.fault(path) if os.path.exists(path + checksums.ENDING) else unreadable(path)
+        if fault is None:
+            return path
+        faults.append(f"{path} is damaged ({fault})")
+        if len(faults) < len(there):
+            say(f"{faults[-1]}; the one before it is taken")
+    if faults:
+        raise ValueError(f"none of the checkpoints in {folder} ({len(there)}) can be used: {faults[-1]}")
+    return None
+
+
+def find(path, say=print):
+    """Returns the checkpoint that `path` means: itself, or the newest good one of a run folder (see `newest`).
+
+    Raises ValueError if there is none, or if the one that is named has not its checksums.
+    """
     if os.path.isdir(path):
-        there = _in(path)
-        if not there:
+        found = newest(path, say)
+        if found is None:
             raise ValueError(
                 f"--load={path}: there is no checkpoint in this folder; name a run folder or a model.ckpt-STEP"
             )
-        return max(there, key=lambda checkpoint: os.path.getmtime(checkpoint + ".index"))
+        return found
     for ending in (".index", ".data-00000-of-00001"):  # what a shell's completion leaves
         path = path.removesuffix(ending)
     if not os.path.isfile(path + ".index"):
@@ -62,7 +96,23 @@ def find(path):
             f"--load={path}: there is no such checkpoint ({path}.index is not a file); "
             "name a run folder or a model.ckpt-STEP"
         )
+    fault = checksums.fault(path)
+    if fault:
+        raise ValueError(f"--load={path}: is damaged ({fault}); name another checkpoint, or its folder")
     return path
+
+
+def unreadable(path):
+    """Returns what keeps TensorFlow from reading a checkpoint whole, in one line, or None."""
+    if not os.path.exists(path + ".index"):
+        return f"{os.path.basename(path)}.index is missing"
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except Exception as error:  # a damaged file gives errors of many types
+        return first_line(error)
+    return None
 
 
 def load(session, path, needed, optional=()):
@@ -81,7 +131,7 @@ def load(session, path, needed, optional=()):
     try:
         reader = tf.train.load_checkpoint(path)
     except Exception as error:  # a damaged file gives errors of many types
-        raise ValueError(f"--load={path}: cannot be read as a checkpoint ({_first_line(error)})") from None
+        raise ValueError(f"--load={path}: cannot be read as a checkpoint ({first_line(error)})") from None
     shapes = reader.get_variable_to_shape_map()
     absent = [variable for variable in optional if variables.bare_name(variable.op.name) not in shapes]
     present = [*needed, *(variable for variable in optional if variable not in absent)]
@@ -90,7 +140,7 @@ def load(session, path, needed, optional=()):
         # An initializer's input is fed: the variable takes the value without a new op in the finished graph.
         values = {variable: reader.get_tensor(variables.bare_name(variable.op.name)) for variable in present}
     except Exception as error:
-        raise ValueError(f"--load={path}: is damaged ({_first_line(error)})") from None
+        raise ValueError(f"--load={path}: is damaged ({first_line(error)})") from None
     feeds = {
         variable.initializer.inputs[1]: np.asarray(value).astype(variable.dtype.base_dtype.as_numpy_dtype)
         for variable, value in values.items()
@@ -129,5 +179,7 @@ def _surplus(shapes, known):
     )
 
 
-def _first_line(error):
-    return str(getattr(error, "message", error)).splitlines()[0]
+def first_line(error):
+    """Returns the first line of what an error of Python or TensorFlow says."""
+    message = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+    return (message.splitlines() or [type(error).__name__])[0]

@@ -59,11 +59,16 @@ class Evaluation:
             self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()]
             self._geometry = _geometry()
 
-    def figures(self, session):
-        """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size."""
+    def figures(self, session, stopping=lambda: False):
+        """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
+
+        It asks `stopping()` before each batch; once that is true, it returns None.
+        """
         frozen = dict(zip(self._rotated, session.run(self._rotated)))
         total = np.zeros(3)
         for index in range(self._batches):
+            if stopping():
+                return None
             total += session.run(self._sums, {self._index: index, **frozen})
         return Figures(*(total / self.store.size).tolist(), k=self._k)
 

@@ -6,40 +6,45 @@ import os
 import sys
 import time
 
+from common.training import files
+
 LOG, FLAGS, METRICS = "log.txt", "flags.txt", "metrics.jsonl"
 
 
 class RunFolder:
-    """Where a run writes to.
+    """Where a run writes to: a folder that is there, and whose lock this process holds.
 
     Args:
-      path: the folder; made if it is not there.
+      path: the folder.
       first: the first update that will be done there. Figures of later ones, which a run that goes on from an earlier
         checkpoint does again, are dropped from metrics.jsonl.
 
-    Raises ValueError if the folder cannot be made or written to.
+    Raises ValueError if it cannot be written to now. Later failures to write log.txt or metrics.jsonl are reported on
+    standard error, and the lines are written when that is possible again.
     """
 
     def __init__(self, path, first=0):
         self.path = path
+        self._log, self._metrics = files.Appended(self.file(LOG)), files.Appended(self.file(METRICS))
         try:
-            os.makedirs(path, exist_ok=True)
-            self._log = open(self.file(LOG), "a", encoding="utf-8", buffering=1)
-            self._drop_from(first)
-            self._metrics = open(self.file(METRICS), "a", encoding="utf-8", buffering=1)
+            open(self.file(LOG), "a").close()
+            self._measured = self._drop_from(first)
         except OSError as error:
             raise ValueError(
                 f"cannot write to the run folder {path}: {error.strerror}; choose another --train_dir or --train_path"
             ) from None
 
     def _drop_from(self, first):
+        """Returns {(step, split)} of the figures that stay."""
         if not os.path.exists(self.file(METRICS)):
-            return
-        with open(self.file(METRICS), encoding="utf-8") as file:
+            return set()
+        with open(self.file(METRICS), encoding="utf-8", errors="replace") as file:
             lines = file.readlines()
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < first]
+        places = [_place(line) for line in lines]
+        kept = [line for line, place in zip(lines, places) if place and place[0] < first]
         if len(kept) < len(lines):
             self.write(METRICS, "".join(kept))
+        return {place for place in places if place and place[0] < first}
 
     def file(self, name):
         """Returns the path of a file in the folder."""
@@ -47,17 +52,38 @@ class RunFolder:
 
     def say(self, line):
         """Writes a line to log.txt and, above the progress bar, to the terminal."""
-        self._log.write(line + "\n")
+        self.note(line)
         say(line)
+
+    def note(self, line):
+        """Writes a line to log.txt alone."""
+        self._log.add(line)
 
     def measure(self, **figures):
         """Appends one JSON object to metrics.jsonl; a figure that is not finite, which JSON does not know, is null."""
-        self._metrics.write(json.dumps(_finite(figures)) + "\n")
+        self._metrics.add(json.dumps(_finite(figures)))
+
+    def measured_before(self, step, split):
+        """Returns whether metrics.jsonl held the figures of a step and split when the run went on."""
+        return (step, split) in self._measured
 
     def write(self, name, text):
-        """Writes a small file."""
-        with open(self.file(name), "w", encoding="utf-8") as file:
-            file.write(text)
+        """Writes a small file, whole or not at all."""
+        files.replace(self.file(name), text)
+
+    def sync(self):
+        """Brings log and figures to the disk: a checkpoint is not to be there without those of its steps."""
+        self._log.sync()
+        self._metrics.sync()
+
+
+def _place(line):
+    """Returns (step, split) of a line of metrics.jsonl, or None if the line is torn or no such thing."""
+    try:
+        figures = json.loads(line) if line.endswith("\n") else {}
+        return int(figures["step"]), str(figures["split"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def holds_run(path):
@@ -76,8 +102,11 @@ def say(line):
     """Prints a line without breaking a progress bar."""
     from tqdm import tqdm
 
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    try:
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+    except OSError:
+        pass  # a terminal or a pipe that is gone does not end a run
 
 
 def new_path(train_dir, *words):

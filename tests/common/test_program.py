@@ -79,7 +79,8 @@ def test_a_signal_saves_and_leaves_with_the_customary_status(tmp_path, number):
     status, out, err = finish(process)
     assert status == 128 + number and "Traceback" not in err
     last = max(int(path.name.split("-")[1].split(".")[0]) for path in tmp_path.glob("model.ckpt-*.index"))
-    assert f"go on with --load={tmp_path}/model.ckpt-{last}" in out
+    assert f"saved {tmp_path}/model.ckpt-{last}" in out
+    assert f"interrupted by {number.name}; go on with --resume --train_path={tmp_path}" in out
 
 
 def test_bad_input_is_one_line_and_status_1(tmp_path):
@@ -141,7 +142,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         run(other, settings(task="test", load=str(tmp_path / "run")))
     with pytest.raises(ValueError, match="trained by opt_gs, not by opt_gs-free"):
         run(METHOD, settings(task="test", rotation="free", load=str(tmp_path / "run")))
-    with pytest.raises(ValueError, match="holds a run already; go on with --load="):
+    with pytest.raises(ValueError, match="holds a run already; go on with --resume"):
         run(METHOD, settings(train_path=str(tmp_path / "run")))
 
 

@@ -6,6 +6,7 @@ import pytest
 from common import variables
 from common.compat import tf
 from common.training import checkpoints
+from common.training.keeper import Keeper
 from common.variables import Role
 
 
@@ -24,7 +25,7 @@ def build(width=3, value=1.0):
 def save(folder, steps=(7,), **options):
     with tf.Graph().as_default():
         session, weight, slot = build(**options)
-        keeper = checkpoints.Keeper(str(folder), 2)
+        keeper = Keeper(str(folder), 2)
         session.run(tf.assign(slot, tf.ones([2, 3])))
         for step in steps:
             session.run(tf.assign(variables.global_step(), step + 1))
