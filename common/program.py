@@ -12,6 +12,7 @@ from absl import flags as absl_flags
 from common import devices, flags, resume, tasks, variables
 from common.compat import tf
 from common.data import catalogue
+from common.errors import one_line
 from common.training.interruption import Interrupted, Interruption
 from common.training.run_folder import say
 
@@ -129,15 +130,6 @@ def _run(program, arguments):
     except Interrupted as interrupt:
         print(f"interrupted by {interrupt}; there was nothing to save", file=sys.stderr)
         return 128 + interrupt.signal
-
-
-def one_line(error):
-    """Returns what an error says in one line: of TensorFlow's report of many, what failed and where in the graph."""
-    lines = [line.strip() for line in (getattr(error, "message", None) or str(error)).splitlines() if line.strip()]
-    nodes = [index for index, line in enumerate(lines[:-1]) if line.startswith("Node: ")]
-    if not nodes:
-        return lines[0] if lines else type(error).__name__
-    return f"{lines[nodes[-1] + 1]} (in {lines[nodes[-1]].removeprefix('Node: ')})"
 
 
 def run(program, settings):

@@ -11,6 +11,7 @@ import numpy as np
 
 from common import variables
 from common.compat import tf
+from common.errors import one_line
 from common.training import checksums
 from common.variables import Role
 
@@ -111,7 +112,7 @@ def unreadable(path):
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except Exception as error:  # a damaged file gives errors of many types
-        return first_line(error)
+        return one_line(error)
     return None
 
 
@@ -131,7 +132,7 @@ def load(session, path, needed, optional=()):
     try:
         reader = tf.train.load_checkpoint(path)
     except Exception as error:  # a damaged file gives errors of many types
-        raise ValueError(f"--load={path}: cannot be read as a checkpoint ({first_line(error)})") from None
+        raise ValueError(f"--load={path}: cannot be read as a checkpoint ({one_line(error)})") from None
     shapes = reader.get_variable_to_shape_map()
     absent = [variable for variable in optional if variables.bare_name(variable.op.name) not in shapes]
     present = [*needed, *(variable for variable in optional if variable not in absent)]
@@ -140,7 +141,7 @@ def load(session, path, needed, optional=()):
         # An initializer's input is fed: the variable takes the value without a new op in the finished graph.
         values = {variable: reader.get_tensor(variables.bare_name(variable.op.name)) for variable in present}
     except Exception as error:
-        raise ValueError(f"--load={path}: is damaged ({first_line(error)})") from None
+        raise ValueError(f"--load={path}: is damaged ({one_line(error)})") from None
     feeds = {
         variable.initializer.inputs[1]: np.asarray(value).astype(variable.dtype.base_dtype.as_numpy_dtype)
         for variable, value in values.items()
@@ -177,9 +178,3 @@ def _surplus(shapes, known):
     return sorted(
         name for name, shape in shapes.items() if shape and name not in known and os.path.dirname(name) not in shapes
     )
-
-
-def first_line(error):
-    """Returns the first line of what an error of Python or TensorFlow says."""
-    message = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
-    return (message.splitlines() or [type(error).__name__])[0]

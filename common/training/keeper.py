@@ -12,6 +12,7 @@ import shutil
 
 from common import variables
 from common.compat import tf
+from common.errors import one_line
 from common.training import checkpoints, checksums, files
 from common.training.run_folder import FLAGS, METRICS
 
@@ -56,7 +57,7 @@ class Keeper:
             os.mkdir(work)
             return self._save(session, work, f"{checkpoints.NAME}-{step}")
         except (OSError, ValueError, tf.errors.OpError) as error:  # TensorFlow's ValueError: the folder is gone
-            raise SaveError(checkpoints.first_line(error)) from error
+            raise SaveError(one_line(error)) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

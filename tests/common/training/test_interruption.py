@@ -1,6 +1,7 @@
 """The first signal ends a program in good order, the second at once."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import time
 import pytest
 
 from common.training.interruption import SIGNALS, Interrupted, Interruption
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def send(number):
@@ -35,22 +38,24 @@ def test_a_signal_is_an_exception_unless_it_is_deferred(number):
 
 
 PROGRAM = """
-    import ctypes, sys
+    import ctypes
     from common.training.interruption import Interruption
 
     with Interruption() as interruption, interruption.deferred():
         print("ready", flush=True)
-        ctypes.PyDLL(None).sleep(60) if sys.argv[1] == "holding" else ctypes.CDLL(None).sleep(60)
+        while ctypes.CDLL(None).sleep(60):  # what is left of it, after a signal
+            pass
 """
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)])
 def test_a_second_signal_ends_the_process_within_an_operation(numbers):
-    """C code that restarts its sleep after the first signal: Python's own handlers would have to wait."""
-    program = textwrap.dedent(PROGRAM).replace("ctypes.CDLL(None).sleep(60)", "_sleep()")
-    program = "import ctypes\ndef _sleep():\n    while ctypes.CDLL(None).sleep(60): pass\n" + program
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "free"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(PROGRAM)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(numbers[0])
