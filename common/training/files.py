@@ -74,8 +74,10 @@ class Appended:
             self._complained = True
 
     def sync(self):
-        """Brings what was added to the disk, as far as it can be."""
+        """Brings what was added, and what is owed, to the disk, as far as that can be."""
         try:
+            if self._owed:
+                self._write()
             sync(self._path)
         except OSError:
             pass  # `add` has complained, or the next one will
