@@ -21,7 +21,9 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=1e-4):
 
 def decay(variables, coefficient):
     """L2 term: coefficient/2 times the sum of squares of all `variables`; a scalar, 0 for none."""
-    return coefficient * tf.add_n([tf.nn.l2_loss(variable) for variable in variables]) if variables else 0.0
+    # Not add_n: with more than two terms its order, and so the last bit, depends on which happens to be ready first.
+    terms = [tf.nn.l2_loss(variable) for variable in variables]
+    return coefficient * tf.reduce_sum(tf.stack(terms)) if terms else 0.0
 
 
 def orthogonality(kernels, omega):
