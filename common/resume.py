@@ -66,7 +66,7 @@ def beginning(settings):
 
 @contextlib.contextmanager
 def in_folder(program, settings, start):
-    """Yields `start` with a folder that is locked: for a run without a --train_path a new one, now that it has a name."""
+    """Yields `start` with a locked folder: for a run without a --train_path a new one, now that it has a name."""
     if start.folder is not None:
         yield start
         return
@@ -97,8 +97,8 @@ def check(program, settings, start):
         changed[group].append(f"{field.name}: {old or 'none'} -> {new or 'none'}{hint}")
     if start.goes_on and changed[Resume.FIXED]:
         raise ValueError(
-            f"the run in {start.folder} cannot go on with other flags than its own ({'; '.join(changed[Resume.FIXED])}): "
-            f"give those in its {FLAGS}, or begin a run with these flags from its checkpoint with "
+            f"the run in {start.folder} cannot go on with other flags than its own "
+            f"({'; '.join(changed[Resume.FIXED])}): give those in its {FLAGS}, or begin a run with these flags from its checkpoint with "
             f"--load={start.checkpoint} --train_path=NEW"
         )
     loud = changed[Resume.FIXED] + changed[Resume.STEERS]
