@@ -15,6 +15,7 @@ from common import devices, flags, tasks, variables
 from common.compat import tf
 from common.data import catalogue
 from common.training import checkpoints
+from common.training.guard import one_line
 from common.training.run_folder import FLAGS, say
 
 absl_flags.disclaim_key_flags()  # so that --help lists them under the script that is run
@@ -32,6 +33,12 @@ class Common(flags.Checked):
     vali_batch_size: int = flags.option(250, "images evaluated at once", minimum=1)
     max_steps: int | None = flags.option(None, "updates of the run; the schedule stretches in proportion", minimum=1)
     momentum: float = flags.option(0.9, "momentum of the optimizers", minimum=0, below=1)
+    nan_policy: str = flags.option(
+        "stop", "what a loss or gradient that is not finite does: stop the run, or skip the step", ("stop", "skip")
+    )
+    drift_bound: float | None = flags.option(
+        None, "drift of orthogonal matrices and unit neurons above which they are repaired", above=0
+    )
     seed: int = flags.option(0, "everything random follows from it", minimum=0, maximum=2**31 - 1)
     report_freq: int = flags.option(100, "updates between two reports of training figures", minimum=1)
     vali_freq: int = flags.option(500, "updates between two evaluations of the test set", minimum=1)
@@ -116,15 +123,6 @@ def _run(program, arguments):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
-
-
-def one_line(error):
-    """Returns what an error says in one line: of TensorFlow's report of many, what failed and where in the graph."""
-    lines = [line.strip() for line in (getattr(error, "message", None) or str(error)).splitlines() if line.strip()]
-    nodes = [index for index, line in enumerate(lines[:-1]) if line.startswith("Node: ")]
-    if not nodes:
-        return lines[0] if lines else type(error).__name__
-    return f"{lines[nodes[-1] + 1]} (in {lines[nodes[-1]].removeprefix('Node: ')})"
 
 
 def run(program, settings):

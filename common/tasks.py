@@ -8,7 +8,9 @@ from common import flags, kernels, variables
 from common.compat import tf
 from common.models import catalogue as networks
 from common.training import callbacks, checkpoints, problem
+from common.training.drift import Drift
 from common.training.evaluate import Evaluation
+from common.training.guard import Diagnosis, Guard
 from common.training.loop import Interruption, train
 from common.training.run_folder import FLAGS, RunFolder, holds_run, new_path, say
 
@@ -24,6 +26,7 @@ def _train(program, settings, dataset, chosen, checkpoint):
     training, evaluation = problem.build(task, chosen.names), Evaluation(task)
     keeper = checkpoints.Keeper(path, settings.max_to_keep)
     with chosen.session(settings.log_device_placement) as session:
+        diagnosis, drift = Diagnosis(task, training), Drift(training, settings.drift_bound)
         first_callbacks = program.callbacks(settings, session, training)
         initialize = tf.global_variables_initializer()
         tf.get_default_graph().finalize()
@@ -42,15 +45,20 @@ def _train(program, settings, dataset, chosen, checkpoint):
         clock, last = callbacks.Clock(settings.batch_size), steps - 1
         rate = training.report["lr"]
         save = callbacks.Save(folder, session, keeper, settings.save_freq, last, clock)
+        guard = Guard(
+            folder, session, diagnosis, settings.nan_policy == "skip", first, last, settings.save_freq,
+            checkpoint=lambda: save.path or checkpoint,
+        )
         everything = [
+            guard,
             callbacks.Progress(training.report, first, steps, settings.batch_size),
             *first_callbacks,
-            callbacks.Report(folder, training.report, settings.report_freq, last, clock),
-            callbacks.Validate(folder, session, evaluation, rate, settings.vali_freq, last, clock),
+            callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts),
+            callbacks.Validate(folder, session, evaluation, rate, settings.vali_freq, last, clock, drift),
             save,
             callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE),
         ]
-        with Interruption() as interruption:
+        with Interruption() as interruption, guard:
             try:
                 complete = train(session, training.train_op, first, steps, everything, interruption)
             except KeyboardInterrupt:  # the second signal

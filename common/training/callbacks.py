@@ -82,11 +82,12 @@ class Report(Periodic):
       report: tensors loss, fit, error (a share of 1) and the learning rates, the first of which is "lr".
       frequency, last: as for `Periodic`.
       clock: a `Clock`.
+      counts: a function that returns counts to report too, {name: number}.
     """
 
-    def __init__(self, folder, report, frequency, last, clock):
+    def __init__(self, folder, report, frequency, last, clock, counts=dict):
         super().__init__(frequency, last, report)
-        self._folder, self._clock = folder, clock
+        self._folder, self._clock, self._counts = folder, clock, counts
 
     def after_step(self, step, values):
         self._clock.tick()
@@ -97,6 +98,7 @@ class Report(Periodic):
         self._clock.restart()
         values = {name: float(value) for name, value in values.items()}
         loss, fit, error = values.pop("loss"), values.pop("fit"), 100.0 * values.pop("error")
+        values |= self._counts()
         rates = ", ".join(f"{name} = {rate:g}" for name, rate in values.items())
         self._folder.say(
             f"step {step}, loss = {loss:.4f}, fit = {fit:.4f}, err = {error:.4f} %, {rates} ({speed:.1f} images/s)"
@@ -106,11 +108,16 @@ class Report(Periodic):
 
 
 class Validate(Periodic):
-    """Evaluates the test set and the geometry of the kernels; a run that is interrupted does not wait for it."""
+    """Evaluates the test set and the geometry of the kernels; a run that is interrupted does not wait for it.
 
-    def __init__(self, folder, session, evaluation, rate, frequency, last, clock):
+    What has drifted is repaired, but not at the last step alone: a longer run, which has no validation there, is to
+    pass through the same states.
+    """
+
+    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, drift):
         super().__init__(frequency, last, {"lr": rate})
         self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
+        self._drift = drift
 
     def act(self, step, values):
         start = time.perf_counter()
@@ -133,6 +140,9 @@ class Validate(Periodic):
             images_per_second=self._evaluation.store.size / seconds,
             **geometry,
         )
+        repair = (step + 1) % self._frequency == 0
+        for line in self._drift.look(self._session, step, geometry["orthogonality"], repair):
+            self._folder.say(line)
         self._clock.pause(time.perf_counter() - start)
 
 

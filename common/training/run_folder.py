@@ -47,8 +47,12 @@ class RunFolder:
 
     def say(self, line):
         """Writes a line to log.txt and, above the progress bar, to the terminal."""
-        self._log.write(line + "\n")
+        self.note(line)
         say(line)
+
+    def note(self, line):
+        """Writes a line to log.txt only: what the program says elsewhere."""
+        self._log.write(line + "\n")
 
     def measure(self, **figures):
         """Appends one JSON object to metrics.jsonl; a figure that is not finite, which JSON does not know, is null."""
