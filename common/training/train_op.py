@@ -7,6 +7,9 @@ from common.compat import tf
 from common.replicas import ALONE
 
 
+_SMALL = 50_000  # numbers below which a copy of a tensor costs less than two more kernels
+
+
 @dataclasses.dataclass(frozen=True)
 class Health:
     """What of a step is finite.
@@ -46,31 +49,43 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
     gradient_of = {variable.op.name: mean for variable, mean in zip(members, means)}
     report = dict(zip(report, means[len(members) :]))
     changes = variables.changes(replica.index)
-    health = _health(loss, gradient_of, changes)
+    quantities = {"the loss": loss}
+    quantities |= {f"the gradient of {variables.bare_name(name)}": mean for name, mean in gradient_of.items()}
+    quantities |= {f"the average {variables.bare_name(change.variable.op.name)}": change.amount for change in changes}
     shares = [
         (optimizer, [(gradient_of[variable.op.name], variable) for variable in group]) for optimizer, group in groups
     ]
 
     def write():
-        return tf.group(apply_groups(shares), *[change.write() for change in changes])
+        with tf.control_dependencies([apply_groups(shares), *[change.write() for change in changes]]):
+            return tf.ones([len(quantities)], tf.bool)
+
+    def drop():
+        return tf.stack([_all_finite(quantity) for quantity in quantities.values()])
 
     with tf.control_dependencies(list(report.values())):
-        good = tf.reduce_all(health.finite)
+        good = _finite_together(list(quantities.values()))
         # In a tf.cond the optimizers keep their fused kernels; choosing between old and new values of each variable
-        # would read and write them all once more.
-        written = tf.cond(good, write, tf.no_op)
-    with tf.control_dependencies([written]):
+        # would read and write them all once more. Which quantity it was is looked for only if there is one.
+        finite = tf.cond(good, write, drop)
+    with tf.control_dependencies([finite]):
         counted = tf.ones([], step.dtype.base_dtype) if count_dropped else tf.cast(good, step.dtype.base_dtype)
-        return step.assign_add(counted, read_value=False), report, health
+        return step.assign_add(counted, read_value=False), report, Health(finite, tuple(quantities))
 
 
-def _health(loss, gradient_of, changes):
-    """Looks at every number: a sum can overflow, and Grappler turns g * 0 into 0, though it may be NaN."""
-    quantities = {"the loss": loss}
-    quantities |= {f"the gradient of {variables.bare_name(name)}": mean for name, mean in gradient_of.items()}
-    quantities |= {f"the average {variables.bare_name(change.variable.op.name)}": change.amount for change in changes}
-    finite = tf.stack([tf.reduce_all(tf.math.is_finite(quantity)) for quantity in quantities.values()])
-    return Health(finite, tuple(quantities))
+def _finite_together(quantities):
+    """Whether every number is finite; small tensors are put side by side, since each check costs more than they do.
+
+    Every number is looked at: a sum can overflow, and Grappler turns g * 0 into 0, though it may be NaN.
+    """
+    small = [quantity for quantity in quantities if quantity.shape.num_elements() < _SMALL]
+    large = [quantity for quantity in quantities if quantity.shape.num_elements() >= _SMALL]
+    together = tf.concat([tf.reshape(quantity, [-1]) for quantity in small], axis=0)
+    return tf.reduce_all(tf.stack([_all_finite(quantity) for quantity in [together, *large]]))
+
+
+def _all_finite(tensor):
+    return tf.reduce_all(tf.math.is_finite(tensor))
 
 
 def apply_groups(groups, step=None, name=None):
