@@ -61,7 +61,8 @@ def small_step(count_dropped):
         (tf.train.MomentumOptimizer(0.1, 0.9), [weight]),
     ]
     train_op, _, health = make_train_op(loss, groups, step, report={"loss": loss}, count_dropped=count_dropped)
-    return train_op, health, {"the loss": of_loss, "the gradient of weight": of_gradient, "the average average": of_average}
+    fed = {"the loss": of_loss, "the gradient of weight": of_gradient, "the average average": of_average}
+    return train_op, health, fed
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -72,7 +73,8 @@ def test_no_bit_of_any_variable_changes(bad, count_dropped):
         session.run(tf.global_variables_initializer())
         session.run(train_op)
         before = bits(session)
-        assert {"layer/rotation/Momentum", "a/SgdgOptimizer", "b/Adamg", "b/Adamg_1", "beta1_power", "average"} < set(before)
+        slots = {"layer/rotation/Momentum", "a/SgdgOptimizer", "b/Adamg", "b/Adamg_1", "beta1_power", "average"}
+        assert slots < set(before)
         for count, (name, placeholder) in enumerate(fed.items()):
             _, finite = session.run([train_op, health.finite], {placeholder: bad})
             assert [known for known, good in zip(health.names, finite) if not good] == [name]
@@ -155,7 +157,9 @@ class Poison(Callback):
     def fetches(self, step):
         if step in self._steps:
             self._before = self._session.run(self._variable)
-            self._set(np.where(np.arange(self._before.size) == 0, np.nan, self._before.ravel()).reshape(self._before.shape))
+            bad = self._before.copy()
+            bad.flat[0] = np.nan
+            self._set(bad)
         return {}
 
     def after_step(self, step, values):
@@ -202,7 +206,7 @@ def without(steps, total):
                     session.run(initializer, {initializer.inputs[1]: step + 1})
                 else:
                     session.run(training.train_op)
-            return {variable.op.name: value for variable, value in zip(variables.saved(), session.run(variables.saved()))}
+            return session.run({variable.op.name: variable for variable in variables.saved()})
 
 
 def final(path, step):
@@ -225,7 +229,8 @@ def test_skip_counts_goes_on_and_resumes_exactly(tmp_path, monkeypatch, capsys):
     assert [line["skipped"] for line in lines if line["split"] == "train"] == [0, 1, 1, 1, 2, 2]
     out = capsys.readouterr().out
     assert "step 1 is not finite: the loss" in out and "dropped, 2 in all" in out
-    assert "step 5, loss = " in out and "skipped = 2" in out and "2 steps were dropped because they were not finite" in out
+    assert "step 5, loss = " in out and "skipped = 2" in out
+    assert "2 steps were dropped because they were not finite" in out
     assert [(entry["step"], entry["dropped"]) for entry in entries(whole)] == [(1, True), (4, True)]
     # Going on in the same folder from before the second one: it is counted once.
     again = settings(whole, nan_policy="skip", load=str(whole / "model.ckpt-3"))
@@ -238,7 +243,8 @@ def test_skip_counts_goes_on_and_resumes_exactly(tmp_path, monkeypatch, capsys):
 def test_skipping_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(guard, "MOST_IN_A_ROW", 3)
     poisoned(monkeypatch, {2, 3, 4})
-    with pytest.raises(NonFinite, match="step 4 is not finite.*as are the 2 before it; no variable was changed by them"):
+    words = "step 4 is not finite.*as are the 2 before it; no variable was changed by them"
+    with pytest.raises(NonFinite, match=words):
         run(METHOD, settings(tmp_path, nan_policy="skip"))
 
 
@@ -254,7 +260,8 @@ def test_a_state_that_is_not_finite_is_not_saved(tmp_path, monkeypatch):
 
 def test_a_map_that_refuses_its_generator_is_told_with_the_step(tmp_path, monkeypatch):
     poisoned(monkeypatch, {2}, name="conv1_1/rotation", stay=True)
-    with pytest.raises(NonFinite, match=r"^step 2: gram_schmidt: the generator is not finite .*conv1_1/rotation") as error:
+    words = r"^step 2: gram_schmidt: the generator is not finite .*conv1_1/rotation"
+    with pytest.raises(NonFinite, match=words) as error:
         run(METHOD, settings(tmp_path, rotation="method"))
     assert "\n" not in str(error.value) and f"{tmp_path}/model.ckpt-1" in str(error.value)
     assert entries(tmp_path)[0]["step"] == 2 and len(entries(tmp_path)[0]["images"]) == 8
@@ -265,4 +272,5 @@ def test_an_absurd_rate_on_the_command_line(tmp_path):
     words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=4", "--base_lr=1e30", f"--train_path={tmp_path}"]
     done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT / "opt_cp", capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: step 1 is not finite: the loss, ") and "there is no checkpoint yet" in done.stderr
+    assert done.stderr.startswith("error: step 1 is not finite: the loss, ")
+    assert "there is no checkpoint yet" in done.stderr
