@@ -42,6 +42,12 @@ class LayerKernel:
         """The kernel as a matrix [n, m]; a column is a neuron."""
         return tf.reshape(self.tensor, [-1, self.tensor.shape[-1]])
 
+    @property
+    def orthogonal(self):
+        """Whether the kernel is computed by a map whose matrix is orthogonal."""
+        size = int(self.generator.shape[0]) if self.rotate else 0
+        return self.rotate is not None and self.degrees_of_freedom == size * (size - 1) // 2
+
     def rotation(self):
         """Returns Q itself, by applying the map to the identity: as costly as a map gets, so not for every step."""
         size = int(self.generator.shape[0])

@@ -74,7 +74,7 @@ def dense(features, units, name="weight", bias="bias"):
 def batch_norm(inputs, mode, scale=True):
     """Batch normalization over all axes but the last (Ioffe & Szegedy, 2015): gamma * (x - mean) / std + beta.
 
-    Creates beta, gamma (if `scale`), pop_mean and pop_var. In training, updates of the moving averages go to
+    Creates beta, gamma (if `scale`), pop_mean and pop_var. In training, changes of the moving averages go to
     UPDATE_OPS; they average the *biased* batch variance. With several replicas the statistics are those of the whole
     batch: means over the replicas are taken before use, so all replicas hold the same averages.
     """
@@ -94,7 +94,7 @@ def batch_norm(inputs, mode, scale=True):
         outputs, batch_mean, batch_variance = _from_moments(inputs, beta, gamma, epsilon, mode.replica)
     rate = tf.cast(mode.batch_norm.update_rate(mode.step), dtype)
     for average, batch in ((mean, batch_mean), (variance, batch_variance)):
-        tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, average.assign_sub(rate * (average - batch), read_value=False))
+        variables.change_later(average, rate * (batch - average))
     return outputs
 
 

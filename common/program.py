@@ -31,6 +31,12 @@ class Common(flags.Checked):
     vali_batch_size: int = flags.option(250, "images evaluated at once", minimum=1)
     max_steps: int | None = flags.option(None, "updates of the run; the schedule stretches in proportion", minimum=1)
     momentum: float = flags.option(0.9, "momentum of the optimizers", minimum=0, below=1)
+    nan_policy: str = flags.option(
+        "stop", "what a loss or gradient that is not finite does: stop the run, or skip the step", ("stop", "skip")
+    )
+    drift_bound: float | None = flags.option(
+        None, "drift of orthogonal matrices and unit neurons above which they are repaired", above=0
+    )
     seed: int = flags.option(0, "everything random follows from it", minimum=0, maximum=2**31 - 1)
     report_freq: int = flags.option(100, "updates between two reports of training figures", minimum=1)
     vali_freq: int = flags.option(500, "updates between two evaluations of the test set", minimum=1)

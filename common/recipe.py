@@ -139,6 +139,7 @@ class Method(Program):
             batch_size=settings.batch_size,
             vali_batch_size=settings.vali_batch_size,
             seed=settings.seed,
+            nan_policy=settings.nan_policy,
         )
 
     def steps(self, settings, dataset):

@@ -7,7 +7,9 @@ from common import flags, kernels, resume, variables
 from common.compat import tf
 from common.models import catalogue as networks
 from common.training import callbacks, checkpoints, problem
+from common.training.drift import Drift
 from common.training.evaluate import Evaluation
+from common.training.guard import Diagnosis, Guard
 from common.training.keeper import Keeper
 from common.training.loop import train
 from common.training.run_folder import FLAGS, RunFolder, say
@@ -26,6 +28,7 @@ def _train_in(program, settings, dataset, chosen, start, interruption):
     training, evaluation = problem.build(task, chosen.names), Evaluation(task)
     keeper = Keeper(start.folder, settings.max_to_keep)
     with chosen.session(settings.log_device_placement) as session:
+        diagnosis, drift = Diagnosis(task, training), Drift(training, settings.drift_bound)
         first_callbacks = program.callbacks(settings, session, training)
         initialize = tf.global_variables_initializer()
         tf.get_default_graph().finalize()
@@ -47,17 +50,24 @@ def _train_in(program, settings, dataset, chosen, start, interruption):
             store.fill(session)
         clock, last = callbacks.Clock(settings.batch_size), steps - 1
         rate, stopping = training.report["lr"], interruption.stopping
-        validate = callbacks.Validate(folder, session, evaluation, rate, settings.vali_freq, last, clock, stopping)
+        validate = callbacks.Validate(
+            folder, session, evaluation, rate, settings.vali_freq, last, clock, drift, stopping
+        )
         save = callbacks.Save(folder, session, keeper, settings.save_freq, last, clock, start.lock)
+        guard = Guard(
+            folder, session, diagnosis, settings.nan_policy == "skip", first, last, settings.save_freq,
+            checkpoint=lambda: save.path or start.checkpoint,
+        )
         everything = [
+            guard,
             callbacks.Progress(training.report, first, steps, settings.batch_size),
             *first_callbacks,
-            callbacks.Report(folder, training.report, settings.report_freq, last, clock),
+            callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts),
             validate,
             save,
             callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE),
         ]
-        with interruption.deferred():
+        with interruption.deferred(), guard:
             if start.goes_on:
                 validate.catch_up(first - 1, training.global_step)
             if done:

@@ -8,6 +8,7 @@ names under `replica_r/`; a variable's replica is read off its name, so slots of
 """
 
 import contextlib
+import dataclasses
 import enum
 import re
 import zlib
@@ -116,6 +117,33 @@ def replica_scope(replica):
 def current_replica():
     """Returns the number of the replica whose scope is open."""
     return replica_of_name(tf.get_variable_scope().name + "/")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Change:
+    """What a step adds to a variable that no optimizer takes, such as a moving average.
+
+    Such changes go to the collection UPDATE_OPS as what they are, not as operations: only when all of a step's numbers
+    are known to be finite may any of them be written, and writing is `make_train_op`'s.
+    """
+
+    variable: tf.Variable
+    amount: tf.Tensor
+
+    def write(self):
+        """Returns the operation that adds it."""
+        return self.variable.assign_add(self.amount, read_value=False)
+
+
+def change_later(variable, amount):
+    """Lets the training step under construction add `amount` to `variable` when it writes."""
+    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, Change(variable, amount))
+
+
+def changes(replica=0):
+    """Returns what `change_later` was given for one replica's variables."""
+    known = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    return [change for change in known if replica_of(change.variable) == replica]
 
 
 def replica_of(variable):

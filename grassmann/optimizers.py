@@ -7,6 +7,7 @@ clipped, eta the learning rate, gamma the momentum, tau the velocity, m and v Ad
 """
 
 from common.compat import tf
+from common.training.drift import UNIT_NEURONS
 from common.training.step_optimizer import StepOptimizer, same_shape
 from grassmann import geometry
 from grassmann.hybrid_optimizer import HybridOptimizer
@@ -72,6 +73,8 @@ class SgdG(StepOptimizer):
       name: the optimizer's name and, in a checkpoint, the last part of its slot's: KERNEL/SgdgOptimizer (tau).
     """
 
+    keeps = UNIT_NEURONS
+
     def __init__(self, learning_rate, momentum, grad_clip=None, name="SgdgOptimizer"):
         _check_clip(grad_clip)
         settings = {"learning_rate": learning_rate, "momentum": momentum, "grad_clip": grad_clip}
@@ -91,6 +94,8 @@ class AdamG(StepOptimizer):
       name: the optimizer's name and, in a checkpoint, the last part of its slots': KERNEL/Adamg (m) and KERNEL/Adamg_1
         (v, [1, ..., 1, m]). beta1_power and beta2_power are scalars beside them.
     """
+
+    keeps = UNIT_NEURONS
 
     def __init__(self, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, grad_clip=None, name="Adamg"):
         _check_clip(grad_clip)

@@ -119,6 +119,7 @@ class Grassmann(Program):
             vali_batch_size=settings.vali_batch_size,
             keep_prob=settings.keep_prob,
             seed=settings.seed,
+            nan_policy=settings.nan_policy,
             k=settings.k,
         )
 

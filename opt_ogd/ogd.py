@@ -5,6 +5,7 @@ ICLR 2020 (arXiv 2002.01113), section 4: Cayley SGD with momentum.
 """
 
 from common.compat import tf
+from common.training.drift import ORTHOGONAL
 from common.training.step_optimizer import StepOptimizer, same_shape
 
 
@@ -49,6 +50,8 @@ class OrthogonalGradientDescent(StepOptimizer):
 
     Raises ValueError for a variable that is not a square matrix.
     """
+
+    keeps = ORTHOGONAL
 
     def __init__(self, learning_rate, momentum=0.9, name="OrthogonalGradientDescent"):
         settings = {"learning_rate": learning_rate, "beta": momentum}

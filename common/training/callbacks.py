@@ -83,11 +83,12 @@ class Report(Periodic):
       report: tensors loss, fit, error (a share of 1) and the learning rates, the first of which is "lr".
       frequency, last: as for `Periodic`.
       clock: a `Clock`.
+      counts: a function that returns counts to report too, {name: number}.
     """
 
-    def __init__(self, folder, report, frequency, last, clock):
+    def __init__(self, folder, report, frequency, last, clock, counts=dict):
         super().__init__(frequency, last, report)
-        self._folder, self._clock = folder, clock
+        self._folder, self._clock, self._counts = folder, clock, counts
 
     def after_step(self, step, values):
         self._clock.tick()
@@ -98,6 +99,7 @@ class Report(Periodic):
         self._clock.restart()
         values = {name: float(value) for name, value in values.items()}
         loss, fit, error = values.pop("loss"), values.pop("fit"), 100.0 * values.pop("error")
+        values |= self._counts()
         rates = ", ".join(f"{name} = {rate:g}" for name, rate in values.items())
         self._folder.say(
             f"step {step}, loss = {loss:.4f}, fit = {fit:.4f}, err = {error:.4f} %, {rates} ({speed:.1f} images/s)"
@@ -107,16 +109,19 @@ class Report(Periodic):
 
 
 class Validate(Periodic):
-    """Evaluates the test set and the geometry of the kernels; given up, between two batches, when the run is to stop.
+    """Evaluates the test set and the geometry of the kernels; interrupted, when the run is to stop, between two batches.
+
+    What has drifted is repaired, but not at the last step alone: a longer run, which has no validation there, is to
+    pass through the same states.
 
     Attributes:
-      given_up: whether that happened: the run that goes on does it then (`catch_up`).
+      given_up: whether it was interrupted: the run that goes on does it then (`catch_up`).
     """
 
-    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, stopping=lambda: False):
+    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, drift, stopping=lambda: False):
         super().__init__(frequency, last, {"lr": rate})
         self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
-        self._stopping = stopping
+        self._drift, self._stopping = drift, stopping
         self.given_up = False
 
     def catch_up(self, step, global_step):
@@ -154,6 +159,9 @@ class Validate(Periodic):
             images_per_second=self._evaluation.store.size / seconds,
             **geometry,
         )
+        repair = (step + 1) % self._frequency == 0
+        for line in self._drift.look(self._session, step, geometry["orthogonality"], repair):
+            self._folder.say(line)
         self._clock.pause(time.perf_counter() - start)
 
 

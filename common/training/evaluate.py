@@ -15,17 +15,22 @@ ENERGY_POWERS = (0, 1, 2)
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """Means over all test images: cross-entropy (plain, in nats), top-1 and top-k error (shares of 1)."""
+    """Means over all test images: cross-entropy (plain, in nats), top-1 and top-k error (shares of 1).
+
+    `not_finite` is the number of images with a score that is not a finite number; they count as errors.
+    """
 
     cross_entropy: float
     error: float
     error_k: float
     k: int
+    not_finite: int = 0
 
     def __str__(self):
+        bad = f", {self.not_finite} images with scores that are not finite" if self.not_finite else ""
         return (
             f"cross_entropy = {self.cross_entropy:.4f}, err = {100 * self.error:.4f} %, "
-            f"err_{self.k} = {100 * self.error_k:.4f} %"
+            f"err_{self.k} = {100 * self.error_k:.4f} %{bad}"
         )
 
 
@@ -53,6 +58,7 @@ class Evaluation:
                 losses.cross_entropy(self.logits, self.labels),
                 metrics.errors(self.logits, self.labels),
                 metrics.errors(self.logits, self.labels, problem.k),
+                1.0 - tf.cast(tf.reduce_all(tf.math.is_finite(self.logits), axis=-1), tf.float32),
             )
             weights = tf.cast(weights, tf.float64)
             self._sums = tf.stack([tf.reduce_sum(weights * tf.cast(value, tf.float64)) for value in of_images])
@@ -65,12 +71,13 @@ class Evaluation:
         It asks `stopping()` before each batch; once that is true, it returns None.
         """
         frozen = dict(zip(self._rotated, session.run(self._rotated)))
-        total = np.zeros(3)
+        total = np.zeros(4)
         for index in range(self._batches):
             if stopping():
                 return None
             total += session.run(self._sums, {self._index: index, **frozen})
-        return Figures(*(total / self.store.size).tolist(), k=self._k)
+        *means, _ = (total / self.store.size).tolist()
+        return Figures(*means, k=self._k, not_finite=round(total[3]))
 
     def geometry(self, session):
         """Returns what OPT is about, per layer: {"energy_s": {layer: mean energy}, "orthogonality": {layer: error}}.

@@ -11,7 +11,7 @@ from common.data.store import store
 from common.layers import BatchNormConstants, Mode
 from common.models.parts import Parts
 from common.replicas import Replica
-from common.training.train_op import make_train_op
+from common.training.train_op import Health, make_train_op
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Problem:
       keep_prob: of dropout; None for none.
       seed: of everything random.
       k: of the top-k error.
+      nan_policy: what becomes of a step that is not finite. It is dropped; with "skip" it counts, and training goes
+        on with the next batch, with "stop" it does not.
     """
 
     dataset: Dataset
@@ -49,6 +51,7 @@ class Problem:
     keep_prob: float | None = None
     seed: int = 0
     k: int = 5
+    nan_policy: str = "stop"
 
     def logits(self, images, mode):
         """The network's class scores for a batch of float images."""
@@ -66,7 +69,8 @@ class Training:
       fit, regularisation, loss: scalars; loss = mean of fit + regularisation.
       error: share of the batch that is classified wrongly.
       report: loss, fit and error as means over all replicas, and the learning rates.
-      train_op: one update of every replica.
+      train_op: one update of every replica; dropped if it is not finite.
+      health: what of this step is finite.
       global_step: the number of updates done, an int64 variable.
       groups: the pairs (optimizer, variables) of each replica.
       stores: the training images of each replica (see data/batches.py).
@@ -81,6 +85,7 @@ class Training:
     error: tf.Tensor
     report: dict
     train_op: tf.Operation
+    health: Health
     global_step: tf.Variable
     groups: list
     stores: list
@@ -125,8 +130,9 @@ def _build_replica(problem, replica, device, dtype):
         rates = problem.rates(step_value)
     with tf.device(device):  # outside the replica's scope: an optimizer names a slot after the whole variable
         report = {"loss": loss, "fit": fit, "error": error}
-        train_op, report = make_train_op(loss, groups, step, replica, report)
+        train_op, report, health = make_train_op(loss, groups, step, replica, report, problem.nan_policy == "skip")
         report |= rates
     return Training(
-        images, labels, logits, fit, regularisation, loss, error, report, train_op, step, [groups], [training_set]
+        images, labels, logits, fit, regularisation, loss, error, report, train_op, health, step, [groups],
+        [training_set],
     )

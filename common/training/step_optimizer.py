@@ -41,6 +41,7 @@ class StepOptimizer(tf.train.Optimizer):
         self._settings = settings
         self._powers = powers or {}
         self._current = {}
+        self._graph = None
 
     def _create_slots(self, var_list):
         for variable in var_list:
@@ -48,6 +49,7 @@ class StepOptimizer(tf.train.Optimizer):
                 shape = shape_of(variable.shape.as_list())
                 self._get_or_make_slot(variable, tf.zeros(shape, variable.dtype.base_dtype), key, name)
         first = min(var_list, key=lambda variable: variable.name)
+        self._graph = first.graph  # not the default graph where updates are built inside a tf.cond
         prefix = first.op.name[: -len(variables.bare_name(first.op.name))]
         with tf.name_scope(prefix or None):  # absolute: names must not depend on the scope of the caller
             for name, setting in self._powers.items():
@@ -61,7 +63,7 @@ class StepOptimizer(tf.train.Optimizer):
         dtype = var.dtype.base_dtype
         slots = [self.get_slot(var, key) for key in self._slot_kinds]
         settings = {key: _scalar(value, dtype) for key, value in self._current.items()}
-        powers = {key: tf.cast(self._power(key, var.graph).read_value(), dtype) for key in self._powers}
+        powers = {key: tf.cast(self._power(key).read_value(), dtype) for key in self._powers}
         values = self._step(var.read_value(), grad, *[slot.read_value() for slot in slots], **settings, **powers)
         with tf.control_dependencies(values):
             return tf.group(*[old.assign(new, read_value=False) for old, new in zip([var, *slots], values)])
@@ -72,13 +74,13 @@ class StepOptimizer(tf.train.Optimizer):
         with tf.control_dependencies(update_ops):
             powers = []
             for name, setting in self._powers.items():
-                power = self._power(name, tf.get_default_graph())
+                power = self._power(name)
                 factor = _scalar(self._current[setting], power.dtype.base_dtype)
                 powers.append(power.assign(power.read_value() * factor, read_value=False))
         return tf.group(*update_ops, *powers, name=name_scope)
 
-    def _power(self, name, graph):
-        return self._get_non_slot_variable(name, graph=graph)
+    def _power(self, name):
+        return self._get_non_slot_variable(name, graph=self._graph)
 
     def _resource_apply_sparse_duplicate_indices(self, grad, handle, indices):
         raise ValueError(_sparse(self.get_name(), handle))

@@ -1,12 +1,31 @@
 """One training step: one backward pass, the gradients shared out to the optimizers, one count of the step."""
 
+import dataclasses
+
 from common import variables
 from common.compat import tf
 from common.replicas import ALONE
 
 
-def make_train_op(loss, groups, step, replica=ALONE, report=None):
-    """Returns (train_op, report): an op that does one update of one replica, and what it reports.
+_SMALL = 50_000  # numbers below which a copy of a tensor costs less than two more kernels
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+    """What of a step is finite.
+
+    Attributes:
+      finite: bool [number of quantities], for a caller to fetch along with the step: if one is False, no variable was
+        written.
+      names: what each of them is: the loss, a gradient or a moving average.
+    """
+
+    finite: tf.Tensor
+    names: tuple
+
+
+def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=False):
+    """Returns (train_op, report, health): an op that does one update of one replica, what it reports, a `Health`.
 
     Args:
       loss: the scalar to go down; with several replicas the mean of theirs is what is trained.
@@ -14,7 +33,10 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None):
       step: the int64 variable that counts updates.
       replica: whose update this is.
       report: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
+      count_dropped: whether a step that is dropped counts.
 
+    A step is dropped if its loss, a gradient (each the mean over the replicas, so that all of them decide alike) or a
+    change of a moving average is not finite: variables, slots, powers and averages then stay as they are, bit for bit.
     It is the one consumer of UPDATE_OPS. What it reports is computed before the first variable is written.
     Raises ValueError for a variable that no optimizer takes, that two take, or that the loss does not depend on.
     """
@@ -23,22 +45,55 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None):
     check_coverage(members, variables.trainable(replica.index))
     gradients = tf.gradients(loss, members)
     check_pairs(list(zip(gradients, members)))
-    means = replica.mean_of_all(gradients + list(report.values()))
+    loss, *means = replica.mean_of_all([loss, *gradients, *report.values()])
     gradient_of = {variable.op.name: mean for variable, mean in zip(members, means)}
     report = dict(zip(report, means[len(members) :]))
-    updates = [op for op in tf.get_collection(tf.GraphKeys.UPDATE_OPS) if _replica_of_update(op) == replica.index]
-    pairs = [[(gradient_of[variable.op.name], variable) for variable in group] for _, group in groups]
-    shares = [(optimizer, share) for (optimizer, _), share in zip(groups, pairs)]
-    return apply_groups(shares, step, after=[*updates, *report.values()]), report
+    changes = variables.changes(replica.index)
+    quantities = {"the loss": loss}
+    quantities |= {f"the gradient of {variables.bare_name(name)}": mean for name, mean in gradient_of.items()}
+    quantities |= {f"the average {variables.bare_name(change.variable.op.name)}": change.amount for change in changes}
+    shares = [
+        (optimizer, [(gradient_of[variable.op.name], variable) for variable in group]) for optimizer, group in groups
+    ]
+
+    def write():
+        with tf.control_dependencies([apply_groups(shares), *[change.write() for change in changes]]):
+            return tf.ones([len(quantities)], tf.bool)
+
+    def drop():
+        return tf.stack([_all_finite(quantity) for quantity in quantities.values()])
+
+    with tf.control_dependencies(list(report.values())):
+        good = _finite_together(list(quantities.values()))
+        # In a tf.cond the optimizers keep their fused kernels; choosing between old and new values of each variable
+        # would read and write them all once more. Which quantity it was is looked for only if there is one.
+        finite = tf.cond(good, write, drop)
+    with tf.control_dependencies([finite]):
+        counted = tf.ones([], step.dtype.base_dtype) if count_dropped else tf.cast(good, step.dtype.base_dtype)
+        return step.assign_add(counted, read_value=False), report, Health(finite, tuple(quantities))
 
 
-def apply_groups(groups, step=None, after=(), name=None):
+def _finite_together(quantities):
+    """Whether every number is finite; small tensors are put side by side, since each check costs more than they do.
+
+    Every number is looked at: a sum can overflow, and Grappler turns g * 0 into 0, though it may be NaN.
+    """
+    small = [quantity for quantity in quantities if quantity.shape.num_elements() < _SMALL]
+    large = [quantity for quantity in quantities if quantity.shape.num_elements() >= _SMALL]
+    together = tf.concat([tf.reshape(quantity, [-1]) for quantity in small], axis=0)
+    return tf.reduce_all(tf.stack([_all_finite(quantity) for quantity in [together, *large]]))
+
+
+def _all_finite(tensor):
+    return tf.reduce_all(tf.math.is_finite(tensor))
+
+
+def apply_groups(groups, step=None, name=None):
     """Returns one operation that updates all variables, each with its optimizer, and then adds 1 to `step`.
 
     Args:
       groups: pairs (optimizer, [(gradient, variable), ...]); an optimizer without variables makes no slots.
       step: a scalar variable of any number type that counts updates, or None.
-      after: operations and tensors that have to be done before the first variable is written.
       name: the operation's name.
 
     No variable is written before all gradients are known: a reference variable that is still being read by the
@@ -48,7 +103,7 @@ def apply_groups(groups, step=None, after=(), name=None):
     groups = [(optimizer, list(pairs)) for optimizer, pairs in groups]
     everything = [pair for _, pairs in groups for pair in pairs]
     check_pairs(everything)
-    gradients = iter(tf.tuple([gradient for gradient, _ in everything], control_inputs=list(after)))
+    gradients = iter(tf.tuple([gradient for gradient, _ in everything]))
     gated = [(optimizer, [(next(gradients), variable) for _, variable in pairs]) for optimizer, pairs in groups]
     updates = [optimizer.apply_gradients(pairs) for optimizer, pairs in gated if pairs]
     if step is not None:
@@ -80,8 +135,3 @@ def check_coverage(taken, trainable):
     for names, fault in ((twice, "taken by two optimizers"), (missing, "taken by none"), (foreign, "not trainable")):
         if names:
             raise ValueError(f"every trainable variable needs exactly one optimizer; {fault}: {', '.join(names)}")
-
-
-def _replica_of_update(op):
-    """An update of a moving average belongs to the replica of the variable that it writes."""
-    return variables.replica_of_name(op.inputs[0].op.name)

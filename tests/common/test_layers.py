@@ -31,7 +31,7 @@ def test_batch_norm_normalises_by_the_biased_variance(shape, dtype):
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         actual = session.run(outputs)
-        session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
+        session.run([change.write() for change in variables.changes()])
         mean, variance = session.run(variables.with_role(Role.MOVING))
     expected, batch_mean, batch_variance = oracle(values, 1.0, 0.0, 1e-5)
     tolerance = 1e-10 if dtype == tf.float64 else 2e-5
@@ -60,7 +60,7 @@ def test_corrected_averages_are_those_of_the_batches_seen():
     mode = training(CORRECTED)
     layers.batch_norm(inputs, mode)
     step = variables.global_step()
-    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+    with tf.control_dependencies([change.write() for change in variables.changes()]):
         update = step.assign_add(1)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())

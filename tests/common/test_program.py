@@ -161,10 +161,10 @@ def test_going_on_in_the_same_folder_continues_its_figures(tmp_path):
 
 
 def test_a_map_that_fails_says_which_and_where(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(program.flags, "read", lambda kind: settings(base_lr=1e30, train_path=str(tmp_path / "run")))
+    monkeypatch.setattr(program.flags, "read", lambda kind: settings(base_lr=3e38, train_path=str(tmp_path / "run")))
     assert program._run(METHOD, ["train.py"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: gram_schmidt: the generator is not finite") and err.count("\n") == 1
+    assert err.startswith("error: step 1: gram_schmidt: the generator is not finite") and err.count("\n") == 1
 
 
 def test_a_second_signal_stops_at_once(tmp_path):

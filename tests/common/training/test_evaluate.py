@@ -84,5 +84,19 @@ def test_each_kernel_is_computed_once_for_all_batches():
     assert 0.0 <= figures.error <= 1.0
 
 
+def test_images_with_scores_that_are_not_finite_are_counted():
+    evaluation = Evaluation(problem_of(10))
+    (score,) = variables.with_role(variables.Role.WEIGHT)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        evaluation.store.fill(session)
+        assert evaluation.figures(session).not_finite == 0
+        session.run(score.initializer, {score.initializer.inputs[1]: np.full(score.shape, np.nan)})
+        figures = evaluation.figures(session)
+    assert (figures.not_finite, figures.error) == (IMAGES, 1.0)
+    line = str(Figures(float("nan"), 0.5, 0.25, 5, not_finite=3))
+    assert line == "cross_entropy = nan, err = 50.0000 %, err_5 = 25.0000 %, 3 images with scores that are not finite"
+
+
 def test_the_line_of_the_originals():
     assert str(Figures(1.69566, 0.652393, 0.06801, 5)) == "cross_entropy = 1.6957, err = 65.2393 %, err_5 = 6.8010 %"

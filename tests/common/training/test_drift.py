@@ -1,0 +1,171 @@
+"""What drifts off the orthogonal group or off the unit sphere is told and brought back."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from common import devices, variables
+from common.compat import tf
+from common.data import synthetic
+from common.program import run
+from common.training import problem
+from common.training.callbacks import Callback
+from common.training.drift import Drift
+from common.variables import Role
+from grassmann.program import Grassmann, Settings
+from opt_cp.train import METHOD as CAYLEY
+from opt_ogd.train import METHOD as OGD
+
+ON_MANIFOLD = {"model": "resnet", "grassmann": True, "learnRate": 0.01, "learnRateG": 0.1, "batch_size": 4}
+SMALL = {"crop_size": 8, "padding_size": 0, "data": "synthetic"}
+
+
+def session_of(task, chosen=None):
+    chosen = chosen or devices.choose("cpu", 1)
+    training = problem.build(task, chosen.names)
+    session = chosen.session()
+    return training, session
+
+
+def started(training, session):
+    session.run(tf.global_variables_initializer())
+    for store in training.stores:
+        store.fill(session)
+    session.run(training.train_op)
+
+
+def assign(session, variable, value):
+    session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+
+
+def bits(session, every):
+    return [value.tobytes() for value in session.run(every)]
+
+
+def ogd_task(**options):
+    options = {"data": "synthetic", "widths": (4, 4, 4, 4), "batch_size": 8, "max_steps": 9, **options}
+    return OGD.problem(OGD.settings_class(**options), synthetic.load(32, 8))
+
+
+def test_a_rotation_past_the_bound_becomes_its_polar_factor():
+    training, session = session_of(ogd_task())
+    drift = Drift(training)
+    started(training, session)
+    tf.get_default_graph().finalize()
+    rotations, every = variables.with_role(Role.ROTATION), variables.saved()
+    good, bad = rotations[0], rotations[2]
+    assert drift.look(session, 3, {}) == []
+    disturbance = np.random.RandomState(0).randn(36, 36)
+    value = session.run(bad) + 0.05 * disturbance
+    assign(session, bad, value)
+    before = bits(session, every)
+    assert drift.look(session, 7, {}, repair=False)[0].endswith("left as it is") and bits(session, every) == before
+    (line,) = drift.look(session, 7, {})
+    error = np.linalg.norm(value @ value.T - np.eye(36))
+    assert line.startswith(f"step 7, drift of {bad.op.name}: ||QQ^T - I|| = {error:.2e}, above 0.5; replaced")
+    repaired = session.run(bad)
+    np.testing.assert_allclose(repaired, scipy.linalg.polar(value.astype(np.float32).astype(float))[0], atol=1e-6)
+    after = bits(session, every)
+    assert [name for name, old, new in zip(every, before, after) if old != new] == [bad] and good is not bad
+    assert drift.look(session, 8, {}) == []
+
+
+def test_below_the_bound_no_bit_changes():
+    training, session = session_of(ogd_task())
+    drift, strict = Drift(training), Drift(training, 0.01)
+    started(training, session)
+    rotation = variables.with_role(Role.ROTATION)[1]
+    assign(session, rotation, session.run(rotation) + 0.0015 * np.eye(36))  # 0.018 off
+    before = bits(session, variables.saved())
+    assert drift.look(session, 3, {}) == [] and bits(session, variables.saved()) == before
+    (line,) = strict.look(session, 3, {})
+    assert "above 0.01" in line and bits(session, variables.saved()) != before
+
+
+@pytest.mark.parametrize("optimizer, watched", [("sgdg", True), ("adamg", True), ("sgd", False)])
+def test_unit_neurons_are_watched_where_an_optimizer_keeps_them(optimizer, watched):
+    settings = Settings(**ON_MANIFOLD, **SMALL, optimizer=optimizer)
+    training, session = session_of(Grassmann().problem(settings, synthetic.load(16, 4)))
+    drift = Drift(training)
+    started(training, session)
+    kernel = variables.with_role(Role.UNIT_KERNEL)[3]
+    assert drift.look(session, 0, {}) == []
+    value = session.run(kernel) * np.linspace(0.99, 1.02, kernel.shape[-1])
+    assign(session, kernel, value)
+    before = bits(session, variables.saved())
+    lines = drift.look(session, 5, {})
+    changed = [v for v, old, new in zip(variables.saved(), before, bits(session, variables.saved())) if old != new]
+    assert len(lines) == watched and changed == ([kernel] if watched else [])
+    if watched:
+        assert f"drift of {kernel.op.name}: largest deviation of a neuron's norm from 1 = 2.00e-02" in lines[0]
+        flat = value.reshape(-1, value.shape[-1]).astype(np.float32).astype(float)
+        expected = flat / np.linalg.norm(flat, axis=0)
+        np.testing.assert_allclose(session.run(kernel).reshape(expected.shape), expected, atol=1e-7)
+
+
+def test_all_replicas_are_repaired_alike():
+    training, session = session_of(ogd_task(), devices.choose("cpu", 2))
+    drift = Drift(training)
+    started(training, session)
+    copies = [variables.with_role(Role.ROTATION, replica=replica)[0] for replica in range(2)]
+    value = 1.5 * session.run(copies[0])
+    for copy in copies:
+        assign(session, copy, value)
+    assert len(drift.look(session, 0, {})) == 1
+    first, second = session.run(copies)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first @ first.T, np.eye(27), atol=1e-6)
+
+
+@pytest.mark.parametrize("rotation, lines", [("method", 1), ("free", 0)])
+def test_maps_are_only_told_of(rotation, lines):
+    """UPT's matrix is not to be orthogonal at all."""
+    settings = CAYLEY.settings_class(data="synthetic", widths=(4, 4, 4, 4), batch_size=8, rotation=rotation)
+    training, _ = session_of(CAYLEY.problem(settings, synthetic.load(32, 8)))
+    with tf.Session() as session:
+        told = Drift(training).look(session, 2, {"conv1_1": 2e-3, "conv2_0": 9e-4})
+    assert len(told) == lines
+    assert all("drift of conv1_1: ||QQ^T - I|| = 2.00e-03, above 0.001; Q is computed" in line for line in told)
+
+
+class Disturb(Callback):
+    def __init__(self, session, at):
+        self._session, self._at = session, at
+        self._variable = variables.with_role(Role.ROTATION)[0]
+
+    def after_step(self, step, values):
+        if step == self._at:
+            assign(self._session, self._variable, 1.1 * self._session.run(self._variable))
+
+
+@pytest.mark.parametrize("at, repaired", [(3, True), (6, False)])
+def test_a_run_repairs_at_validations_and_goes_on(at, repaired, tmp_path, monkeypatch):
+    """Step 5 ends a period of validations; step 8 is only the last of the run."""
+    monkeypatch.setattr(OGD, "callbacks", lambda *of_run: [Disturb(of_run[1], at)], raising=False)
+    settings = OGD.settings_class(
+        data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=9, vali_freq=6, train_path=str(tmp_path)
+    )
+    assert run(OGD, settings) == 0
+    log = (tmp_path / "log.txt").read_text()
+    words = "step 5, drift of conv1_0/rotation: " if repaired else "step 8, drift of conv1_0/rotation: "
+    assert words in log and ("replaced by" in log) == repaired and ("left as it is" in log) != repaired
+    tests = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    errors = {line["step"]: line["orthogonality"]["conv1_0"] for line in tests if line["split"] == "test"}
+    assert (errors[5] > 0.5) == repaired and (errors[8] > 0.5) != repaired
+
+
+def test_a_run_under_its_bound_is_the_same_whatever_the_bound(tmp_path):
+    values = []
+    for bound in (None, 40.0):
+        path = tmp_path / str(bound)
+        settings = OGD.settings_class(
+            data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=4, vali_freq=2, train_path=str(path)
+        )
+        assert run(OGD, dataclasses.replace(settings, drift_bound=bound)) == 0
+        reader = tf.train.load_checkpoint(str(path))
+        values.append({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()})
+    for name, value in values[0].items():
+        np.testing.assert_array_equal(value, values[1][name])
