@@ -137,6 +137,9 @@ class Method(Program):
             batch_size=settings.batch_size,
             vali_batch_size=settings.vali_batch_size,
             seed=settings.seed,
+            precision=settings.precision,
+            loss_scale=settings.loss_scale,
+            xla=settings.xla,
         )
 
     def steps(self, settings, dataset):

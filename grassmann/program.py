@@ -108,6 +108,9 @@ class Grassmann(Program):
             vali_batch_size=settings.vali_batch_size,
             keep_prob=settings.keep_prob,
             seed=settings.seed,
+            precision=settings.precision,
+            loss_scale=settings.loss_scale,
+            xla=settings.xla,
             k=settings.k,
         )
 

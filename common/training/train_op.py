@@ -2,10 +2,11 @@
 
 from common import variables
 from common.compat import tf
+from common.precision import gradients as gradients_of
 from common.replicas import ALONE
 
 
-def make_train_op(loss, groups, step, replica=ALONE, report=None):
+def make_train_op(loss, groups, step, replica=ALONE, report=None, scale=1.0):
     """Returns (train_op, report): an op that does one update of one replica, and what it reports.
 
     Args:
@@ -14,6 +15,7 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None):
       step: the int64 variable that counts updates.
       replica: whose update this is.
       report: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
+      scale: the loss scale of a network of low precision (see common/precision.py).
 
     It is the one consumer of UPDATE_OPS. What it reports is computed before the first variable is written.
     Raises ValueError for a variable that no optimizer takes, that two take, or that the loss does not depend on.
@@ -21,7 +23,7 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None):
     report = dict(report or {})
     members = [variable for _, group in groups for variable in group]
     check_coverage(members, variables.trainable(replica.index))
-    gradients = tf.gradients(loss, members)
+    gradients = gradients_of(loss, members, scale)
     check_pairs(list(zip(gradients, members)))
     means = replica.mean_of_all(gradients + list(report.values()))
     gradient_of = {variable.op.name: mean for variable, mean in zip(members, means)}
