@@ -8,7 +8,7 @@ float16 reaches down to 6e-8 only (6e-5 at full accuracy), and a mean over image
 activations smaller than that. They are computed for `loss_scale` times the loss, and those of the variables are divided
 by it again in float32 (Micikevicius et al., "Mixed precision training", ICLR 2018, section 3.2). bfloat16 has the
 range of float32 and needs none. The scale is constant, so no update is ever lost to finding it and nothing is kept
-between steps: batch normalization keeps gradients within a narrow band (of kernels up to 1; of activations 1e-6 to 1e-2).
+between steps: batch normalization keeps gradients within a band (of kernels up to 1; of activations 1e-6 to 1e-2).
 """
 
 from common.compat import tf

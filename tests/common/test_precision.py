@@ -17,7 +17,8 @@ IMAGES, TARGETS = RNG.normal(size=[6, 5, 5, 3]), RNG.normal(size=[6, 2])
 
 def conv_and_dense(name):
     """A VALID 3x3 conv, a mean over positions and a dense layer with bias; half the mean squared error of them."""
-    features = layers.conv2d(precision.lowered(tf.constant(IMAGES, tf.float32), name), 4, 3, kernels.plain(), padding="VALID")
+    images = precision.lowered(tf.constant(IMAGES, tf.float32), name)
+    features = layers.conv2d(images, 4, 3, kernels.plain(), padding="VALID")
     outputs = layers.dense(tf.reduce_mean(features, [1, 2]), 2, name="matrix")
     assert features.dtype == outputs.dtype == tf.as_dtype(name)
     return tf.reduce_mean(tf.square(tf.cast(outputs, tf.float32) - TARGETS.astype("f"))) / 2
