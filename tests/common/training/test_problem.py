@@ -93,7 +93,9 @@ def test_residual_networks_on_the_manifold_too(precision):
     fits = []
     for change in ({}, {"precision": "float32"}):
         with tf.Graph().as_default(), tf.Session() as session:
-            training = problem.build(Grassmann().problem(dataclasses.replace(settings, **change), synthetic.load(64, 8)))
+            training = problem.build(
+                Grassmann().problem(dataclasses.replace(settings, **change), synthetic.load(64, 8))
+            )
             session.run(tf.global_variables_initializer())
             training.stores[0].fill(session)
             session.run(training.train_op)
