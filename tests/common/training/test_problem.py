@@ -108,17 +108,16 @@ def test_residual_networks_on_the_manifold_too(precision):
 
 
 def test_checkpoints_know_no_precision(tmp_path, capsys):
-    """Trained in float16, tested in float32, gone on with in bfloat16 and then in float32."""
+    """Trained in float16, tested and gone on with in float32."""
     options = dataclasses.replace(SMALL, widths=(4, 4, 4, 4), batch_size=8, max_steps=2)
     path = str(tmp_path / "run")
     run(METHOD, dataclasses.replace(options, precision="float16", train_path=path))
     trained = [line for line in capsys.readouterr().out.splitlines() if "validation:" in line][-1]
     run(METHOD, dataclasses.replace(options, task="test", load=path))
     assert capsys.readouterr().out.split(" (")[0] in trained, "evaluation is of float32 in both"
-    for steps, precision in ((3, "bfloat16"), (4, "float32")):
-        run(METHOD, dataclasses.replace(options, precision=precision, max_steps=steps, train_path=path, load=path))
-        out = capsys.readouterr().out
-        assert f"model.ckpt-{steps - 1}" in out and "start afresh" not in out
+    run(METHOD, dataclasses.replace(options, max_steps=3, train_path=path, load=path))
+    out = capsys.readouterr().out
+    assert "model.ckpt-2" in out and "start afresh" not in out
 
 
 def clusters(**options):
