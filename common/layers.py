@@ -1,13 +1,16 @@
 """The layers of the networks, all NHWC.
 
 A layer's variables are created in the open variable scope; names are the models' business. What a pass is like
-(training or evaluation, which step, which replica) comes in a `Mode`.
+(training or evaluation, which step, which replica) comes in a `Mode`. Activations may be of low precision; variables
+and statistics are then float32 (see common/precision.py).
 """
 
 import dataclasses
 
 from common import variables
 from common.compat import tf
+from common.compilation import excluded
+from common.precision import kept_as
 from common.replicas import ALONE, Replica
 from common.variables import Role
 
@@ -58,17 +61,21 @@ class Mode:
 def conv2d(images, filters, size, kernel, stride=1, padding="SAME"):
     """Convolves [batch, height, width, channels] with a `size` x `size` kernel from a kernel factory; no bias."""
     shape = [size, size, int(images.shape[-1]), filters]
-    return tf.nn.conv2d(images, kernel(shape, images.dtype.base_dtype), strides=stride, padding=padding)
+    dtype = images.dtype.base_dtype
+    with excluded():
+        tensor = kernel(shape, kept_as(dtype))
+    return tf.nn.conv2d(images, tf.cast(tensor, dtype), strides=stride, padding=padding)
 
 
 def dense(features, units, name="weight", bias="bias"):
     """features [batch, n] @ weight [n, units] + bias; `bias=None` for none."""
     shape = [int(features.shape[-1]), units]
     dtype = features.dtype.base_dtype
-    outputs = tf.matmul(features, variables.create(name, shape, Role.WEIGHT, variables.he_normal, dtype))
+    weight = variables.create(name, shape, Role.WEIGHT, variables.he_normal, kept_as(dtype))
+    outputs = tf.matmul(features, tf.cast(weight, dtype))
     if bias is None:
         return outputs
-    return outputs + variables.create(bias, [units], Role.BIAS, variables.zeros, dtype)
+    return outputs + tf.cast(variables.create(bias, [units], Role.BIAS, variables.zeros, kept_as(dtype)), dtype)
 
 
 def batch_norm(inputs, mode, scale=True):
@@ -78,7 +85,7 @@ def batch_norm(inputs, mode, scale=True):
     UPDATE_OPS; they average the *biased* batch variance. With several replicas the statistics are those of the whole
     batch: means over the replicas are taken before use, so all replicas hold the same averages.
     """
-    channels, dtype = [int(inputs.shape[-1])], inputs.dtype.base_dtype
+    channels, dtype = [int(inputs.shape[-1])], kept_as(inputs.dtype.base_dtype)
     beta = variables.create("beta", channels, Role.BETA, variables.zeros, dtype)
     gamma = tf.ones(channels, dtype)
     if scale:
@@ -87,19 +94,22 @@ def batch_norm(inputs, mode, scale=True):
     variance = variables.create("pop_var", channels, Role.MOVING, variables.ones, dtype)
     epsilon = mode.batch_norm.epsilon
     if not mode.training:
-        return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon)
+        outputs = tf.nn.batch_normalization(tf.cast(inputs, dtype), mean, variance, beta, gamma, epsilon)
+        return tf.cast(outputs, inputs.dtype.base_dtype)
     if dtype == tf.float32 and mode.replica.count == 1:
         outputs, batch_mean, batch_variance = _fused(inputs, beta, gamma, epsilon)
     else:
-        outputs, batch_mean, batch_variance = _from_moments(inputs, beta, gamma, epsilon, mode.replica)
-    rate = tf.cast(mode.batch_norm.update_rate(mode.step), dtype)
-    for average, batch in ((mean, batch_mean), (variance, batch_variance)):
-        variables.change_later(average, rate * (batch - average))
-    return outputs
+        moments = _from_moments(tf.cast(inputs, dtype), beta, gamma, epsilon, mode.replica)
+        outputs, batch_mean, batch_variance = moments
+    with excluded():
+        rate = tf.cast(mode.batch_norm.update_rate(mode.step), dtype)
+        for average, batch in ((mean, batch_mean), (variance, batch_variance)):
+            variables.change_later(average, rate * (batch - average))
+    return tf.cast(outputs, inputs.dtype.base_dtype)
 
 
 def _fused(inputs, beta, gamma, epsilon):
-    """The fused kernel: fast, float32 only. It reports the unbiased variance N/(N-1) times ours."""
+    """The fused kernel: fast; statistics in float32 only. It reports the unbiased variance N/(N-1) times ours."""
     images = inputs if inputs.shape.ndims == 4 else inputs[:, None, None, :]
     outputs, mean, variance = tf.nn.fused_batch_norm(images, gamma, beta, epsilon=epsilon, is_training=True)
     count = tf.cast(tf.reduce_prod(tf.shape(images)[:-1]), tf.float32)
@@ -134,5 +144,6 @@ def dropout(inputs, mode):
     size = int(inputs.shape[0])
     shape = [size * mode.replica.count] + inputs.shape.as_list()[1:]
     first = mode.replica.index * size
-    uniform = tf.random.stateless_uniform(shape, key, dtype=inputs.dtype.base_dtype)[first : first + size]
+    with excluded():
+        uniform = tf.random.stateless_uniform(shape, key, dtype=kept_as(inputs.dtype.base_dtype))[first : first + size]
     return tf.where(uniform < mode.keep_prob, inputs / mode.keep_prob, tf.zeros_like(inputs))

@@ -9,7 +9,7 @@ import sys
 from absl import app
 from absl import flags as absl_flags
 
-from common import devices, flags, resume, tasks, variables
+from common import devices, flags, precision, resume, tasks, variables
 from common.compat import tf
 from common.data import catalogue
 from common.errors import one_line
@@ -48,12 +48,15 @@ class Common(flags.Checked):
     device: str = flags.option("auto", "auto takes a GPU if there is one", ("auto", "gpu", "cpu"))
     num_gpus: int = flags.option(1, "devices that share each batch", minimum=1)
     visible_devices: str | None = flags.option(None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no")
+    precision: str = flags.option("float32", "what the network is trained in; updates are float32", precision.NAMES)
+    loss_scale: float | None = flags.option(None, "factor of the loss on its way back; float16 1024, else 1", above=0)
+    xla: bool = flags.option(False, "compile the network's training pass with XLA")
     log_device_placement: bool = flags.option(False, "print on which device each operation runs")
     verbose: bool = flags.option(False, "task=see also prints values")
     resume: bool = flags.option(False, "go on with the newest good checkpoint in train_path; with none there, start")
 
     on_resume = flags.on_resume(
-        steers=("max_steps",),
+        steers=("max_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla"),
         free=(
             "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
             "visible_devices", "log_device_placement", "verbose",

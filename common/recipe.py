@@ -140,6 +140,9 @@ class Method(Program):
             vali_batch_size=settings.vali_batch_size,
             seed=settings.seed,
             nan_policy=settings.nan_policy,
+            precision=settings.precision,
+            loss_scale=settings.loss_scale,
+            xla=settings.xla,
         )
 
     def steps(self, settings, dataset):

@@ -6,6 +6,7 @@ from many.
 """
 
 from common.compat import tf
+from common.compilation import excluded
 
 _GROUP_KEY = 1
 _TIMEOUT_SECONDS = 600.0  # a collective whose peer is gone would otherwise wait for ever
@@ -62,7 +63,7 @@ class Replica:
 
     def _reduce(self, tensor):
         self._built += 1
-        with tf.control_dependencies([self._last] if self._last is not None else []):
+        with excluded(), tf.control_dependencies([self._last] if self._last is not None else []):
             total = tf.raw_ops.CollectiveReduceV2(
                 input=tensor,
                 group_size=self.count,

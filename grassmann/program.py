@@ -120,6 +120,9 @@ class Grassmann(Program):
             keep_prob=settings.keep_prob,
             seed=settings.seed,
             nan_policy=settings.nan_policy,
+            precision=settings.precision,
+            loss_scale=settings.loss_scale,
+            xla=settings.xla,
             k=settings.k,
         )
 

@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 from common import metrics, variables
 from common.compat import tf
+from common.compilation import compiled
 from common.data import batches
 from common.data.dataset import Dataset
 from common.data.store import store
 from common.layers import BatchNormConstants, Mode
 from common.models.parts import Parts
+from common.precision import loss_scale_of, lowered
 from common.replicas import Replica
 from common.training.train_op import Health, make_train_op
 
@@ -35,6 +37,11 @@ class Problem:
       k: of the top-k error.
       nan_policy: what becomes of a step that is not finite. It is dropped; with "skip" it counts, and training goes
         on with the next batch, with "stop" it does not.
+      precision: in which the network is trained, one of common/precision.py's NAMES.
+      loss_scale: what the loss is multiplied by for the backward pass; None for what the precision needs.
+      xla: whether XLA compiles the network's training pass.
+
+    Evaluation is neither of low precision nor compiled: the figures of a checkpoint do not depend on how it was made.
     """
 
     dataset: Dataset
@@ -52,10 +59,14 @@ class Problem:
     seed: int = 0
     k: int = 5
     nan_policy: str = "stop"
+    precision: str = "float32"
+    loss_scale: float | None = None
+    xla: bool = False
 
     def logits(self, images, mode):
-        """The network's class scores for a batch of float images."""
-        return self.network(images, self.dataset.classes, self.parts, mode)
+        """The network's class scores for a batch of float images, of the images' type."""
+        inputs = lowered(images, self.precision) if mode.training else images
+        return tf.cast(self.network(inputs, self.dataset.classes, self.parts, mode), images.dtype.base_dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +132,10 @@ def _build_replica(problem, replica, device, dtype):
         mode = Mode(True, problem.batch_norm, problem.keep_prob, step_value, replica)
         # A caller may feed `images`. The check keeps Grappler from tying constants folded from their shape to the node
         # that was fed, which would read the stored images all the same.
-        logits = problem.logits(tf.ensure_shape(images, images.shape), mode)
-        fit = tf.reduce_mean(problem.fit(logits, labels))
+        inputs = tf.ensure_shape(images, images.shape)
+        with compiled(problem.xla):
+            logits = problem.logits(inputs, mode)
+            fit = tf.reduce_mean(problem.fit(logits, labels))
         regularisation = tf.convert_to_tensor(problem.penalty(replica.index), dtype)
         loss = fit + regularisation
         error = tf.reduce_mean(tf.cast(metrics.errors(logits, labels), dtype))
@@ -130,7 +143,9 @@ def _build_replica(problem, replica, device, dtype):
         rates = problem.rates(step_value)
     with tf.device(device):  # outside the replica's scope: an optimizer names a slot after the whole variable
         report = {"loss": loss, "fit": fit, "error": error}
-        train_op, report, health = make_train_op(loss, groups, step, replica, report, problem.nan_policy == "skip")
+        scale = problem.loss_scale or loss_scale_of(problem.precision)
+        counted = problem.nan_policy == "skip"
+        train_op, report, health = make_train_op(loss, groups, step, replica, report, counted, scale)
         report |= rates
     return Training(
         images, labels, logits, fit, regularisation, loss, error, report, train_op, health, step, [groups],

@@ -4,8 +4,8 @@ import dataclasses
 
 from common import variables
 from common.compat import tf
+from common.precision import gradients as gradients_of
 from common.replicas import ALONE
-
 
 _SMALL = 50_000  # numbers below which a copy of a tensor costs less than two more kernels
 
@@ -24,7 +24,7 @@ class Health:
     names: tuple
 
 
-def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=False):
+def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=False, scale=1.0):
     """Returns (train_op, report, health): an op that does one update of one replica, what it reports, a `Health`.
 
     Args:
@@ -34,6 +34,7 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
       replica: whose update this is.
       report: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
       count_dropped: whether a step that is dropped counts.
+      scale: the loss scale of a network of low precision (see common/precision.py).
 
     A step is dropped if its loss, a gradient (each the mean over the replicas, so that all of them decide alike) or a
     change of a moving average is not finite: variables, slots, powers and averages then stay as they are, bit for bit.
@@ -43,7 +44,7 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
     report = dict(report or {})
     members = [variable for _, group in groups for variable in group]
     check_coverage(members, variables.trainable(replica.index))
-    gradients = tf.gradients(loss, members)
+    gradients = gradients_of(loss, members, scale)
     check_pairs(list(zip(gradients, members)))
     loss, *means = replica.mean_of_all([loss, *gradients, *report.values()])
     gradient_of = {variable.op.name: mean for variable, mean in zip(members, means)}

@@ -1,5 +1,6 @@
 """Evaluation against NumPy, and that it computes each kernel once."""
 
+import collections
 import dataclasses
 
 import numpy as np
@@ -14,6 +15,7 @@ from common.models.catalogue import network
 from common.models.parts import Parts
 from common.training.evaluate import Evaluation, Figures
 from common.training.problem import Problem
+from opt_gs.gram_schmidt import gram_schmidt
 
 IMAGES = 37
 CALLS = []
@@ -31,12 +33,12 @@ def counted(generator, weights):
     return matrix @ weights
 
 
-def problem_of(vali_batch_size):
+def problem_of(vali_batch_size, kernel=kernels.rotated(counted, start=variables.identity)):
     return Problem(
         dataset=synthetic.load(8, IMAGES),
         pipeline=Pipeline(offset=127.5, scale=128.0),
         network=network("cnn6", widths=(3, 3, 3, 3)),
-        parts=Parts(kernels.rotated(counted, start=variables.identity)),
+        parts=Parts(kernel),
         batch_norm=BatchNormConstants(0.9, 1e-3, True),
         fit=losses.cross_entropy,
         penalty=lambda replica: 0.0,
@@ -96,6 +98,44 @@ def test_images_with_scores_that_are_not_finite_are_counted():
     assert (figures.not_finite, figures.error) == (IMAGES, 1.0)
     line = str(Figures(float("nan"), 0.5, 0.25, 5, not_finite=3))
     assert line == "cross_entropy = nan, err = 50.0000 %, err_5 = 25.0000 %, 3 images with scores that are not finite"
+
+
+class Watched:
+    """A session that notes the types of the nodes which each call executes."""
+
+    def __init__(self, session):
+        self._session, self.calls = session, []
+
+    def run(self, fetches, feeds=None):
+        options, seen = tf.RunOptions(output_partition_graphs=True), tf.RunMetadata()
+        values = self._session.run(fetches, feeds, options=options, run_metadata=seen)
+        self.calls.append(collections.Counter(node.op for graph in seen.partition_graphs for node in graph.node))
+        return values
+
+
+def executed(kernel):
+    """Returns what each call of an evaluation in three batches executes."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        evaluation = Evaluation(problem_of(13, kernel))
+        session.run(tf.global_variables_initializer())
+        evaluation.store.fill(session)
+        watched = Watched(session)
+        evaluation.figures(watched)
+    return watched.calls
+
+
+def test_with_frozen_kernels_a_batch_executes_what_ordinary_evaluation_does():
+    """Node by node, except that a kernel is fed and not read."""
+    _, *ordinary = executed(kernels.plain())
+    maps, *frozen = executed(kernels.rotated(gram_schmidt))
+    assert len(frozen) == len(ordinary) == 3
+    assert maps["Cholesky"] + maps["Qr"] + maps["While"] + maps["Enter"] > 0
+    handed_in = {"ReadVariableOp", "VarHandleOp", "_Arg", "_Recv", "_HostRecv"}
+    for one, other in zip(frozen, ordinary):
+        assert {kind: one[kind] for kind in one if kind not in handed_in} == {
+            kind: other[kind] for kind in other if kind not in handed_in
+        }
+        assert sum(one.values()) <= sum(other.values())
 
 
 def test_the_line_of_the_originals():

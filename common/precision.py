@@ -1,0 +1,42 @@
+"""In which type of numbers a network is computed, as opposed to the type in which everything is kept.
+
+Forward and backward of the network run in the low precision: activations, and kernels and matrices cast where they are
+used. Kept and computed in float32 are all variables and their updates, the maps, the statistics of batch
+normalization, the class scores from the softmax on, and the loss. So checkpoints are the same whatever the precision.
+
+float16 reaches down to 6e-8 only (6e-5 at full accuracy), and a mean over images and positions makes the gradients of
+activations smaller than that. They are computed for `loss_scale` times the loss, and those of the variables are divided
+by it again in float32 (Micikevicius et al., "Mixed precision training", ICLR 2018, section 3.2). bfloat16 has the
+range of float32 and needs none. The scale is constant, so no update is ever lost to finding it and nothing is kept
+between steps: batch normalization keeps gradients within a band (of kernels up to 1; of activations 1e-6 to 1e-2).
+"""
+
+from common.compat import tf
+
+NAMES = ("float32", "bfloat16", "float16")
+LOW = (tf.bfloat16, tf.float16)
+_LOSS_SCALES = {"float16": 1024.0}  # a power of two: it rounds nothing
+
+
+def kept_as(dtype):
+    """Returns the type of variables and statistics of a layer whose activations are of `dtype`."""
+    return tf.float32 if dtype in LOW else dtype
+
+
+def lowered(images, precision):
+    """Returns images as a network of that precision takes them; float32 means: as they are."""
+    dtype = tf.as_dtype(precision)
+    return tf.cast(images, dtype) if dtype in LOW else images
+
+
+def loss_scale_of(precision):
+    """Returns the loss scale that a precision needs; 1 for none."""
+    return _LOSS_SCALES.get(precision, 1.0)
+
+
+def gradients(loss, members, scale=1.0):
+    """Returns the gradients of `loss`, computed for `scale` times the loss and divided by it; None as tf.gradients."""
+    if scale == 1.0:
+        return tf.gradients(loss, members)
+    scaled = tf.gradients(loss, members, grad_ys=tf.constant(scale, loss.dtype))
+    return [None if gradient is None else gradient * (1.0 / scale) for gradient in scaled]

@@ -1,0 +1,154 @@
+"""The training graph in low precision and compiled by XLA: what runs in which type, and that it trains the same."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from common import kernels, variables
+from common.compat import tf
+from common.data import synthetic
+from common.program import run
+from common.training import problem
+from common.variables import Role
+from grassmann.program import Grassmann
+from opt_gs.train import METHOD
+
+TOLERANCE = {"bfloat16": 2e-2, "float16": 3e-3}
+SWITCHED = 0.4  # behind ReLU and max-pool, where rounding turns some switches over
+LOW = pytest.mark.parametrize("precision", TOLERANCE)
+SMALL = METHOD.settings_class(data="synthetic", widths=(8, 8, 8, 8), batch_size=16, max_steps=4)
+# What the maps of opt_gs and everybody else's are made of.
+MAP_OPS = {"Cholesky", "MatrixTriangularSolve", "MatrixInverse", "MatrixSolve", "InplaceUpdate", "Qr", "Svd", "While"}
+
+
+def build(**options):
+    settings = dataclasses.replace(SMALL, **options)
+    return problem.build(METHOD.problem(settings, synthetic.load(64, 8)))
+
+
+def after(steps, **options):
+    """Returns the loss of each step, and all trained variables by name after them, as changes of the float32 start."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        training = build(**options)
+        session.run(tf.global_variables_initializer())
+        training.stores[0].fill(session)
+        trained = variables.trainable()
+        start = session.run(trained)
+        fits = [session.run([training.report["fit"], training.train_op])[0] for _ in range(steps)]
+        end = session.run(trained)
+    return fits, {variable.op.name: new - old for variable, old, new in zip(trained, start, end)}
+
+
+def distances(actual, expected):
+    return {name: np.linalg.norm(actual[name] - value) / np.linalg.norm(value) for name, value in expected.items()}
+
+
+@pytest.fixture(scope="module")
+def first_step():
+    return after(1)
+
+
+@LOW
+def test_a_step_in_low_precision_is_that_of_float32_to_its_accuracy(precision, first_step):
+    fits, changes = after(1, precision=precision)
+    np.testing.assert_allclose(fits, first_step[0], rtol=TOLERANCE[precision])
+    for name, gap in distances(changes, first_step[1]).items():
+        direct = name.startswith(("conv3_1/bn", "fc6", "score"))
+        assert 0 < gap < (TOLERANCE[precision] if direct else SWITCHED), name
+
+
+@LOW
+def test_the_network_is_of_low_precision_and_nothing_else(precision):
+    build(precision=precision)
+    low = tf.as_dtype(precision)
+    graph = tf.get_default_graph()
+    convolutions = [op for op in graph.get_operations() if op.type.startswith("Conv2D")]
+    assert len(convolutions) == 8 * 3, "forward, and backward for kernels and inputs"
+    assert {op.get_attr("T") for op in convolutions} == {low}
+    types_of = {op: {tensor.dtype for tensor in [*op.inputs, *op.outputs]} for op in graph.get_operations()}
+    everything = {op.type for op, types in types_of.items() if low in types}
+    assert {"FusedBatchNormV3", "Relu", "MaxPool"} <= everything
+    assert not everything & MAP_OPS
+    assert not everything & {"SparseSoftmaxCrossEntropyWithLogits", "Softmax", "Log", "ResourceApplyMomentum"}
+    assert low not in {variable.dtype.base_dtype for variable in tf.global_variables()}
+    for kernel in kernels.rotated_layers():
+        assert low not in {tensor.dtype for op in ancestors(kernel.tensor.op) for tensor in op.outputs}
+
+
+def ancestors(op):
+    found, waiting = {op}, [op]
+    while waiting:
+        for parent in [tensor.op for tensor in waiting.pop().inputs]:
+            if parent not in found:
+                found.add(parent)
+                waiting.append(parent)
+    return found
+
+
+@LOW
+def test_residual_networks_on_the_manifold_too(precision):
+    words = {"data": "synthetic", "model": "resnet", "optimizer": "adamg", "batch_size": 8, "keep_prob": 0.7}
+    settings = Grassmann.settings_class(grassmann=True, precision=precision, **words)
+    fits = []
+    for change in ({}, {"precision": "float32"}):
+        with tf.Graph().as_default(), tf.Session() as session:
+            training = problem.build(
+                Grassmann().problem(dataclasses.replace(settings, **change), synthetic.load(64, 8))
+            )
+            session.run(tf.global_variables_initializer())
+            training.stores[0].fill(session)
+            session.run(training.train_op)
+            fits.append(session.run(training.fit))
+            units = session.run(variables.with_role(Role.UNIT_KERNEL))
+            assert {unit.dtype for unit in units} == {np.dtype("float32")}
+            norms = [np.linalg.norm(unit.reshape(-1, unit.shape[-1]).astype(float), axis=0) for unit in units]
+            np.testing.assert_allclose(np.concatenate(norms), 1.0, atol=1e-6)
+    np.testing.assert_allclose(*fits, rtol=TOLERANCE[precision])
+
+
+def test_checkpoints_know_no_precision(tmp_path, capsys):
+    """Trained in float16, tested and gone on with in float32."""
+    options = dataclasses.replace(SMALL, widths=(4, 4, 4, 4), batch_size=8, max_steps=2)
+    path = str(tmp_path / "run")
+    run(METHOD, dataclasses.replace(options, precision="float16", train_path=path))
+    trained = [line for line in capsys.readouterr().out.splitlines() if "validation:" in line][-1]
+    run(METHOD, dataclasses.replace(options, task="test", load=path))
+    assert capsys.readouterr().out.split(" (")[0] in trained, "evaluation is of float32 in both"
+    run(METHOD, dataclasses.replace(options, max_steps=3, train_path=path, load=path))
+    out = capsys.readouterr().out
+    assert "model.ckpt-2" in out and "start afresh" not in out
+
+
+def clusters(**options):
+    """Returns (types of all nodes that a training step runs one by one, how many groups XLA compiles)."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        training = build(**options)
+        session.run(tf.global_variables_initializer())
+        training.stores[0].fill(session)
+        seen, wanted = tf.RunMetadata(), tf.RunOptions(output_partition_graphs=True)
+        session.run(training.train_op, options=wanted, run_metadata=seen)
+        types = [node.op for graph in seen.partition_graphs for node in graph.node]
+        return {kind.removeprefix("_MklNative") for kind in types}, types.count("_XlaRun")
+
+
+def test_xla_compiles_the_network_and_leaves_the_maps():
+    ordinary, none = clusters()
+    left, compiled = clusters(xla=True)
+    assert none == 0 and compiled > 0
+    network = {"Conv2DBackpropInput", "Conv2DBackpropFilter", "MaxPoolGrad"}
+    assert network <= ordinary and not network & left
+    assert ordinary & MAP_OPS == left & MAP_OPS != set()
+
+
+def test_xla_trains_the_same():
+    expected, changes = after(2)
+    actual, compiled = after(2, xla=True)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3)
+    assert max(distances(compiled, changes).values()) < 1e-2
+
+
+def test_xla_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr(tf.test, "is_built_with_xla", lambda: False)
+    with pytest.raises(ValueError, match="--xla: this TensorFlow was built without XLA"):
+        build(xla=True)
