@@ -5,6 +5,7 @@ The two families of programs, OPT and grassmann, differ in their settings and in
 
 import dataclasses
 import os
+import re
 import signal
 import sys
 
@@ -18,6 +19,12 @@ from common.training import checkpoints
 from common.training.run_folder import FLAGS, say
 
 absl_flags.disclaim_key_flags()  # so that --help lists them under the script that is run
+
+
+_DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
+
+
+_LONGEST_LINE = 1000  # characters of an error: a flag of a million digits is not to be repeated in full
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +52,24 @@ class Common(flags.Checked):
     visible_devices: str | None = flags.option(None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no")
     log_device_placement: bool = flags.option(False, "print on which device each operation runs")
     verbose: bool = flags.option(False, "task=see also prints values")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.visible_devices is not None and not re.fullmatch(_DEVICE_LIST, self.visible_devices):
+            raise ValueError(f"--visible_devices={self.visible_devices}: expected numbers of GPUs with commas, as in 0,1")
+
+    def check_network(self):
+        """Raises ValueError if the network cannot be as deep as is asked."""
+        if self.model == "resnet" and (self.depth - 4) % 6:
+            raise ValueError(f"--depth={self.depth}: resnet has depth 6n + 4 (10, 16, 22, 28, 40, ...), not {self.depth}")
+
+    def check_share(self, batch_size):
+        """Raises ValueError if a batch of so many images cannot be shared by the devices."""
+        if batch_size % self.num_gpus:
+            raise ValueError(
+                f"--num_gpus={self.num_gpus}: a batch of {batch_size} cannot be split evenly over {self.num_gpus} "
+                f"devices; choose a --batch_size that is a multiple of {self.num_gpus}"
+            )
 
 
 class Program:
@@ -100,7 +125,7 @@ def main(program):
 def _parse(arguments):
     try:
         return absl_flags.FLAGS(arguments)
-    except absl_flags.Error as error:
+    except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read
         print(f"error: {one_line(error)}; --help lists the flags", file=sys.stderr)
         sys.exit(1)
 
@@ -110,7 +135,7 @@ def _run(program, arguments):
         if len(arguments) > 1:
             raise ValueError(f"unexpected argument {arguments[1]!r}: flags are written --name=value")
         return run(program, flags.read(program.settings_class))
-    except (ValueError, OSError, tf.errors.OpError) as error:
+    except (ValueError, OSError, MemoryError, tf.errors.OpError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -123,7 +148,7 @@ def one_line(error):
     lines = [line.strip() for line in (getattr(error, "message", None) or str(error)).splitlines() if line.strip()]
     nodes = [index for index, line in enumerate(lines[:-1]) if line.startswith("Node: ")]
     if not nodes:
-        return lines[0] if lines else type(error).__name__
+        return lines[0][:_LONGEST_LINE] if lines else type(error).__name__
     return f"{lines[nodes[-1] + 1]} (in {lines[nodes[-1]].removeprefix('Node: ')})"
 
 
