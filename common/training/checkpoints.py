@@ -11,6 +11,7 @@ import numpy as np
 
 from common import variables
 from common.compat import tf
+from common.training import checkpoint_index
 from common.variables import Role
 
 _NAME = "model.ckpt"
@@ -79,6 +80,7 @@ def load(session, path, needed, optional=()):
     then nothing has been changed.
     """
     try:
+        checkpoint_index.check(path)
         reader = tf.train.load_checkpoint(path)
     except Exception as error:  # a damaged file gives errors of many types
         raise ValueError(f"--load={path}: cannot be read as a checkpoint ({_first_line(error)})") from None
