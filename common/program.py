@@ -56,12 +56,12 @@ class Common(flags.Checked):
     def __post_init__(self):
         super().__post_init__()
         if self.visible_devices is not None and not re.fullmatch(_DEVICE_LIST, self.visible_devices):
-            raise ValueError(f"--visible_devices={self.visible_devices}: expected numbers of GPUs with commas, as in 0,1")
+            raise ValueError(f"--visible_devices={self.visible_devices}: expected numbers of GPUs, as in 0,1")
 
     def check_network(self):
         """Raises ValueError if the network cannot be as deep as is asked."""
         if self.model == "resnet" and (self.depth - 4) % 6:
-            raise ValueError(f"--depth={self.depth}: resnet has depth 6n + 4 (10, 16, 22, 28, 40, ...), not {self.depth}")
+            raise ValueError(f"--depth={self.depth}: resnet has depth 6n + 4 (10, 16, 22, ...), not {self.depth}")
 
     def check_share(self, batch_size):
         """Raises ValueError if a batch of so many images cannot be shared by the devices."""

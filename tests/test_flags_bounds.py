@@ -120,7 +120,8 @@ def refused(name, flag, value, **context):
 def test_numbers_within_their_bounds_are_taken_and_others_refused(name, flag):
     kind, _ = fields(name)[flag]
     bad, good = NUMBERS[flag]
-    never = [float("nan"), float("inf"), float("-inf"), "1", True, *([1e39, -1e39] if kind is float else [2.5, 10**400])]
+    never = [float("nan"), float("inf"), float("-inf"), "1", True]
+    never += [1e39, -1e39] if kind is float else [2.5, 10**400]
     for value in [*bad, *(never if kind is not tuple else [("1", 1, 1, 1), (1.5, 1, 1, 1), (float("nan"), 1, 1, 1)])]:
         refused(name, flag, value, **CONTEXT.get(flag, {}))
     for value in good:
@@ -249,7 +250,8 @@ def test_bad_values_of_single_programs(command, capsys, name, word):
 
 
 def test_a_real_command_line(tmp_path):
-    words = ["--model=resnet", "--optimizer=sgd", "--learnRate=nan", f"--data_dir={tmp_path}", f"--train_dir={tmp_path}"]
+    words = ["--model=resnet", "--optimizer=sgd", "--learnRate=nan"]
+    words += [f"--data_dir={tmp_path}", f"--train_dir={tmp_path}"]
     command = [sys.executable, "train.py", *words]
     done = subprocess.run(command, cwd=ROOT / "grassmann", capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (1, "")

@@ -78,7 +78,7 @@ def _check_entry(name, value, path):
             raise ValueError(f"an entry of {name[:60]!r} that does not hold together")
         entry[field] = content
     sizes = [_dimension(content) for field, _, content in _fields(entry[2]) if field == 2]
-    if entry[1] not in _TYPES or len(sizes) > 254 or math.prod(sizes) >= 1 << 40 or any(size >= 1 << 40 for size in sizes):
+    if entry[1] not in _TYPES or len(sizes) > 254 or max([math.prod(sizes), *sizes]) >= 1 << 40:
         raise ValueError(f"a tensor {name[:60]!r} of an impossible shape or type")
     if 7 in entry:
         return  # a variable in slices, each with an entry of its own

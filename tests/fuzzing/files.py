@@ -263,9 +263,9 @@ def hostile_archives(outside):
     bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
     header = tarfile.TarInfo("cifar-100-python/train")
     header.size = 100 << 20
-    packed = bomb.compress(header.tobuf(tarfile.GNU_FORMAT)) + b"".join(bomb.compress(bytes(1 << 20)) for _ in range(100))
+    blocks = [header.tobuf(tarfile.GNU_FORMAT), *[bytes(1 << 20)] * 100]
     return files | {
-        "bomb": packed + bomb.flush(),
+        "bomb": b"".join(bomb.compress(block) for block in blocks) + bomb.flush(),
         "long name bomb": _long_name_bomb(tarfile.GNUTYPE_LONGNAME),
         "pax bomb": _long_name_bomb(tarfile.XHDTYPE),
         "many empty streams": gzip.compress(b"", mtime=0) * 20_000,

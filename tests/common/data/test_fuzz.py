@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from tests.fuzzing import files, mutations
 from tests.fuzzing.driver import Reader
 
+ALL = list(HealthCheck)
+
 FAST = {"cifar": 30, "tar": 30, "svhn": 30}
 SLOW = {"cifar": 650, "tar": 550, "svhn": 550}  # with 250 checkpoints, in tests/common/training: 2,000
 
@@ -43,9 +45,7 @@ def reader(tmp_path, name):
 def fuzz(tmp_path, name, examples):
     with reader(tmp_path, name) as made:
 
-        @settings(
-            max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-        )
+        @settings(max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=ALL)
         @given(strategy(name))
         def read(contents):
             made.read({CHANGED[name]: contents})

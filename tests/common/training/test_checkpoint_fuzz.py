@@ -1,4 +1,4 @@
-"""Damaged checkpoints, without a sum beside them as the original program writes them: values, or an error of one line."""
+"""Damaged checkpoints, with no sum beside them as the original program has them: values, or an error of one line."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from tests.fuzzing import files, mutations
 from tests.fuzzing.driver import Reader
+
+ALL = list(HealthCheck)
 
 INDEX, DATA = "model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001"
 
@@ -19,9 +21,7 @@ def fuzz(tmp_path, examples):
     data = mutations.damaged([valid[DATA]]).map(lambda contents: {DATA: contents})
     with Reader(tmp_path / "box", "checkpoint", valid, memory=1 << 30) as reader:
 
-        @settings(
-            max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-        )
+        @settings(max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=ALL)
         @given(st.one_of(index, index, data))
         def read(changed):
             reader.read(changed)

@@ -47,8 +47,8 @@ def test_entries_that_do_not_hold_together(made):
 def test_tables_that_are_none(made):
     folder, there = made
     table = there[f"{PATH}.index"]
-    far = b"\xff\xff\xff\xff\x0f"
-    for contents in (b"", b"x" * 100, table[:-1], table[:-48] + far * 4 + bytes(20) + struct.pack("<Q", 0xDB4775248B80FB57)):
+    far = b"\xff\xff\xff\xff\x0f" * 4 + bytes(20) + struct.pack("<Q", 0xDB4775248B80FB57)
+    for contents in (b"", b"x" * 100, table[:-1], table[:-48] + far):
         (folder / f"{PATH}.index").write_bytes(contents)
         with pytest.raises(ValueError):
             checkpoint_index.check(str(folder / PATH))
