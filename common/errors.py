@@ -1,10 +1,12 @@
 """What errors say, in one line."""
 
+_LONGEST_LINE = 1000  # characters of an error: a flag of a million digits is not to be repeated in full
+
 
 def one_line(error):
     """Returns what an error says in one line: of TensorFlow's report of many, what failed and where in the graph."""
     lines = [line.strip() for line in (getattr(error, "message", None) or str(error)).splitlines() if line.strip()]
     nodes = [index for index, line in enumerate(lines[:-1]) if line.startswith("Node: ")]
     if not nodes:
-        return lines[0] if lines else type(error).__name__
+        return lines[0][:_LONGEST_LINE] if lines else type(error).__name__
     return f"{lines[nodes[-1] + 1]} (in {lines[nodes[-1]].removeprefix('Node: ')})"

@@ -8,6 +8,7 @@
 `text(settings)` the file that gives them again through --flagfile. The bounds hold however the settings were made.
 """
 
+import ctypes
 import dataclasses
 import enum
 import math
@@ -64,6 +65,11 @@ class Checked:
             for item in value if isinstance(value, tuple) else (value,):
                 if item is not None:
                     _check(field, item)
+
+
+# Bounds that every number has: whole ones are int32 in some places, the others float32, whose subnormals count as 0.
+_LARGEST_INTEGER = 2**31 - 1
+_SMALLEST_FLOAT = 2.0**-126
 
 
 def define(settings_class):
@@ -151,14 +157,38 @@ def _help(field):
 
 
 def _check(field, value):
-    bounds = field.metadata
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if (
-        (bounds["choices"] and value not in bounds["choices"])
-        or (number and not math.isfinite(value))
-        or (bounds["minimum"] is not None and value < bounds["minimum"])
-        or (bounds["above"] is not None and value <= bounds["above"])
-        or (bounds["maximum"] is not None and value > bounds["maximum"])
-        or (bounds["below"] is not None and value >= bounds["below"])
-    ):
-        raise ValueError(f"--{field.name}={value}: expected {_range(field) or 'a finite number'}")
+    bounds, kind = field.metadata, _type_of(field)
+    kind = int if kind is tuple else kind
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
+        raise ValueError(f"--{field.name}={value}: expected {_WORDS[kind]}")
+    if value == "":
+        raise ValueError(f"--{field.name} is empty: give it a value, or leave it out")
+    if bounds["choices"] and value not in bounds["choices"]:
+        raise ValueError(f"--{field.name}={value}: expected {_range(field)}")
+    if kind in (int, float):
+        _check_number(field, kind, value)
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+
+
+def _check_number(field, kind, value):
+    wanted = _range(field) or "a finite number"
+    if kind is int and value > _LARGEST_INTEGER:
+        raise ValueError(f"--{field.name}={value}: expected at most {_LARGEST_INTEGER}")
+    if not _within(field.metadata, value) or not math.isfinite(value):
+        raise ValueError(f"--{field.name}={value}: expected {wanted}")
+    rounded = ctypes.c_float(value).value if kind is float else value
+    rounded = 0.0 if kind is float and abs(rounded) < _SMALLEST_FLOAT else rounded
+    if not math.isfinite(rounded) or not _within(field.metadata, rounded, exclusive=True):
+        raise ValueError(f"--{field.name}={value}: expected {wanted}, also when rounded to float32")
+
+
+def _within(bounds, value, exclusive=False):
+    """Returns whether a number keeps its bounds, or those that it must not reach."""
+    return (
+        (exclusive or bounds["minimum"] is None or value >= bounds["minimum"])
+        and (exclusive or bounds["maximum"] is None or value <= bounds["maximum"])
+        and (bounds["above"] is None or value > bounds["above"])
+        and (bounds["below"] is None or value < bounds["below"])
+    )

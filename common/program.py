@@ -4,6 +4,7 @@ The two families of programs, OPT and grassmann, differ in their settings and in
 """
 
 import dataclasses
+import re
 import sys
 
 from absl import app
@@ -17,6 +18,11 @@ from common.training.interruption import Interrupted, Interruption
 from common.training.run_folder import say
 
 absl_flags.disclaim_key_flags()  # so that --help lists them under the script that is run
+
+
+_DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
+
+
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +74,21 @@ class Common(flags.Checked):
         super().__post_init__()
         if self.resume and self.task == "train" and self.train_path is None:
             raise ValueError("--resume needs --train_path=FOLDER, the folder of the run that is to go on")
+        if self.visible_devices is not None and not re.fullmatch(_DEVICE_LIST, self.visible_devices):
+            raise ValueError(f"--visible_devices={self.visible_devices}: expected numbers of GPUs, as in 0,1")
+
+    def check_network(self):
+        """Raises ValueError if the network cannot be as deep as is asked."""
+        if self.model == "resnet" and (self.depth - 4) % 6:
+            raise ValueError(f"--depth={self.depth}: resnet has depth 6n + 4 (10, 16, 22, ...), not {self.depth}")
+
+    def check_share(self, batch_size):
+        """Raises ValueError if a batch of so many images cannot be shared by the devices."""
+        if batch_size % self.num_gpus:
+            raise ValueError(
+                f"--num_gpus={self.num_gpus}: a batch of {batch_size} cannot be split evenly over {self.num_gpus} "
+                f"devices; choose a --batch_size that is a multiple of {self.num_gpus}"
+            )
 
 
 class Program:
@@ -123,7 +144,7 @@ def main(program):
 def _parse(arguments):
     try:
         return absl_flags.FLAGS(arguments)
-    except absl_flags.Error as error:
+    except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read
         print(f"error: {one_line(error)}; --help lists the flags", file=sys.stderr)
         sys.exit(1)
 
@@ -133,7 +154,7 @@ def _run(program, arguments):
         if len(arguments) > 1:
             raise ValueError(f"unexpected argument {arguments[1]!r}: flags are written --name=value")
         return run(program, flags.read(program.settings_class))
-    except (ValueError, OSError, tf.errors.OpError) as error:
+    except (ValueError, OSError, MemoryError, tf.errors.OpError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except Interrupted as interrupt:

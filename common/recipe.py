@@ -55,6 +55,8 @@ class Settings(Common):
             raise ValueError(f"--widths has {len(self.widths)} numbers, expected four: the three stages and fc6")
         if self.widths is not None and not self.model.startswith("cnn"):
             raise ValueError(f"--widths: {self.model} has none; leave it out, or choose --model=cnn6 or cnn9")
+        self.check_network()
+        self.check_share(self.batch_size or PAPER.batch_size)  # the short runs' batch is a divisor of the paper's
 
 
 class Method(Program):

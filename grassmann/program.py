@@ -17,6 +17,7 @@ from grassmann.optimizers import AdamG, SgdG
 
 MODELS = ("resnet", *networks.VGGS)
 OPTIMIZERS = ("sgd", "sgdg", "adamg")
+IMAGE_SIZE = 32  # height and width of the images of every data set
 BATCH_NORM = BatchNormConstants(decay=0.99, epsilon=1e-5, corrected=False)
 
 
@@ -58,9 +59,12 @@ class Settings(Common):
     betaDecay: float | None = flags.option(None, "L2 coefficient of batch normalization's shifts", minimum=0)
     keep_prob: float | None = flags.option(None, "probability with which dropout keeps a value", above=0, maximum=1)
     batch_size: int | None = flags.option(None, "images per update; 128, on digits 32", minimum=1)
-    crop_size: int = flags.option(32, "height and width of what the network sees", minimum=1)
+    crop_size: int = flags.option(32, "height and width of what the network sees", minimum=1, maximum=IMAGE_SIZE)
     padding_size: int | None = flags.option(
-        None, "pixels reflected round an image before the crop; 4, on digits 2, on svhn always none", minimum=0
+        None,
+        "pixels reflected round an image before the crop; 4, on digits 2, on svhn always none",
+        minimum=0,
+        maximum=IMAGE_SIZE - 1,
     )
     k: int = flags.option(5, "validations report the top-k error", minimum=1)
     report_freq: int = flags.option(10, "updates between two reports of training figures", minimum=1)
@@ -86,6 +90,10 @@ class Settings(Common):
             raise ValueError(f"--model is missing: choose one of {', '.join(MODELS)}")
         if self.optimizer is None and self.task == "train":
             raise ValueError(f"--optimizer is missing, and --task=train needs one: {', '.join(OPTIMIZERS)}")
+        self.check_network()
+        self.check_share(self.batch_size or CIFAR.batch_size)  # the short runs' batch is a divisor of it
+        if self.model in networks.VGGS and self.crop_size < IMAGE_SIZE:
+            raise ValueError(f"--crop_size={self.crop_size}: {self.model}'s five poolings need {IMAGE_SIZE} pixels")
 
 
 class Grassmann(Program):

@@ -12,6 +12,11 @@ from common.data.dataset import DataError
 
 _MOST_BYTES = 1 << 30  # unpacked; CIFAR's archives hold 0.2 GB
 _MOST_MEMBERS = 10_000
+_MOST_OF_NAME = 1 << 10  # bytes of a name, or of a header that holds one; CIFAR's names have 40
+
+
+# What tarfile raises besides its own errors: RecursionError for a chain of headers, each for the next.
+_OF_CONTENTS = (ValueError, OverflowError, RecursionError, MemoryError)
 
 
 class _Limited:
@@ -26,6 +31,23 @@ class _Limited:
         if self._left < 0:
             raise tarfile.ReadError(f"more than {_MOST_BYTES} bytes unpacked")
         return block
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive, refused if it is a header for the next one that tarfile would read into the memory."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _HEADERS and member.size > _MOST_OF_NAME:
+            raise tarfile.ReadError(f"a header of more than {_MOST_OF_NAME} bytes")
+        return member
+
+
+_HEADERS = {
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+}
 
 
 def unpack(archive, folder, names):
@@ -53,7 +75,7 @@ def unpack(archive, folder, names):
             raise DataError(f"{archive}: has no {folder}/{missing[0]}, expected {len(names)} files of that folder")
         os.chmod(os.path.join(temporary, folder), 0o755)
         _move(os.path.join(temporary, folder), target, names)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, *_OF_CONTENTS) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{archive}: is damaged or not a safe .tar.gz ({_one_line(error)}); get it again") from error
@@ -70,7 +92,7 @@ def _extract(archive, folder, names, temporary):
     found, total = set(), 0
     with gzip.open(archive) as stream:
         limited = _Limited(stream)
-        tar = tarfile.open(fileobj=limited, mode="r|")
+        tar = tarfile.open(fileobj=limited, mode="r|", tarinfo=_Member)
         for count, member in enumerate(tar):
             total += member.size
             if count >= _MOST_MEMBERS or total > _MOST_BYTES:

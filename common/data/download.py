@@ -24,6 +24,8 @@ _ATTEMPTS = 3  # failures without progress before an address is given up
 _MOST_ATTEMPTS = 100  # of all kinds: an address that breaks off after every few bytes is given up too
 _PAUSE = 1.0  # seconds between attempts
 _SLOW_AFTER, _SLOW_RATE = 15.0, 100e3  # seconds; bytes per second below which another address is tried
+_STALLED_AFTER, _STALLED_RATE = 60.0, 1e3  # the same, below which an attempt counts as failed
+_PROGRESS = 1 << 14  # bytes that an attempt has to bring to count as progress
 _MOST_BYTES = 1 << 32
 _BLOCK = 1 << 16
 
@@ -38,6 +40,10 @@ class _Refused(Exception):
 
 class _Broken(Exception):
     """An attempt failed; another may not."""
+
+
+class _Stalled(_Broken):
+    """What comes is so little that it would never end."""
 
 
 def download(urls, target, md5, say=lambda line: None):
@@ -84,7 +90,8 @@ def _download(urls, target, md5, say):
             problems[url] = str(error)
         except _Broken as error:
             problems[url] = str(error)
-            failures[url] = 0 if _size(part) > before else failures[url] + 1
+            progress = _size(part) >= before + _PROGRESS and not isinstance(error, _Stalled)
+            failures[url] = 0 if progress else failures[url] + 1
             if failures[url] < _ATTEMPTS:
                 queue.append(url)
                 time.sleep(_PAUSE)
@@ -114,8 +121,9 @@ def _fetch(url, part, hurry):
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             # Nothing lies behind what we have: it is the whole file, or not a part of this file; the sum will tell.
             return True
-        kind = _Refused if 400 <= error.code < 500 else _Broken
-        raise kind(f"HTTP status {error.code}") from error
+        kind = _Refused if error.code < 500 else _Broken
+        circle = ", redirects without an end" if error.code < 400 else ""
+        raise kind(f"HTTP status {error.code}{circle}") from error
     except network.RedirectError as error:
         raise _Refused(str(error)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -171,6 +179,8 @@ def _copy(response, write, bar, hurry):
         elapsed = time.monotonic() - begin
         if hurry and elapsed > _SLOW_AFTER and received < _SLOW_RATE * elapsed:
             return None
+        if elapsed > _STALLED_AFTER and received < _STALLED_RATE * elapsed:
+            raise _Stalled(f"slower than {_STALLED_RATE:.0f} bytes a second")
     return received
 
 

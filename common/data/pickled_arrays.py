@@ -97,4 +97,6 @@ class Builder:
 
 
 def _text(text):
-    return text.decode("latin-1") if isinstance(text, bytes) else str(text)
+    if not isinstance(text, (str, bytes)):  # showing anything else may take for ever
+        raise ValueError("an array type without a name")
+    return text.decode("latin-1") if isinstance(text, bytes) else text

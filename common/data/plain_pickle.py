@@ -31,7 +31,7 @@ def loads(data):
     """
     try:
         return _finished(_Machine(len(data)).run(data))
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
         raise ValueError(f"inconsistent pickle ({type(error).__name__})") from error
 
 
@@ -138,6 +138,9 @@ class _Machine:
         self._refer(module, name)
 
     def _refer(self, module, name):
+        # Text first: a few bytes can hold a tuple of 2^60 parts, which to hash or to show would take for ever.
+        if type(module) is not str or type(name) is not str:
+            raise ValueError("a reference without a name")
         if (module, name) not in NAMES:
             raise ValueError(f"a reference to {f'{module}.{name}'[:60]!r}, expected NumPy arrays only")
         self.stack.append(NAMES[module, name])

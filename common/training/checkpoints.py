@@ -12,7 +12,7 @@ import numpy as np
 from common import variables
 from common.compat import tf
 from common.errors import one_line
-from common.training import checksums
+from common.training import checkpoint_index, checksums
 from common.variables import Role
 
 NAME, LIST = "model.ckpt", "checkpoint"
@@ -130,6 +130,7 @@ def load(session, path, needed, optional=()):
     then nothing has been changed.
     """
     try:
+        checkpoint_index.check(path)
         reader = tf.train.load_checkpoint(path)
     except Exception as error:  # a damaged file gives errors of many types
         raise ValueError(f"--load={path}: cannot be read as a checkpoint ({one_line(error)})") from None

@@ -264,7 +264,11 @@ def test_flags_of_adamg_reach_it():
         ({"adam_eps": 0.0}, "--adam_eps"),
         ({"k": 0}, "--k=0"),
         ({"crop_size": 0}, "--crop_size=0"),
+        ({"crop_size": 33}, "--crop_size=33: expected at least 1 and at most 32"),
+        ({"model": "vgg11", "crop_size": 28}, "--crop_size=28"),
         ({"padding_size": -1}, "--padding_size=-1"),
+        ({"padding_size": 32}, "--padding_size=32: expected at least 0 and at most 31"),
+        ({"depth": 12}, "depth 6n \\+ 4 .* not 12"),
         ({"num_gpus": 0}, "--num_gpus=0"),
         ({"batch_size": 0}, "--batch_size=0"),
     ],
@@ -278,11 +282,7 @@ def test_a_value_out_of_its_range_is_named_in_one_line(flags, words):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        ({"depth": 12}, "depth 6n \\+ 4 .* not 12"),
-        ({"crop_size": 33}, "crop_size is 33, expected at most 32"),
-        ({"padding_size": 32}, "padding is 32, expected at most 31"),
         ({"batch_size": 17, "max_steps": None}, "batch_size is 17, expected 1 .. 16"),
-        ({"model": "vgg11", "crop_size": 28}, "need 32 x 32 pixels or more, not 28 x 28"),
     ],
 )
 def test_what_does_not_go_with_the_data_is_named_in_one_line(flags, words):

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import pathlib
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from common.data.download import DownloadError, download
 ROOT = pathlib.Path(__file__).parents[3]
 CONTENTS = bytes(range(256)) * 2000
 MD5 = hashlib.md5(CONTENTS).hexdigest()
+CERTIFICATE = pathlib.Path(__file__).with_name("loopback.pem")  # for 127.0.0.1, signed by nobody; used here only
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,18 +36,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start = int(self.headers["Range"][6:-1]) if self.headers.get("Range") and manner != "no ranges" else 0
         if isinstance(manner, int):
             return self.send_error(manner)
+        if manner == "circle":
+            manner = self.server.url
+        if manner == "mute":
+            return self.server.end.wait(20)
         if "://" in manner:
             self.send_response(302)
             self.send_header("Location", manner)
             return self.end_headers()
         if start >= len(CONTENTS):
             return self.send_error(416)
+        if manner == "chunks":
+            return self._chunks(CONTENTS[start:])
+        start -= 1000 if manner == "other range" else 0
         body = (b"x" * len(CONTENTS) if manner == "wrong" else CONTENTS)[start:]
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(CONTENTS) - 1}/{len(CONTENTS)}")
         if manner != "no length":
-            self.send_header("Content-Length", str(len(body)))
+            claimed = {"claims more": len(body) + 1000, "claims less": len(body) - 1000, "claims nonsense": "many"}
+            self.send_header("Content-Length", str(claimed.get(manner, len(body))))
         self.end_headers()
         if manner == "cut":
             body = body[: len(body) // 2]
@@ -55,6 +65,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.end.wait(20)
         else:
             self.wfile.write(body)
+
+    def _chunks(self, body):
+        """A chunk, and then the end without the last one."""
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"10000\r\n" + body[: 1 << 16] + b"\r\n")
+        self.close_connection = True
 
     def _drip(self, body):
         with contextlib.suppress(OSError):
@@ -72,11 +91,15 @@ def serve(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     servers = []
 
-    def start(*manners):
+    def start(*manners, secure=False):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
         server.manners, server.ranges, server.end = list(manners), [], threading.Event()
-        server.url = f"http://127.0.0.1:{server.server_port}/file.bin"
+        if secure:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.url = f"http{'s' if secure else ''}://127.0.0.1:{server.server_port}/file.bin"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return server
@@ -213,6 +236,69 @@ def test_a_refused_redirect_is_an_error_of_the_address(tmp_path, serve):
     server = serve("ftp://127.0.0.1/file.bin")
     assert "redirect from http to ftp refused" in refused([server.url], tmp_path / "file.bin")
     assert len(server.ranges) == 1
+
+
+def test_a_redirect_from_a_real_https_server_to_plain_http_is_refused(tmp_path, serve, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    plain = serve("whole")
+    secure = serve(plain.url, secure=True)
+    assert "redirect from https to http refused" in refused([secure.url], tmp_path / "file.bin")
+    assert (len(secure.ranges), plain.ranges, names(tmp_path)) == (1, [], [])
+    download([serve("whole", secure=True).url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path, serve):
+    server = serve("whole", secure=True)
+    assert "certificate verify failed" in refused([server.url], tmp_path / "file.bin").lower()
+    assert server.ranges == []
+
+
+def test_redirects_in_a_circle_are_given_up_and_the_second_address_tried(tmp_path, serve):
+    server = serve("circle")
+    assert "redirects without an end" in refused([server.url], tmp_path / "file.bin")
+    assert len(server.ranges) <= 11
+    download([serve("circle").url, serve("whole").url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path, serve, monkeypatch):
+    monkeypatch.setattr(module, "_TIMEOUT", 0.2)
+    server = serve("mute")
+    assert "timed out" in refused([server.url], tmp_path / "file.bin")
+    assert len(server.ranges) == 3
+
+
+def test_a_server_that_drips_for_ever_is_given_up(tmp_path, serve, monkeypatch):
+    monkeypatch.setattr(module, "_STALLED_AFTER", 0.1)
+    monkeypatch.setattr(module, "_STALLED_RATE", 1e9)
+    server = serve("slow")
+    assert "bytes a second" in refused([server.url], tmp_path / "file.bin")
+    assert len(server.ranges) == 3 and names(tmp_path) == ["file.bin.part"]
+
+
+@pytest.mark.parametrize("manner", ["claims more", "chunks"])
+def test_an_answer_that_ends_too_early_is_resumed(tmp_path, serve, manner):
+    server = serve(manner, "whole")
+    download([server.url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS and len(server.ranges) <= 2
+
+
+def test_a_length_that_is_too_small_shows_in_the_sum(tmp_path, serve):
+    assert f"expected {MD5}" in refused([serve("claims less").url], tmp_path / "file.bin")
+    assert names(tmp_path) == []
+
+
+def test_a_length_that_is_no_number_does_not_matter(tmp_path, serve):
+    download([serve("claims nonsense").url], tmp_path / "file.bin", MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENTS
+
+
+def test_another_range_than_was_asked_for_is_no_part_of_the_file(tmp_path, serve):
+    (tmp_path / "file.bin.part").write_bytes(CONTENTS[:5000])
+    server = serve("other range", "whole")
+    download([server.url], tmp_path / "file.bin", MD5)
+    assert server.ranges == ["bytes=5000-"] * 2 and (tmp_path / "file.bin").read_bytes() == CONTENTS
 
 
 def test_no_network_is_found_out_quickly(tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ def test_find_knows_the_folder_and_its_own_folder(tmp_path):
 
 BROKEN = {
     "no images": (dict(X=None), "ends before a variable X"),
-    "no labels": (dict(y=None), "has no variable 'y'"),
+    "no labels": (dict(y=None), "ends before a variable y"),
     "other size": (dict(X=np.zeros([28, 28, 3, 4], np.uint8)), r"X has the shape \[28, 28, 3, 4\]"),
     "other type": (dict(X=np.zeros([32, 32, 3, 4], np.int16)), "and the type 3"),
     "floats": (dict(X=np.zeros([32, 32, 3, 4])), "expected an SVHN file"),
@@ -83,7 +83,7 @@ BROKEN = {
     "label too large": (dict(y=np.array([1, 2, 11, 3])), "label 11 is outside"),
     "label too small": (dict(y=np.array([1, 2, 0, 3])), "label 0 is outside"),
     "label between": (dict(y=np.array([1, 2, 2.5, 3])), "label 2.5 is outside"),
-    "text": (dict(y="abcd"), "labels of type"),
+    "text": (dict(y="abcd"), "expected a column of numbers"),
 }
 
 

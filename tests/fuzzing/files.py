@@ -1,0 +1,335 @@
+"""Small valid files of every format that is read, and the hostile ones that somebody would have to write by hand."""
+
+import gzip
+import io
+import os
+import pathlib
+import pickle
+import struct
+import subprocess
+import tarfile
+import zlib
+
+import numpy as np
+
+LIMIT = 1 << 20  # a megabyte
+
+
+def cifar_batches():
+    """A CIFAR-100 batch of three images as different writers pickle it."""
+    rows = np.random.RandomState(0).randint(0, 256, (3, 3072)).astype(np.uint8)
+    text = {"data": rows, "fine_labels": [0, 99, 7], "coarse_labels": [1, 2, 3], "filenames": ["a", "b", "c"]}
+    names = {key.encode(): value for key, value in text.items()}
+    return [pickle.dumps(batch, protocol) for batch in (text, names) for protocol in (0, 2, 4, 5)]
+
+
+def cifar_set():
+    batches = cifar_batches()
+    return {"cifar-100-python/train": batches[1], "cifar-100-python/test": batches[6]}
+
+
+def member(name, kind=tarfile.REGTYPE, contents=b"", **attributes):
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(contents)
+    for attribute, value in attributes.items():
+        setattr(info, attribute, value)
+    return info, contents
+
+
+def tar_of(members, format=tarfile.GNU_FORMAT):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=format) as tar:
+        for info, contents in members:
+            tar.addfile(info, io.BytesIO(contents))
+    return stream.getvalue()
+
+
+def cifar_members():
+    files = [member(name, contents=contents) for name, contents in cifar_set().items()]
+    return [member("cifar-100-python", tarfile.DIRTYPE, mode=0o755), *files]
+
+
+def cifar_tars():
+    long = member("cifar-100-python/" + "x" * 150, contents=b"passed over")
+    return [tar_of([*cifar_members(), long], kind) for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)]
+
+
+def svhn_files():
+    """An uncompressed .mat file with five images, once with labels as SVHN has them and once as doubles."""
+    return [mat(labels) for labels in (np.array([[1], [2], [3], [4], [10]], np.uint8), np.array([[1.0, 2, 3, 4, 10]]))]
+
+
+def mat(labels, count=5, **others):
+    from scipy.io import savemat
+
+    stream = io.BytesIO()
+    images = np.random.RandomState(1).randint(0, 256, (32, 32, 3, count)).astype(np.uint8)
+    savemat(stream, {"X": images, "y": labels, **others}, do_compression=False)
+    return stream.getvalue()
+
+
+def svhn_set():
+    return {f"{part}_32x32.mat": svhn_files()[0] for part in ("train", "extra", "test")}
+
+
+def checkpoint_variables():
+    """Makes the variables of the checkpoint; returns those needed and those optional."""
+    from common import variables
+    from common.variables import Role
+
+    step = variables.global_step()
+    weight = variables.create("layer/weight", [4, 3], Role.WEIGHT, variables.ones)
+    bias = variables.create("layer/bias", [3], Role.BIAS, variables.zeros)
+    return [step, weight, bias], []
+
+
+def checkpoint_set(folder):
+    """Writes a checkpoint as TensorFlow does, with no sum beside it, and returns its files."""
+    from common.compat import tf
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        needed, _ = checkpoint_variables()
+        session.run(tf.global_variables_initializer())
+        saver = tf.train.Saver({variable.op.name: variable for variable in needed})
+        saver.save(session, str(folder / "model.ckpt"), global_step=7, write_meta_graph=False)
+    return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir() if "ckpt-7" in path.name}
+
+
+class _Calls:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def _name(module, name):
+    return f"c{module}\n{name}\n".encode()
+
+
+def _text(value):
+    return b"X" + struct.pack("<I", len(value)) + value
+
+
+def _doubled(times, make=b"h\x00h\x00\x86"):
+    """A tuple of two times the same tuple of two times the same ...: 2^times things in a few bytes."""
+    return b")q\x00" + (make + b"q\x00") * times
+
+
+def hostile_pickles(mark):
+    """Pickles that run something, or take for ever, or much memory, in a careless reader; `mark` would be made."""
+    touch = f"touch {mark}"
+    array = pickle.dumps(np.zeros([2, 2], np.uint8), 2)
+    rows = pickle.dumps({"data": np.zeros([2, 3072], np.uint8), "fine_labels": [0, 1]}, 2)
+    dtype = _name("numpy", "dtype")
+    rebuild = [_name(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")]
+    protocol = b"\x80\x04"
+    deep = b"(" * 100_000 + b"t" * 100_000
+    return {
+        "os.system": pickle.dumps(_Calls(os.system, touch), 2),
+        "posix system by hand": b"cposix\nsystem\n(S'" + touch.encode() + b"'\ntR.",
+        "eval": pickle.dumps(_Calls(eval, f"open({mark!r}, 'w')"), 2),
+        "exec": pickle.dumps(_Calls(exec, f"open({mark!r}, 'w')"), 4),
+        "import": pickle.dumps(_Calls(__import__, "antigravity"), 0),
+        "nested reduce": pickle.dumps(_Calls(getattr, _Calls(__import__, "os"), "system"), 2),
+        "nested in the data": pickle.dumps({"data": _Calls(os.system, touch), "fine_labels": [0]}, 2),
+        "subprocess": pickle.dumps(_Calls(subprocess.Popen, ["touch", mark]), 4),
+        "builtins of Python 2": b"c__builtin__\neval\n(S'1'\ntR.",
+        "reconstruct another class": rebuild[0] + b"(" + _name("os", "system") + b"(K\x00tS'b'\ntR.",
+        "reconstruct with a call": rebuild[1] + b"(" + _name("os", "system") + b"S'" + touch.encode() + b"'\ntR.",
+        "build on a name": dtype + b"}b.",
+        "state of an array with a call": array[:-2] + _name("os", "system") + b"S'x'\n\x85Rb.",
+        "persistent": b"Pname\n.",
+        "persistent binary": b"K\x01Q.",
+        "extensions": b"\x80\x02\x82\x01\x83\x01\x00\x84\x01\x00\x00\x00.",
+        "inst": b"(S'" + touch.encode() + b"'\nios\nsystem\n.",
+        "obj": b"(cos\nsystem\nS'" + touch.encode() + b"'\no.",
+        "newobj": b"cos\nsystem\nS'" + touch.encode() + b"'\n\x85\x81.",
+        "newobj with keywords": b"\x80\x04cos\nsystem\n)}\x92.",
+        "stack global": protocol + b"\x8c\x02os\x8c\x06system\x93\x8c\x01x\x85R.",
+        "dotted": protocol + b"\x8c\x05numpy\x8c\x0fndarray.tofile\x93.",
+        "odd module": _name("numpy.core.multiarray\x00", "_reconstruct") + b".",
+        "number as module": protocol + b"K\x01K\x02\x93.",
+        "deep tuple as module": protocol + deep + b"K\x02\x93.",
+        "huge tuple as module": protocol + _doubled(60) + b"K\x02\x93.",
+        "huge tuple as type": dtype + b"(" + _doubled(60) + b"tR.",
+        "deep tuple as type": dtype + b"(" + deep + b"tR.",
+        "huge tuple as order": dtype + b"(" + _text(b"u1") + b"tR(K\x03" + _doubled(60) + b"tb.",
+        "huge tuple as argument": _name("_codecs", "encode") + b"(" + _doubled(60) + b"tR.",
+        "huge tuple as key": b"}" + _doubled(60) + b"K\x01s.",
+        "huge tuple as data": b"}" + _text(b"data") + _doubled(60) + b"s.",
+        "huge tuple as labels": rows[:-2] + _text(b"fine_labels") + _doubled(60) + b"s.",
+        "huge tuple as a label": rows[:-2] + _text(b"fine_labels") + b"](" + _doubled(60) + b"es.",
+        "huge tuple as shape": array.replace(b"K\x02K\x02\x86", _doubled(60)),
+        "list in itself": b"]q\x00h\x00a.",
+        "dictionary in itself": b"}q\x00X\x04\x00\x00\x00datah\x00s.",
+        "deep lists": b"]" * 200_000 + b"a" * 199_999 + b".",
+        "deep marks": b"(" * 300_000 + b".",
+        "memo far out": b"K\x01r\xff\xff\xff\xff.",
+        "memo not there": b"h\x05.",
+        "memo bomb": b"]q\x00" + b"h\x00" * 300_000 + b".",
+        "text many times": b"X\x00\x00\x01\x00" + b"a" * (1 << 16) + b"q\x01"
+        + (_name("_codecs", "encode") + b"h\x01" + _text(b"latin1") + b"\x86R") * 5000 + b".",
+        "giant long": b"\x8b\xff\xff\xff\x7f\x01.",
+        "long long": b"\x8b" + struct.pack("<I", 200_000) + b"\x7f" * 200_000 + b".",
+        "digits": b"I" + b"9" * 200_000 + b"\n.",
+        "giant bytes": protocol + b"\x8e" + struct.pack("<Q", 1 << 45) + b"x.",
+        "giant text": protocol + b"\x8d" + struct.pack("<Q", 1 << 63) + b"x.",
+        "giant bytearray": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"x.",
+        "frame": protocol + b"\x95" + struct.pack("<Q", 1 << 62) + b"N.",
+        "shape of giants": array.replace(b"K\x02K\x02\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"),
+        "shape of a long": array.replace(b"K\x02K\x02\x86", b"\x8a\x09" + b"\xff" * 8 + b"\x00" + b"K\x00\x86"),
+        "negative shape": array.replace(b"K\x02K\x02\x86", b"J\xff\xff\xff\xffJ\xfc\xff\xff\xff\x86"),
+        "buffer out of band": b"\x80\x05\x97\x98.",
+        "objects": pickle.dumps(np.array([{}, []], object), 2),
+        "empty": b"",
+        "stop alone": b".",
+        "newlines": b"c" + b"\n" * 5000,
+        "name of a megabyte": _name("x" * LIMIT, "y" * LIMIT) + b".",
+        "label of many digits": rows[:-2] + _text(b"fine_labels") + b"](L" + b"9" * 4000 + b"L\nes.",
+    }
+
+
+def hostile_tars(outside):
+    """Archives {name: tar bytes} that reach out of the folder, or claim or unpack to more than there is."""
+    good, zeros = cifar_members(), bytes(LIMIT)
+    inside = "cifar-100-python/train"
+
+    def bare(name, kind, size, **attributes):
+        info = tarfile.TarInfo(name)
+        info.type, info.size = kind, size
+        for attribute, value in attributes.items():
+            setattr(info, attribute, value)
+        return info.tobuf(tarfile.GNU_FORMAT)
+
+    hostile = {
+        "symbolic link": [member(inside, tarfile.SYMTYPE, linkname="/etc/passwd")],
+        "link out, then through it": [
+            member("cifar-100-python/d", tarfile.SYMTYPE, linkname="../.."),
+            member("cifar-100-python/d/outside", contents=b"x"),
+        ],
+        "folder is a link": [member("cifar-100-python", tarfile.SYMTYPE, linkname=".."), member("cifar-100-python/x")],
+        "hard link": [member(inside, tarfile.LNKTYPE, linkname="../outside")],
+        "absolute": [member(outside, contents=b"x")],
+        "parent": [member("../outside", contents=b"x")],
+        "parent inside": [member("cifar-100-python/../../outside", contents=b"x")],
+        "device": [member(inside, tarfile.CHRTYPE, devmajor=1, devminor=5)],
+        "block device": [member(inside, tarfile.BLKTYPE, devmajor=8)],
+        "pipe": [member(inside, tarfile.FIFOTYPE)],
+        "continuous": [member(inside, tarfile.CONTTYPE, contents=b"x")],
+        "name with a line break": [member("cifar-100-python/a\nb\n../c", tarfile.SYMTYPE, linkname="x\ny")],
+        "set-user-id": [member(inside, contents=b"x", mode=0o7777, uid=0)],
+        "time out of range": [member(inside, contents=b"x", mtime=(1 << 60) - 1)],
+        "file is a folder": [member(inside, tarfile.DIRTYPE)],
+        "deep name": [member("a/" * 30_000 + "b", contents=b"x")],
+        "many deep names": [member("a/" * 30_000 + str(number), contents=b"x") for number in range(20)],
+        "unknown type": [member(inside, b"Z", contents=b"x")],
+    }
+    tars = {name: tar_of([*members, *good]) for name, members in hostile.items()}
+    tars |= {f"{name} at the end": tar_of([*good, *members]) for name, members in hostile.items()}
+    pax = {"size": "99999999999999", "path": "x", "mtime": "nan"}
+    return tars | {
+        "duplicates": tar_of([*good, *good, *good]),
+        "eleven thousand members": tar_of([*good, *[member("x")] * 11_000]),
+        "terabyte": bare(inside, tarfile.REGTYPE, 1 << 40) + zeros,
+        "negative size": bare(inside, tarfile.REGTYPE, -(1 << 40)) + zeros,
+        "long name": bare("x", tarfile.GNUTYPE_LONGNAME, 1 << 40) + zeros,
+        "pax header": bare("x", tarfile.XHDTYPE, 1 << 30) + zeros,
+        "chain of long names": (bare("x", tarfile.GNUTYPE_LONGNAME, 5) + b"name\0".ljust(512, b"\0")) * 3000,
+        "chain of pax headers": (bare("x", tarfile.XGLTYPE, 12) + b"12 path=abc\n".ljust(512, b"\0")) * 3000,
+        "sparse": bare(inside, tarfile.GNUTYPE_SPARSE, 1 << 30) + zeros,
+        "pax values": tar_of([(with_pax(member(inside)[0], pax), b""), *good], tarfile.PAX_FORMAT),
+        "pax sparse": tar_of(
+            [(with_pax(member(inside)[0], {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}), b"")], tarfile.PAX_FORMAT
+        ),
+        "pax path with a zero": tar_of(
+            [(with_pax(member("x")[0], {"path": "cifar-100-python/a\0b"}), b""), *good], tarfile.PAX_FORMAT
+        ),
+        "empty": b"",
+        "zeros": bytes(10240),
+    }
+
+
+def with_pax(info, headers):
+    info.pax_headers = headers
+    return info
+
+
+def hostile_archives(outside):
+    """The same as .tar.gz, and such as only the compression makes hostile."""
+    files = {name: gzip.compress(tar, 1, mtime=0) for name, tar in hostile_tars(outside).items()}
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    header = tarfile.TarInfo("cifar-100-python/train")
+    header.size = 100 << 20
+    blocks = [header.tobuf(tarfile.GNU_FORMAT), *[bytes(1 << 20)] * 100]
+    return files | {
+        "bomb": b"".join(bomb.compress(block) for block in blocks) + bomb.flush(),
+        "long name bomb": _long_name_bomb(tarfile.GNUTYPE_LONGNAME),
+        "pax bomb": _long_name_bomb(tarfile.XHDTYPE),
+        "many empty streams": gzip.compress(b"", mtime=0) * 20_000,
+        "endless file name": b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * LIMIT,
+        "rest behind": gzip.compress(cifar_tars()[0], mtime=0) + b"rest",
+        "not gzip": b"PK\x03\x04" + bytes(100),
+    }
+
+
+def _long_name_bomb(kind):
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 100 << 20
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    blocks = [header.tobuf(tarfile.GNU_FORMAT), *[bytes(1 << 20)] * 100]
+    return b"".join(bomb.compress(block) for block in blocks) + bomb.flush()
+
+
+def element(kind, contents):
+    return struct.pack("<II", kind, len(contents)) + contents + bytes(-len(contents) % 8)
+
+
+def variable(name, shape, values, kind=2, of_class=9):
+    """A MATLAB matrix: `kind` is the type of the element `values` (bytes), `of_class` the class of the matrix."""
+    head = element(6, struct.pack("<II", of_class, 0)) + element(5, struct.pack(f"<{len(shape)}i", *shape))
+    return element(14, head + element(1, name) + element(kind, values))
+
+
+def hostile_mats():
+    """.mat files with sizes, types and classes that nobody would write in earnest."""
+    header = svhn_files()[0][:128]
+    images, labels = variable(b"X", (32, 32, 3, 2), bytes(6144)), variable(b"y", (2, 1), b"\x01\x02")
+    giant = struct.pack("<II", 14, 0xFFFFFFF0)
+    zlib_bomb = zlib.compress(variable(b"y", (1 << 26, 1), bytes(1 << 26)), 9)
+
+    def packed(contents):
+        return struct.pack("<II", 15, len(contents)) + contents
+
+    return {
+        name: header + contents
+        for name, contents in {
+            "giant element": giant + images,
+            "giant dimensions": variable(b"X", (32, 32, 3, 1 << 30), bytes(6144)) + labels,
+            "negative dimensions": variable(b"X", (32, 32, 3, -1), bytes(6144)) + labels,
+            "dimensions that overflow": variable(b"X", (1 << 16, 1 << 16, 1 << 16, 1 << 16), bytes(64)) + labels,
+            "labels of giant size": images + variable(b"y", (1 << 30, 1), b"\x01\x02"),
+            "labels of giant element": images + labels[:-12] + struct.pack("<II", 2, 1 << 31) + bytes(8),
+            "labels as a bomb": images + packed(zlib_bomb),
+            "labels as a bomb first": packed(zlib_bomb) + images + labels,
+            "labels that are text": images + variable(b"y", (2, 1), b"\x01\x02", kind=16, of_class=4),
+            "labels that are a cell": images + variable(b"y", (2, 1), labels * 2, kind=14, of_class=1),
+            "labels that are a structure": images + variable(b"y", (1, 1), labels, kind=5, of_class=2),
+            "labels that are an object": images + variable(b"y", (1, 1), labels, kind=5, of_class=3),
+            "labels that are sparse": images + variable(b"y", (2, 1), bytes(8), kind=5, of_class=5),
+            "labels that are a function": images + variable(b"y", (1, 1), labels, kind=14, of_class=16),
+            "labels that are opaque": images + variable(b"y", (1, 1), labels, kind=14, of_class=17),
+            "labels that are not numbers": images + variable(b"y", (2, 1), struct.pack("<2d", np.nan, np.inf), 9, 6),
+            "labels of an unknown type": images + variable(b"y", (2, 1), b"\x01\x02", kind=77),
+            "labels twice": images + labels + labels,
+            "cells in cells": variable(b"y", (1, 1), b"", 14, 1)[:-8] * 5000 + images,
+            "packed in packed": packed(zlib.compress(packed(zlib.compress(images)))) + labels,
+            "no labels": images,
+            "element of no size": struct.pack("<II", 14, 0) * 10_000 + images + labels,
+            "packed element of no size": struct.pack("<II", 15, 0) + images + labels,
+            "head without an end": struct.pack("<II", 14, 64) + element(6, bytes(8)),
+            "nothing": b"",
+        }.items()
+    }
