@@ -6,6 +6,7 @@ quartiles over the turns.
 """
 
 import datetime
+import importlib.metadata
 import os
 import platform
 import subprocess
@@ -114,6 +115,7 @@ def machine():
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "numpy": np.__version__,
+        **{name: version for name in ("torch", "geotorch") if (version := _version(name))},
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),
     }
@@ -125,6 +127,13 @@ def _processor():
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _commit():
