@@ -110,6 +110,7 @@ def _geotorch(torch, generator):
 
     layer = _layer(torch, generator)
     geotorch.orthogonal(layer)
+    layer.weight = torch.eye(len(generator), dtype=generator.dtype, device=generator.device)  # its base is random
     return _with_generator(torch, layer, generator)
 
 
