@@ -36,6 +36,7 @@ _GRASSMANN = {
     "sgdg": {"optimizer": "sgdg", "learnRateG": 0.2, **_MANIFOLD},
     "adamg": {"optimizer": "adamg", "learnRateG": 0.05, **_MANIFOLD},
 }
+GROUPS = {**dict.fromkeys(_OPT, "opt"), **dict.fromkeys(_GRASSMANN, "grassmann")}  # of all methods
 _BASE_LR = 0.01  # random images: the paper's rate may blow them up, and a step takes as long whatever the rate
 
 
@@ -125,7 +126,9 @@ class Training:
             for store in [*training.stores, *([evaluated.store] if evaluation else [])]:
                 store.fill(self._session)
             self.step = self._session.make_callable(training.train_op)
-            self.data = self._session.make_callable(tf.group(training.images.op, training.labels.op))
+            # Sums, for what nobody reads TensorFlow would not compute.
+            sums = [tf.reduce_sum(training.images), tf.reduce_sum(training.labels)]
+            self.data = self._session.make_callable(sums)
             self.evaluate = lambda: evaluated.figures(self._session)
             self._loss = training.loss
 

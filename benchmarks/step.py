@@ -20,7 +20,7 @@ class Settings(command.Settings):
     """Flags of this benchmark."""
 
     networks: str = flags.option("cnn6,resnet-16-2", "cnn6, cnn9 or resnet-DEPTH-WIDEN, with commas between them")
-    methods: str = flags.option("all", "methods to compare with ordinary training")
+    methods: str = flags.option("all", "methods to compare with ordinary training, or opt, or grassmann")
     batch_size: int = flags.option(128, "images of a step", minimum=1)
     width: int = flags.option(64, "filters of cnn6 and cnn9, everywhere", minimum=1)
     test_images: int = flags.option(1000, "images of an evaluation; 0 leaves evaluation out", minimum=0)
@@ -36,10 +36,9 @@ def options(settings):
 
 def jobs(settings):
     """Returns {network: [Job]}, ordinary training first in each list."""
-    found = {}
+    found, chosen = {}, command.chosen("methods", settings.methods, programs.GROUPS)
     for network in settings.networks.split(","):
         names = programs.methods(network)
-        chosen = command.chosen("methods", settings.methods, {name: "all" for name in names}) or names[:1]
         found[network] = [
             programs.Job(
                 network,
