@@ -5,6 +5,7 @@ machine does hits all alike; the figure of a turn is the median of its calls, an
 quartiles over the turns.
 """
 
+import ctypes
 import datetime
 import importlib.metadata
 import os
@@ -18,6 +19,7 @@ _TURN_SECONDS = 0.02  # a turn of short calls has several of them ...
 _MOST_CALLS = 30  # ... but no more than this
 _PAUSE = 0.003  # between turns: threads of a library that spin after its work have gone to sleep by then
 _MIB = 2.0**20
+_MMAP_THRESHOLD = -3  # mallopt's number for it
 
 
 def turn(call, clock=time.perf_counter):
@@ -76,7 +78,7 @@ def peak_memory(call):
 
     Linux's own count of resident pages (VmHWM, set back before the call, less VmRSS before it): it includes whatever a
     library allocates, by whichever allocator. Memory that an earlier call left behind in an allocator hides growth, so
-    this belongs into a process that has done nothing like it before. None where /proc does not exist.
+    this belongs into a fresh process, after `give_freed_memory_back`. None where /proc does not exist.
     """
     if not os.path.exists("/proc/self/status"):
         call()
@@ -85,6 +87,16 @@ def peak_memory(call):
     before = resident_memory()["VmRSS"]
     call()
     return max(0.0, resident_memory()["VmHWM"] - before)
+
+
+def give_freed_memory_back():
+    """Makes this process hand every larger block back to the system when it is freed (glibc keeps up to 32 MiB)."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, 1 << 16)
+        libc.malloc_trim(0)
+    except (OSError, AttributeError):  # another C library: its allocator does as it likes
+        pass
 
 
 def resident_memory():
