@@ -49,11 +49,11 @@ def competitors():
         for method in methods(rotate):
             known[f"{name}:{method}"] = Competitor("ours", name, _by(rotate, method))
     return known | {
-        "inv, tf": Competitor("plain", "cayley", _inverse),
-        "qr, tf": Competitor("plain", "gram_schmidt", _qr),
-        "svd, tf": Competitor("plain", "lowdin", _svd),
-        "gram_schmidt, unrolled": Competitor("unrolled", "gram_schmidt", _vector_by_vector, UNROLLED_UP_TO),
-        "householder, unrolled": Competitor("unrolled", "householder", _reflection_by_reflection, UNROLLED_UP_TO),
+        "tf.linalg.inv": Competitor("plain", "cayley", _inverse),
+        "tf.linalg.qr": Competitor("plain", "gram_schmidt", _qr),
+        "tf.linalg.svd": Competitor("plain", "lowdin", _svd),
+        "unrolled.gram_schmidt": Competitor("unrolled", "gram_schmidt", _vector_by_vector, UNROLLED_UP_TO),
+        "unrolled.householder": Competitor("unrolled", "householder", _reflection_by_reflection, UNROLLED_UP_TO),
     }
 
 
@@ -125,16 +125,16 @@ class Case:
 
     def __init__(self, name, inputs, device="cpu"):
         rotate = competitors()[name].rotate
-        self._device = device
         with tf.Graph().as_default() as graph:
             self._session = devices.choose(device).session()
-            generator, weights, upstream = given = [_variable(value.shape) for value in inputs]
-            self._generator, self._weights = generator, weights
+            given = [_variable(value.shape) for value in inputs]
+            self._weights = given[1]
+            read = [variable.read_value() for variable in given]
             before = _count(graph)
-            values = [rotate(generator.read_value(), weights.read_value())]
+            values = [rotate(*read[:2])]
             if name != PRODUCT:
-                values += tf.gradients(values[0], [generator, weights], [upstream.read_value()])
-            self.nodes = _count(graph) - before - (3 if name != PRODUCT else 2)  # the variables' reads
+                values += tf.gradients(values[0], read[:2], read[2:])
+            self.nodes = _count(graph) - before
             results = [_variable(value.shape) for value in values]
             writes = [result.assign(value, read_value=False) for result, value in zip(results, values)]
             self._results = results

@@ -20,14 +20,14 @@ def competitors():
     if importlib.util.find_spec("torch") is None:
         return {}
     known = {
-        "cayley, torch": Competitor("torch", None, "cayley"),
-        "householder, torch": Competitor("torch", None, "householder"),
-        "matrix_exp, torch": Competitor("torch", None, "matrix_exp"),
-        "qr, torch": Competitor("torch", "gram_schmidt", "qr"),
-        "svd, torch": Competitor("torch", "lowdin", "svd"),
+        "torch.cayley": Competitor("torch", None, "cayley"),
+        "torch.householder": Competitor("torch", None, "householder"),
+        "torch.matrix_exp": Competitor("torch", None, "matrix_exp"),
+        "torch.qr": Competitor("torch", "gram_schmidt", "qr"),
+        "torch.svd": Competitor("torch", "lowdin", "svd"),
     }
     if importlib.util.find_spec("geotorch") is not None:
-        known["orthogonal, geotorch"] = Competitor("torch", None, "geotorch")
+        known["geotorch.orthogonal"] = Competitor("torch", None, "geotorch")
     return known
 
 
