@@ -23,7 +23,7 @@ class Settings(flags.Checked):
     json: str | None = flags.option(None, "file for the figures; rows that it holds already stay or are replaced")
     png: str | None = flags.option(None, "file for a plot of all figures in --json, or of this run's without it")
     repeats: int = flags.option(15, "turns of each competitor", minimum=1)
-    seconds: float = flags.option(3.0, "a competitor whose turns took this long has no more of them, three apart", above=0)
+    seconds: float = flags.option(3.0, "a competitor whose turns took so long has no more, after three", above=0)
     device: str = flags.option("cpu", "where to measure; gpu adds a column to what --json holds", ("cpu", "gpu"))
     seed: int = flags.option(0, "random matrices, images and weights follow from it", minimum=0)
 

@@ -28,7 +28,7 @@ class Settings(command.Settings):
     sizes: tuple[int, ...] | None = flags.option(None, f"sizes n of the generators; {_ALL_SIZES}", minimum=2)
     columns: str = flags.option("64,n", "numbers m of the weights' columns; n means as many as rows")
     maps: str = flags.option("all", "names from the table's first column, or groups: ours, plain, unrolled, torch")
-    limit: float = flags.option(2.5, "a map of which one call takes more seconds than this is not called again", above=0)
+    limit: float = flags.option(2.5, "seconds of a call above which a map is called no more", above=0)
 
 
 def measure_maps(settings):

@@ -155,9 +155,8 @@ def _commit():
         name = subprocess.run(
             ["git", "describe", "--always", "--abbrev=10"], cwd=root, capture_output=True, text=True, check=True
         )
-        changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=root, capture_output=True, text=True, check=True
-        )
+        words = ["git", "status", "--porcelain", "--untracked-files=no"]
+        changes = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return name.stdout.strip() + ("+" if changes.stdout.strip() else "")

@@ -37,7 +37,7 @@ def gram_schmidt(generator):
 
 
 def householder(generator):
-    """P = Q R, R's diagonal positive up to its last entry, det Q = (-1)^(n-1): Gram-Schmidt of P^T, its last row signed.
+    """P = Q R, R's diagonal positive up to its last entry, det Q = (-1)^(n-1): Gram-Schmidt of P^T, last row signed.
 
     The determinant's sign is that of SciPy's LU factorisation in float64.
     """

@@ -25,12 +25,12 @@ class Settings(command.Settings):
 
     sizes: tuple[int, ...] | None = flags.option(None, f"sizes n; {','.join(map(str, SIZES))}", minimum=2)
     columns: int = flags.option(64, "number m of the weights' columns", minimum=1)
-    maps: str = flags.option("cayley,gram_schmidt,householder,lowdin", "maps; none for no maps; as of benchmarks.maps")
+    maps: str = flags.option("cayley,gram_schmidt,householder,lowdin", "maps, or none; as of benchmarks.maps")
     batch_sizes: tuple[int, ...] | None = flags.option(None, f"batches; {','.join(map(str, BATCHES))}", minimum=1)
     network: str = flags.option("cnn6", "cnn6, cnn9 or resnet-DEPTH-WIDEN")
     methods: str = flags.option("all", "methods; none for no steps; as of benchmarks.step")
     width: int = flags.option(64, "filters of cnn6 and cnn9, everywhere", minimum=1)
-    limit: float = flags.option(2.5, "a map of which one call takes more seconds than this is not called again", above=0)
+    limit: float = flags.option(2.5, "seconds of a call above which a map is called no more", above=0)
 
 
 def measure_scaling(settings):

@@ -172,7 +172,11 @@ class Case:
 
 def _variable(shape):
     name = f"matrix_{len(tf.local_variables())}"
-    return variables.create(name, shape, Role.DATA, lambda shape, dtype, seed: tf.raw_ops.Empty(shape=shape, dtype=dtype))
+    return variables.create(name, shape, Role.DATA, _unwritten)
+
+
+def _unwritten(shape, dtype, seed):
+    return tf.raw_ops.Empty(shape=shape, dtype=dtype)
 
 
 def _count(graph):

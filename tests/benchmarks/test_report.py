@@ -54,7 +54,8 @@ def test_a_table():
         {"map": "cayley", "ms": 12.345, "ms_low": 1234.5, "ms_high": 0.012345, "turns": 9, "nodes": 12345},
         {"map": "slow", "ms": 27000.0, "ms_low": 27000.0, "ms_high": 27000.0, "turns": 1},
     ]
-    columns = [Column("map", report.text("map")), Column("ms", report.times()), Column("n", report.number("nodes", ",d"))]
+    columns = [Column("map", report.text("map")), Column("ms", report.times())]
+    columns.append(Column("n", report.number("nodes", ",d")))
     assert report.table(rows, columns) == (
         "| map | ms | n |\n| --- | ---: | ---: |\n"
         "| cayley | 12.3 (1,234..0.0123) | 12,345 |\n| slow | 27,000 (once) | - |\n"
