@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs", "grassmann")
-SOURCES = sorted(path for folder in ("common", *METHODS) for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(path for folder in ("common", *METHODS, "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
 # A file imports only from lower layers, or from its own. The first pattern that matches a module counts.
 LAYERS = (
@@ -27,6 +27,7 @@ LAYERS = (
     (6, r"common\.(flags|resume|tasks|program|recipe)"),
     (7, r"(opt_ogd|sopt_gs)\.method|grassmann\.(program|\w+)"),
     (8, r"\w+\.train"),
+    (9, r"benchmarks\.\w+"),
 )
 
 
@@ -56,7 +57,7 @@ def imported_modules(path):
 def test_imports_only_from_lower_layers(path):
     own = layer_of(module_of(path))
     for module in imported_modules(path):
-        if module.split(".")[0] in ("common", *METHODS):
+        if module.split(".")[0] in ("common", *METHODS, "benchmarks"):
             assert layer_of(module) <= own, f"{module_of(path)} (layer {own}) imports {module}"
 
 
@@ -67,6 +68,12 @@ def test_only_compat_imports_tensorflow_and_nothing_imports_keras():
         assert ("tensorflow" in roots) == (module_of(path) == "common.compat"), path
         code = path.read_text(encoding="utf-8")
         assert not re.search(r"\btf\.(keras|layers|contrib|estimator)\b", code), path
+
+
+def test_torch_is_for_comparison_only():
+    for path in SOURCES:
+        roots = {module.split(".")[0] for module in imported_modules(path)}
+        assert not roots & {"torch", "geotorch"} or module_of(path) == "benchmarks.torch_maps", path
 
 
 def test_train_scripts_are_short():

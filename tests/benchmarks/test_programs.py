@@ -1,0 +1,59 @@
+"""What is measured are the programs' own problems."""
+
+import pytest
+
+from benchmarks import command, programs, step
+
+SMALL = {"batch_size": 4, "test_images": 4, "width": 4}
+
+
+def test_ordinary_training_comes_first_and_networks_have_their_methods():
+    cnn6, resnet = programs.methods("cnn6"), programs.methods("resnet-16-2")
+    assert cnn6 == ("ordinary", "opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs")
+    assert resnet == ("sgd", "sgdg", "adamg")
+    with pytest.raises(ValueError, match="--networks: 'lenet' is unknown"):
+        programs.methods("lenet")
+
+
+@pytest.mark.parametrize("method, turned", [("ordinary", False), ("opt_hr", True)])
+def test_a_training_steps_evaluates_and_counts_its_maps(method, turned):
+    training = programs.Training(programs.Job("cnn6", method, **SMALL), evaluation=True)
+    training.step()
+    training.data()
+    training.check()
+    assert training.evaluate().error <= 1.0
+    sizes = [27, 36, 36, 36, 36, 36, 64]  # 3 x 3 x channels, the last 4 x 4 x channels
+    assert training.map_floats == (sum(size * size for size in sizes) if turned else 0)
+    training.close()
+
+
+def test_resnet_has_the_published_flags():
+    program, settings = programs.program_of(programs.Job("resnet-16-2", "adamg"))
+    assert (settings.depth, settings.widen_factor, settings.optimizer) == (16, 2, "adamg")
+    assert (settings.grassmann, settings.learnRate, settings.learnRateG, settings.omega) == (True, 0.01, 0.05, 0.1)
+    assert settings.batch_size == 128 and program.steps(settings, programs.dataset(4, 128, 0)) > 0
+
+
+def test_an_option_that_the_programs_do_not_have_is_an_error():
+    with pytest.raises(ValueError, match="--speed=high: these programs have no such flag"):
+        programs.program_of(programs.Job("cnn6", "opt_cp", options=(("speed", "high"),)))
+
+
+def test_options_are_passed_where_they_differ_from_the_defaults():
+    assert step.options(step.Settings()) == ()
+    assert step.options(step.Settings(xla=True, precision="bfloat16")) == (("xla", True), ("precision", "bfloat16"))
+
+
+def test_ordinary_training_is_always_there():
+    jobs = step.jobs(step.Settings(networks="cnn6,resnet-16-2", methods="opt_ls,adamg"))
+    assert [job.method for job in jobs["cnn6"]] == ["ordinary", "opt_ls"]
+    assert [job.method for job in jobs["resnet-16-2"]] == ["sgd", "adamg"]
+
+
+def test_names_and_groups_are_chosen_in_their_own_order():
+    names = {"a": "first", "b": "second", "c": "first"}
+    assert command.chosen("maps", "c,b", names) == ["b", "c"]
+    assert command.chosen("maps", "first", names) == ["a", "c"]
+    assert command.chosen("maps", "all", names) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="--maps: 'd' is unknown, expected some of all, first, second, a, b, c"):
+        command.chosen("maps", "d", names)
