@@ -1,81 +1,85 @@
-"""Orthonormal rows: P = L Q with L lower triangular, its diagonal positive, and Q orthogonal, and the way back.
+"""Gram-Schmidt on the rows of a matrix, or on its columns: A = L S, L lower triangular, its diagonal positive, S
+orthogonal, and the way back. With the columns as vectors the matrix is A^T: that is Householder's QR up to a sign.
 
-Gram-Schmidt on rows and Householder's QR are this factorisation of the generator or of its transpose.
+Forward: block Gram-Schmidt in a fixed number of panels. A panel of unit vectors is projected against the finished rows
+of S by products and orthonormalised by Cholesky's factor of its Gram matrix (Cholesky-QR; Stathopoulos and Wu, SIAM J.
+Sci. Comput. 23, 2002). It is projected against all rows but those of the panel before it while that one is still being
+orthonormalised, so that the cores have work while one of them does the small factorisation. Of a generator with normal
+entries only the last vectors are nearly dependent on the others, so only the last and smallest panel is projected
+twice ("twice is enough": Giraud, Langou and Rozloznik, Comput. Math. Appl. 50, 2005). Where that was not enough, which
+the factors of Cholesky show, everything is done again as carefully as it takes (common/reorthogonalisation.py).
 
-Forward: block Gram-Schmidt. A panel of rows is projected against the finished rows by two products and then
-orthonormalised by Cholesky's factor of its Gram matrix (Cholesky-QR; Stathopoulos and Wu, SIAM J. Sci. Comput. 23,
-2002). Where the rows that are left are so short or so dependent that rounding shows, the pass is repeated, as in
-"twice is enough" (Giraud, Langou and Rozloznik, Comput. Math. Appl. 50, 2005); where Cholesky's factor does not exist
-in this precision, the repetition shifts the Gram matrix (Fukaya et al., SIAM J. Sci. Comput. 42, 2020). So every
-generator takes as many passes as it needs, and all else is matrix products.
-
-Backward: dP = dL Q + L dQ with dL lower triangular and dQ Q^T skew gives P' = L^-T U Q, U the strict upper triangle of
-A - A^T, A the gradient of Q times Q^T.
+Backward: dA = dL S + L dS with dL lower triangular and dS S^T skew gives A' = L^-T U S, U the strict upper triangle of
+B - B^T, B the gradient of S times S^T.
 """
 
 import collections
 
 import numpy as np
 
+from common import reorthogonalisation
 from common.compat import tf
 
-Factors = collections.namedtuple("Factors", ["lower", "rows"])
+Factors = collections.namedtuple("Factors", ["rows", "coefficients", "inverses", "inverse_norms", "by_rows"])
 
-# A pass multiplies the rounding errors of its rows by the inverse of Cholesky's factor; its growth is the mean square
-# of that over the rows. A first pass may have this much; one that follows a failed one starts from unit rows.
-_GROWTH, _LATER_GROWTH = 8.0, 1.5
-_PASSES = 12  # a panel that is not orthonormal after so many is singular; condition 1e6 in float32 takes 3 or 4
-_SHIFT = 4.0  # of a Gram matrix without Cholesky's factor: units of rounding of its trace
-_DEPENDENT = {"float32": 9e-7, "float64": 1e-13}  # a row of which no more is left than this depends on those above it
+# Sizes of the panels relative to each other. Few wide ones keep products fast; the last is projected twice.
+_SHARES = (4, 4, 4, 4, 4, 3, 1.5)
+_MULTIPLE = 16  # of the panels' widths where there is room for it: floats in a cache line
+# The mean square of a row of the inverse of Cholesky's factor: what rounding errors are multiplied by, squared.
+_GROWTH, _LATER_GROWTH = 64.0, reorthogonalisation.LATER_GROWTH
 
 
-def factor(name, matrix, method="auto"):
-    """Returns `Factors` L and Q, both [n, n], of matrix = L Q; what is above L's diagonal is undefined.
+def factor(name, matrix, by_rows, method="auto"):
+    """Returns the `Factors` of a matrix.
 
     Args:
       name: the map's, for messages.
-      matrix: [n, n], float32 or float64; the squares of its rows' norms must be within the type's range.
-      method: "block" is block Gram-Schmidt, "qr" TensorFlow's QR; "auto" is "block" on every device.
+      matrix: [n, n], float32 or float64; the squares of its vectors' norms must be within the type's range.
+      by_rows: whether its vectors are its rows, or its columns.
+      method: "block" is block Gram-Schmidt, "careful" the same with as many passes as are needed from the start, "qr"
+        TensorFlow's QR; "auto" is "block" on every device.
+
+    Returns `Factors`: `rows` is S, [n, n]; the unit vectors a_k [n, b] of panel k, at rows start_k, are
+    S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors.
 
     Raises ValueError for an unknown method; at run time, tf.errors.InvalidArgumentError if the matrix is not finite, or
-    so close to singular that no more than rounding is left of one of its rows.
+    so close to singular that no more than rounding is left of one of its vectors.
     """
-    if method not in _METHODS:
-        raise ValueError(f"{name}: the method is {method!r}, expected one of {', '.join(_METHODS)}")
-    norms = tf.math.reduce_euclidean_norm(matrix, axis=1, keepdims=True)
+    if method not in METHODS:
+        raise ValueError(f"{name}: the method is {method!r}, expected one of {', '.join(METHODS)}")
+    norms = tf.math.reduce_euclidean_norm(matrix, axis=1 if by_rows else 0)
     norms = tf.debugging.check_numerics(norms, f"{name}: the generator is not finite")
-    lower, rows, remaining = _METHODS[method](matrix, norms)
+    rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, 1.0 / norms)
     nan = tf.constant(np.nan, matrix.dtype)
-    verdict = tf.where(remaining > _DEPENDENT[matrix.dtype.name], remaining, nan)
+    verdict = tf.where(remaining > reorthogonalisation.DEPENDENT[matrix.dtype.name], remaining, nan)
     with tf.control_dependencies([tf.debugging.check_numerics(verdict, f"{name}: the generator is singular")]):
-        return Factors(lower, tf.identity(rows))
+        return Factors(tf.identity(rows), coefficients, inverses, 1.0 / norms, by_rows)
 
 
 def pull_back(factors, left, right):
-    """Returns the gradient [n, n] of P, from A = left @ right^T, the gradient of Q times Q^T; both are [n, m].
+    """Returns the gradient [n, n] of the matrix, from B = left @ right^T, the gradient of S times S^T; both [n, m].
 
-    L^T P' = U Q is solved by panels, the last first. A - A^T has rank 2 m, so U is formed in the panels on its diagonal
-    only; running sums over the rows below them give the rest of U Q.
+    X = L^-T U is upper triangular and comes by panels, the last first; U is formed in that triangle only, from
+    B - B^T = [left, -right] @ [right, left]^T. Then X S is the gradient of the rows.
     """
-    lower, rows = factors
-    size, width = int(rows.shape[0]), panel_width(int(rows.shape[0]))
-    left, right = tf.concat([left, -right], 1), tf.concat([right, left], 1)  # A - A^T = left @ right^T
-
-    def panel(end, gradient, sums):
-        start = tf.maximum(end - width, 0)
-        indices = tf.range(start, end)
-        panel_rows, panel_left, panel_right = rows[start:end], tf.gather(left, indices), tf.gather(right, indices)
-        upper = tf.linalg.band_part(tf.matmul(panel_left, panel_right, transpose_b=True), 0, -1)
-        turned = tf.matmul(upper, panel_rows) + tf.matmul(panel_left, sums)
-        triangle, below = tf.split(lower[start:, start:end], [end - start, size - end])
-        turned -= tf.matmul(below, gradient[end:], transpose_a=True)
-        inverse = tf.linalg.triangular_solve(triangle, _identity(indices, rows.dtype))
-        solved = tf.matmul(inverse, turned, transpose_a=True)
-        sums += tf.matmul(panel_right, panel_rows, transpose_a=True)
-        return start, _write(gradient, indices, solved), sums
-
-    sums = tf.fill([int(right.shape[1]), size], tf.constant(0, rows.dtype))
-    return tf.while_loop(lambda end, *_: end > 0, panel, [size, _buffer(rows), sums], parallel_iterations=1)[1]
+    left, right = tf.concat([left, -right], 1), tf.concat([right, left], 1)
+    panels = _panels(int(factors.rows.shape[0]))
+    lefts, scales = _cut(left, panels), _cut(factors.inverse_norms[:, tf.newaxis], panels)
+    below = [_cut(later, panels[:index]) for index, later in enumerate(factors.coefficients)]
+    solved, gradients = None, []
+    for index, (start, end) in reversed(list(enumerate(panels))):
+        upper = tf.linalg.band_part(tf.matmul(lefts[index], right[start:], transpose_b=True), 0, -1)
+        if solved is not None:
+            column = tf.concat([later[index] for later in below[index + 1 :]], 1)
+            upper -= tf.pad(tf.matmul(column, solved), [[0, 0], [end - start, 0]])
+        panel = tf.matmul(factors.inverses[index], upper, transpose_a=True)
+        scaled = panel * scales[index]
+        if factors.by_rows:
+            gradients.insert(0, tf.matmul(scaled, factors.rows[start:]))
+        else:
+            gradients.insert(0, tf.matmul(factors.rows[start:], scaled, transpose_a=True, transpose_b=True))
+        solved = panel if solved is None else tf.concat([panel, tf.pad(solved, [[0, 0], [end - start, 0]])], 0)
+    return tf.concat(gradients, 0 if factors.by_rows else 1)
 
 
 def determinant_sign(rotation):
@@ -84,96 +88,120 @@ def determinant_sign(rotation):
     The complementary blocks of Q = [[A, B], [C, D]] have det A = det Q det D (Jacobi), so two small determinants do,
     side by side. Where they are too small to be trusted, which shows in their difference, Q's own is taken.
     """
-    half = int(rotation.shape[0]) // 2
-    sign, size = tf.linalg.slogdet(rotation[:half, :half])
-    other_sign, other_size = tf.linalg.slogdet(rotation[half:, half:])
-    agree = tf.abs(size - other_size) < 0.1
+    size = int(rotation.shape[0])
+    # Not simply half: LU decompositions are slow where a row's length is a power of two.
+    half = min((end for _, end in _panels(size)), key=lambda end: abs(2 * end - size))
+    sign, magnitude = tf.linalg.slogdet(rotation[:half, :half])
+    other_sign, other_magnitude = tf.linalg.slogdet(rotation[half:, half:])
+    agree = tf.abs(magnitude - other_magnitude) < 0.1
     return tf.cond(agree, lambda: sign * other_sign, lambda: tf.linalg.slogdet(rotation)[0])
 
 
-def panel_width(size):
-    """Rows of a panel: enough of them for products to be fast, few enough for Cholesky's share to be small."""
-    return int(np.clip(size // 6, 64, 128)) // 16 * 16
+def _panels(size):
+    """Returns the (start, end) of all panels; the same number for every size that has room for them."""
+    edges = size * np.cumsum([0, *_SHARES]) / sum(_SHARES)
+    multiple = _MULTIPLE if size >= 2 * _MULTIPLE * len(_SHARES) else 1
+    edges = [int(round(edge / multiple)) * multiple for edge in edges[:-1]] + [size]
+    return [(start, end) for start, end in zip(edges, edges[1:]) if start < end]
 
 
-def _qr(matrix, norms):
-    """TensorFlow's QR of the transpose, its signs made positive. Returns what `_block` returns."""
-    rotation, triangle = tf.linalg.qr(tf.transpose(matrix / norms))
+def _block(matrix, by_rows, inverse_norms):
+    """Returns S, coefficients, inverses, and the least that is left of any unit vector after those before it."""
+    size, panels = int(matrix.shape[0]), _panels(int(matrix.shape[0]))
+    rows = reorthogonalisation.buffer(matrix)
+    all_coefficients, inverses, growths = [], [], []
+    finished, newest = None, None  # S above the panel before this one, and that panel's rows
+    for (start, end), rest in zip(panels, _unit_vectors(matrix, by_rows, inverse_norms, panels)):
+        coefficients = []
+        for basis in (finished, newest):
+            if basis is not None:
+                rest, components = _project(basis, rest)
+                coefficients.append(components)
+        triangle, inverse, growth = _orthonormalise(rest)
+        if end == size:
+            first, first_triangle, first_inverse = coefficients, triangle, inverse
+            rest = tf.matmul(rest, inverse, transpose_b=True)
+            if start:
+                rest, components = _project(rows[:start], rest)
+                first = [tf.concat(first, 0) + tf.matmul(components, first_triangle, transpose_b=True)]
+            triangle, inverse, growth = _orthonormalise(rest)
+            coefficients, triangle = first, tf.matmul(first_triangle, triangle)
+            inverses.append(tf.matmul(inverse, first_inverse))
+        else:
+            inverses.append(inverse)
+        growths.append(growth / (_LATER_GROWTH if end == size else _GROWTH))
+        all_coefficients.append(tf.concat(coefficients, 0) if coefficients else None)
+        newest, finished = tf.matmul(inverse, rest, transpose_b=True), rows[:start] if start else None
+        rows = reorthogonalisation.write(rows, np.arange(start, end), newest)
+    left = tf.reduce_min(tf.linalg.diag_part(triangle))
+    enough = tf.reduce_max(tf.stack(growths)) <= 1  # not so for NaN, which a matrix without Cholesky's factor gives
+    return _or_carefully(enough, matrix, by_rows, inverse_norms, (rows, all_coefficients, inverses, left))
+
+
+def _careful(matrix, by_rows, inverse_norms):
+    return _split(*reorthogonalisation.factor(_unit_rows(matrix, by_rows, inverse_norms)))
+
+
+def _qr(matrix, by_rows, inverse_norms):
+    """TensorFlow's QR, its signs made positive. Returns what `_block` returns."""
+    rotation, triangle = tf.linalg.qr(tf.transpose(_unit_rows(matrix, by_rows, inverse_norms)))
     diagonal = tf.linalg.diag_part(triangle)
     signs = tf.where(diagonal < 0, -tf.ones_like(diagonal), tf.ones_like(diagonal))
-    lower = norms * tf.transpose(triangle) * signs
-    return lower, tf.transpose(rotation) * signs[:, tf.newaxis], tf.reduce_min(tf.abs(diagonal))
+    lower, rows = tf.transpose(triangle) * signs, tf.transpose(rotation) * signs[:, tf.newaxis]
+    return _split(lower, rows, tf.reduce_min(tf.abs(diagonal)))
 
 
-def _block(matrix, norms):
-    """Block Gram-Schmidt. Returns L, Q and the least that is left of any row of norm 1 after those above it."""
-    size, width = int(matrix.shape[0]), panel_width(int(matrix.shape[0]))
-
-    def panel(start, lower, rows, remaining):
-        end = tf.minimum(start + width, size)
-        indices = tf.range(start, end)
-        scale = tf.gather(norms, indices)
-        nothing = tf.fill([end - start, start], tf.constant(0, matrix.dtype))
-        identity = _identity(indices, matrix.dtype)
-        new, coefficients, triangle, left = _orthonormal(matrix[start:end] / scale, rows[:start], nothing, identity)
-        new_lower = tf.pad(scale * tf.concat([coefficients, triangle], 1), [[0, 0], [0, size - end]])
-        return end, _write(lower, indices, new_lower), _write(rows, indices, new), tf.minimum(remaining, left)
-
-    variables = [0, _buffer(matrix), _buffer(matrix), tf.constant(1, matrix.dtype)]
-    return tf.while_loop(lambda start, *_: start < size, panel, variables, parallel_iterations=1)[1:]
+METHODS = {"auto": _block, "block": _block, "careful": _careful, "qr": _qr}
 
 
-def _orthonormal(panel, finished, nothing, identity):
-    """Splits panel [b, n] = coefficients [b, s] @ finished [s, n] + triangle [b, b] @ new [b, n], new orthonormal.
+def _or_carefully(enough, matrix, by_rows, inverse_norms, result):
+    """Returns `result` of `_block`, or where it is not good enough the careful one."""
+    rows, (nothing, *coefficients), inverses, left = result
+    flat = [rows, *coefficients, *inverses, left]
 
-    `nothing` and `identity` are what coefficients and triangle start from: zeros [b, s] and the identity [b, b].
-    Returns new, coefficients, triangle, and the least diagonal entry of the triangle, 0 where passes did not suffice.
-    """
-    dtype = panel.dtype
-    zero, infinity = tf.constant(0, dtype), tf.constant(np.inf, dtype)
-    shift_if_needed = tf.constant(_SHIFT * np.finfo(dtype.as_numpy_dtype).eps, dtype)
-    first_limit, later_limit = tf.constant(_GROWTH, dtype), tf.constant(_LATER_GROWTH, dtype)
+    def again():
+        rows, (_, *coefficients), inverses, left = _careful(matrix, by_rows, inverse_norms)
+        return [rows, *coefficients, *inverses, left]
 
-    def unfinished(passes, growth, *_):
-        return tf.logical_and(passes < _PASSES, growth > tf.where(passes > 1, later_limit, first_limit))
-
-    def one_pass(passes, _, shift, rows, coefficients, triangle):
-        projection = tf.matmul(finished, rows, transpose_b=True)  # this way round: faster where n is a power of two
-        rest = rows - tf.matmul(projection, finished, transpose_a=True)
-        gram = tf.matmul(rest, rest, transpose_b=True)
-        cholesky = tf.linalg.cholesky(gram + shift * tf.linalg.trace(gram) * identity)
-        inverse = tf.linalg.triangular_solve(cholesky, identity)
-        growth = tf.reduce_mean(tf.reduce_sum(tf.square(inverse), 1))
-        exists = tf.math.is_finite(growth)  # where it does not, Cholesky's factor is filled with NaN
-        return (
-            passes + 1,
-            tf.where(exists, growth, infinity),
-            tf.where(exists, zero, shift_if_needed),
-            tf.matmul(tf.where(exists, inverse, identity), rest),
-            coefficients + tf.matmul(triangle, projection, transpose_b=True),
-            tf.matmul(triangle, tf.where(exists, cholesky, identity)),
-        )
-
-    variables = [0, infinity, zero, panel, nothing, identity]
-    passes, growth, _, new, coefficients, triangle = tf.while_loop(
-        unfinished, one_pass, variables, parallel_iterations=1
-    )
-    left = tf.where(passes < _PASSES, tf.reduce_min(tf.linalg.diag_part(triangle)), zero)
-    return new, coefficients, triangle, left
+    rows, *parts, left = tf.cond(enough, lambda: [tf.identity(tensor) for tensor in flat], again)
+    return rows, [nothing, *parts[: len(coefficients)]], parts[len(coefficients) :], left
 
 
-def _identity(indices, dtype):
-    return tf.linalg.diag(tf.ones_like(indices, dtype))
+def _split(lower, rows, left):
+    """Cuts L and S into the panels of `Factors`."""
+    size, panels = int(rows.shape[0]), _panels(int(rows.shape[0]))
+    coefficients, inverses = [], []
+    for (start, end), of_panel in zip(panels, _cut(lower, panels)):
+        earlier, triangle, _ = tf.split(of_panel, [start, end - start, size - end], 1)
+        coefficients.append(tf.transpose(earlier) if start else None)
+        inverses.append(tf.linalg.triangular_solve(triangle, tf.eye(end - start, dtype=rows.dtype)))
+    return rows, coefficients, inverses, left
 
 
-def _buffer(like):
-    """Memory for a matrix like another, its values undefined, that belongs to one loop."""
-    return tf.raw_ops.Empty(shape=like.shape.as_list(), dtype=like.dtype)
+def _unit_rows(matrix, by_rows, inverse_norms):
+    return inverse_norms[:, tf.newaxis] * (matrix if by_rows else tf.transpose(matrix))
 
 
-def _write(buffer, indices, rows):
-    """Writes rows of a `_buffer` in place: any other way to fill a matrix in a loop copies it in every round."""
-    return tf.raw_ops.InplaceUpdate(x=buffer, i=indices, v=rows)
+def _unit_vectors(matrix, by_rows, inverse_norms, panels):
+    """Returns the unit vectors of each panel as columns [n, b]: against rows of S that makes the fastest products."""
+    pieces = _cut(matrix, panels, 0 if by_rows else 1)
+    scales = _cut(inverse_norms, panels)
+    return [(tf.transpose(piece) if by_rows else piece) * scale for piece, scale in zip(pieces, scales)]
 
 
-_METHODS = {"auto": _block, "block": _block, "qr": _qr}
+def _cut(tensor, panels, axis=0):
+    """Returns the parts of a tensor at the indices of panels, which follow each other and begin at 0."""
+    return tf.split(tensor, [end - start for start, end in panels], axis) if tensor is not None else None
+
+
+def _project(basis, vectors):
+    """Takes from vectors [n, b] what lies in orthonormal rows [s, n]; returns the rest and the components [s, b]."""
+    components = tf.matmul(basis, vectors)
+    return vectors - tf.matmul(basis, components, transpose_a=True), components
+
+
+def _orthonormalise(vectors):
+    """Returns T [b, b] lower triangular and T^-1 with T^-1 vectors^T orthonormal, and the growth of rounding errors."""
+    triangle = tf.linalg.cholesky(tf.matmul(vectors, vectors, transpose_a=True))
+    inverse = tf.linalg.triangular_solve(triangle, tf.eye(int(vectors.shape[1]), dtype=vectors.dtype))
+    return triangle, inverse, tf.reduce_mean(tf.reduce_sum(tf.square(inverse), 1))

@@ -19,10 +19,7 @@ from common.training.run_folder import say
 
 absl_flags.disclaim_key_flags()  # so that --help lists them under the script that is run
 
-
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
-
-
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ def gram_schmidt(generator, weights, method="auto"):
 
     @tf.custom_gradient
     def rotate(generator, weights):
-        factors = orthonormal.factor(_NAME, generator, method)
+        factors = orthonormal.factor(_NAME, generator, by_rows=True, method=method)
         rotated = tf.matmul(factors.rows, weights)
 
         def gradient(upstream):

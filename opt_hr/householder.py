@@ -3,8 +3,8 @@
 One of the maps of OPT (Liu et al., "Orthogonal Over-Parameterized Training", CVPR 2021, arXiv 2004.04690, section 3.3).
 
 The QR factors are unique up to signs. The reflections make R_ii > 0 for i < n and, being n - 1, det Q = (-1)^(n-1),
-which settles the sign of the last column. So the rows of P^T are orthonormalised, P^T = L S with S orthogonal, as fast
-as Gram-Schmidt, and the last row of S gets the sign that the product of the reflections has: Q = S^T D.
+which settles the sign of the last column. So the columns of P are orthonormalised, P^T = L S with S orthogonal, as
+fast as by Gram-Schmidt, and the last row of S gets the sign that the product of the reflections has: Q = S^T D.
 """
 
 import numpy as np
@@ -40,14 +40,14 @@ def householder(generator, weights, method="auto"):
 
     @tf.custom_gradient
     def rotate(generator, weights):
-        factors = orthonormal.factor(_NAME, tf.transpose(generator), method)
+        factors = orthonormal.factor(_NAME, generator, by_rows=False, method=method)
         last = (-1.0) ** (size - 1) * orthonormal.determinant_sign(factors.rows)
         signs = tf.where_v2(np.arange(size)[:, np.newaxis] == size - 1, last, tf.constant(1, last.dtype))
         signed = signs * weights
 
         def gradient(upstream):
             turned = tf.matmul(factors.rows, upstream)
-            return tf.transpose(orthonormal.pull_back(factors, signed, turned)), signs * turned
+            return orthonormal.pull_back(factors, signed, turned), signs * turned
 
         return tf.matmul(factors.rows, signed, transpose_a=True), gradient
 
