@@ -63,7 +63,7 @@ class Watched(type(METHOD)):
     """opt_gs's method under a `Watch`."""
 
     def __init__(self, watch):
-        super().__init__("soak", METHOD.kernel)
+        super().__init__("soak", METHOD.map_methods["auto"])
         self._watch = watch
 
     def callbacks(self, settings, session, training):

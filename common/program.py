@@ -99,6 +99,9 @@ class Program:
     settings_class = Common
     paper_data = "cifar100"
 
+    def check(self, settings):
+        """Raises ValueError for settings that the program cannot have; before any data are read."""
+
     def resolve(self, settings, dataset):
         """Returns the settings with every default that depends on the data set filled in."""
         raise NotImplementedError
@@ -163,6 +166,7 @@ def run(program, settings):
     """Does the task that `settings` name; returns the exit status."""
     if settings.task == "test" and settings.load is None:
         raise ValueError("--task=test needs --load=PATH: a checkpoint, or a run folder meaning its newest")
+    program.check(settings)
     with Interruption() as interruption, resume.beginning(settings) as start:
         dataset = catalogue.load(settings.data, settings.data_dir, program.paper_data)
         settings = program.resolve(settings, dataset)

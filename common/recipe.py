@@ -43,11 +43,12 @@ class Settings(Common):
     rotation: str = flags.option(
         "method", "the folder's own method, none = ordinary training, or free = UPT", ("method", "none", "free")
     )
+    map_method: str = flags.option("auto", "how the map is computed; auto is the fastest way on the device")
     base_lr: float | None = flags.option(None, "learning rate at the start; 0.1 on CIFAR", above=0)
     batch_size: int | None = flags.option(None, "images per update; 128 on CIFAR, 32 on digits", minimum=1)
     weight_decay: float = flags.option(5e-4, "L2 coefficient c, in c/2 times the sum of squares", minimum=0)
 
-    on_resume = {**Common.on_resume, **flags.on_resume(steers=("base_lr", "weight_decay"))}
+    on_resume = {**Common.on_resume, **flags.on_resume(steers=("base_lr", "weight_decay"), free=("map_method",))}
 
     def __post_init__(self):
         super().__post_init__()
@@ -66,6 +67,7 @@ class Method(Program):
       name: the folder's.
       kernel: kernel factory of the conv layers.
       widths: filters of CNN-6, if not 64 everywhere.
+      map_methods: {name: kernel factory}, other ways to compute the same kernels, for --map_method.
       short_lr, short_steps: learning rate and updates of the short runs, on digits and synthetic images.
 
     A method that needs more overrides `parts`, `schedule`, `penalty`, `optimizers`, `rates` or `callbacks`.
@@ -74,16 +76,23 @@ class Method(Program):
     settings_class = Settings
 
     def __init__(
-        self, name, kernel, widths=networks.CNN6_WIDTHS, short_lr=PAPER_LR, short_steps=SHORT.schedule.steps
+        self,
+        name,
+        kernel,
+        widths=networks.CNN6_WIDTHS,
+        map_methods=None,
+        short_lr=PAPER_LR,
+        short_steps=SHORT.schedule.steps,
     ):
-        self.name, self.kernel, self.widths, self.short_lr = name, kernel, widths, short_lr
-        self.short_steps = short_steps
+        self.name, self.widths = name, widths
+        self.map_methods = {"auto": kernel, **(map_methods or {})}
+        self.short_lr, self.short_steps = short_lr, short_steps
 
     # --- what a method may change ---
 
     def parts(self, settings):
         """Where the kernels come from."""
-        return Parts(self.kernel)
+        return Parts(self.map_methods[settings.map_method])
 
     def schedule(self, settings):
         """The schedule of the learning rate; its length is the run's unless --max_steps changes it."""
@@ -106,12 +115,20 @@ class Method(Program):
 
     # --- the program ---
 
+    def check(self, settings):
+        ways = self.of(settings).map_methods
+        if settings.map_method not in ways:
+            raise ValueError(
+                f"--map_method={settings.map_method}: {self.of(settings).name} has {', '.join(ways)}; choose one of these"
+            )
+
     def of(self, settings):
         """Returns the method that --rotation asks for; the two baselines run the common recipe in every folder."""
         baselines = {"none": kernels.plain(), "free": kernels.free()}
         if settings.rotation == "method":
             return self
-        return Method(f"{self.name}-{settings.rotation}", baselines[settings.rotation], self.widths, BASELINE_SHORT_LR)
+        kernel = baselines[settings.rotation]
+        return Method(f"{self.name}-{settings.rotation}", kernel, self.widths, short_lr=BASELINE_SHORT_LR)
 
     def resolve(self, settings, dataset):
         length = LENGTHS[dataset.name]

@@ -1,16 +1,19 @@
 """OPT with Gram-Schmidt orthogonalisation. Run `python train.py --help`."""
 
+import functools
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from common.kernels import rotated
+from common.orthonormal import METHODS
 from common.program import main
 from common.recipe import Method
 from opt_gs.gram_schmidt import gram_schmidt
 
-METHOD = Method("opt_gs", rotated(gram_schmidt))
+WAYS = {way: rotated(functools.partial(gram_schmidt, method=way)) for way in METHODS}
+METHOD = Method("opt_gs", rotated(gram_schmidt), map_methods=WAYS)
 
 if __name__ == "__main__":
     main(METHOD)

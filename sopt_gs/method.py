@@ -1,10 +1,12 @@
 """Stochastic OPT with Gram-Schmidt."""
 
 import dataclasses
+import functools
 
 from common import flags, variables
 from common.kernels import rotated
 from common.models.parts import Parts
+from common.orthonormal import METHODS
 from common.recipe import Method, Settings
 from common.schedules import StepDecay
 from opt_gs.gram_schmidt import gram_schmidt
@@ -14,6 +16,7 @@ from sopt_gs.subset import subset_rotated
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
 SHORT = (20, 25)
+WAYS = {way: functools.partial(gram_schmidt, method=way) for way in METHODS}
 _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
 
 
@@ -38,11 +41,11 @@ class StochasticOpt(Method):
     settings_class = EpisodeSettings
 
     def __init__(self):
-        super().__init__("sopt_gs", None)
+        super().__init__("sopt_gs", gram_schmidt, map_methods=WAYS)
 
     def parts(self, settings):
-        first = rotated(gram_schmidt, start=variables.identity)
-        return Parts(subset_rotated(gram_schmidt, settings.sample_ratio), first)
+        rotate = self.map_methods[settings.map_method]
+        return Parts(subset_rotated(rotate, settings.sample_ratio), rotated(rotate, start=variables.identity))
 
     def schedule(self, settings):
         """The rate follows the episodes; --max_steps only ends the run early."""

@@ -82,7 +82,7 @@ CHOICES = {
     "optimizer": {"sgd", "sgdg", "adamg"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }
-TEXTS = {"data_dir", "train_dir", "train_path", "load", "visible_devices"}
+TEXTS = {"data_dir", "train_dir", "train_path", "load", "visible_devices", "map_method"}
 
 
 def fields(name):

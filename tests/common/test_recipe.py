@@ -245,3 +245,25 @@ def test_testing_a_checkpoint_gives_the_figures_of_its_training_run(tmp_path, ca
         assert run(method, dataclasses.replace(settings, task="test", load=str(path))) == 0
         tested = capsys.readouterr().out.strip()
         assert tested.split(" (")[0] == trained.removeprefix("step 6, ").split(" (")[0]
+
+
+@pytest.mark.parametrize("folder", ["opt_gs", "opt_hr", "opt_ls", "sopt_gs"])
+def test_every_way_to_compute_a_map_gives_the_same_training(folder):
+    ways = list(method_of(folder).map_methods)
+    assert ways[0] == "auto" and len(ways) > 2
+    losses = {}
+    for way in ways:
+        with tf.Graph().as_default():
+            run = Session(folder, base_lr=0.01, map_method=way)
+            with run.session as session:
+                losses[way] = [session.run([run.training.loss, run.training.train_op])[0] for _ in range(3)]
+    for way in ways:
+        np.testing.assert_allclose(losses[way], losses["auto"], rtol=1e-3, err_msg=way)
+
+
+def test_a_way_that_a_method_does_not_have_is_named_before_data_are_read():
+    with pytest.raises(ValueError, match="--map_method=qr: opt_cp has auto; choose") as error:
+        run(method_of("opt_cp"), settings_of("opt_cp", map_method="qr", data="cifar100", data_dir="/nowhere"))
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="--map_method=svd: opt_gs has auto, block"):
+        run(method_of("opt_gs"), settings_of("opt_gs", map_method="svd", data="cifar100", data_dir="/nowhere"))
