@@ -10,7 +10,7 @@ from opt_ls.lowdin import lowdin
 from tests.oracles import generators, maps
 from tests.oracles import polar as oracle
 
-METHODS = ["svd", "newton"]
+METHODS = ["svd", "newton", "rational"]
 SIZES = [*range(1, 11), 27, 64, 144]
 LARGEST = 576
 
