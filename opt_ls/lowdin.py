@@ -44,6 +44,7 @@ def lowdin(generator, weights, method="auto"):
     @tf.custom_gradient
     def rotate(generator, weights):
         scale = tf.reduce_max(tf.abs(generator))
+        scale = tf.where(scale > 0, scale, tf.ones_like(scale))
         result, gradient = apply(generator / scale, weights)
         result = tf.check_numerics(result, "lowdin: the generator is singular, add to its diagonal")
 
@@ -68,7 +69,7 @@ def _method(name, generator, weights):
         if tf.config.list_physical_devices("GPU"):
             name = "newton"
         else:
-            name = "rational" if size >= _LEAST_SIZE and 4 * columns <= size else "svd"
+            name = "rational" if size >= _LEAST_SIZE and columns and 4 * columns <= size else "svd"
     if name not in methods:
         raise ValueError(f"lowdin: the method is {name!r}, expected 'auto', 'svd', 'newton' or 'rational'")
     if name == "rational" and generator.dtype != tf.float32:

@@ -1,7 +1,7 @@
 """Inverses by halves: all but the smallest blocks is products, of single matrices or of batches of them.
 
 TensorFlow's own inverses and Cholesky factors of large matrices run on one core, and slowly where the size is a power of
-two. Halving three times leaves blocks of an eighth of the size, and as many graph nodes for every size.
+two. Halving twice leaves blocks of a quarter of the size, and as many graph nodes for every size.
 """
 
 import collections
@@ -10,7 +10,7 @@ import numpy as np
 
 from common.compat import tf
 
-LEVELS = 3
+LEVELS = 2
 BLOCKS = 2**LEVELS  # every size here is a multiple of it
 
 # The inverse of a positive definite A = [[A11, A21^T], [A21, A22]], not multiplied out: the inverse of A11, A21 times
@@ -22,7 +22,7 @@ def padded(matrix):
     """Returns a square matrix with ones added to its diagonal until its size is a multiple of `BLOCKS`."""
     size, dtype = int(matrix.shape[0]), matrix.dtype
     more = -size % BLOCKS
-    wider = tf.concat([matrix, tf.zeros([size, more], dtype)], 1)
+    wider = tf.concat([matrix, tf.constant(0, dtype, [size, more])], 1)
     return tf.concat([wider, tf.constant(np.eye(size + more)[size:], dtype)], 0)
 
 
@@ -31,43 +31,60 @@ def triangular_inverse(lower):
 
     [[L1, 0], [X, L2]]^-1 = [[K1, 0], [-K2 X K1, K2]]: all blocks of one level are one batch.
     """
-    size, dtype = int(lower.shape[0]), lower.dtype
+    size = int(lower.shape[0])
     block, count = size // BLOCKS, BLOCKS
-    inverses = tf.linalg.triangular_solve(_blocks(lower, block, 0), tf.eye(block, batch_shape=[count], dtype=dtype))
+    inverses = _triangular_inverses(_blocks(lower, block, 0), count)
     while count > 1:
         first, second = tf.unstack(tf.reshape(inverses, [count // 2, 2, block, block]), axis=1)
         coupling = tf.matmul(second, tf.matmul(_blocks(lower, block, 1), first))
-        inverses = _join(first, tf.zeros_like(first), -coupling, second)
+        nothing = tf.constant(0, lower.dtype, [count // 2, block, block])
+        inverses = _join(first, nothing, -coupling, second)
         block, count = 2 * block, count // 2
     return tf.reshape(inverses, [size, size])
 
 
-def halve(matrix, levels=LEVELS):
-    """Returns the `Halves` of positive definite matrices [..., n, n]."""
-    upper, below = tf.split(matrix, 2, -2)
-    coupled, corner = tf.split(below, 2, -1)
-    first = _inverse(tf.split(upper, 2, -1)[0], levels - 1)
-    coupling = tf.matmul(coupled, first)
-    return Halves(first, coupling, _inverse(corner - tf.matmul(coupling, coupled, transpose_b=True), levels - 1))
+def halve(rows, shifts=(0.0,)):
+    """Returns the `Halves` of C C^T + c I for every number c in shifts, as a batch; rows is C, [n, n].
+
+    Of C C^T only what counts is computed. Shifts are added to the smallest blocks only: no copies of all of it.
+    """
+    upper, below = tf.split(rows, 2)
+    coupled, other_corner = tf.split(tf.matmul(below, rows, transpose_b=True), 2, 1)
+    return _halves(tf.matmul(upper, upper, transpose_b=True), coupled, other_corner, shifts, LEVELS)
 
 
 def solve(halves, right):
-    """Returns A^-1 @ right, [..., n, m]."""
+    """Returns (A + c I)^-1 @ right for every shift, [r, n, m]; right is [n, m] or [r, n, m]."""
     upper, below = tf.split(right, 2, -2)
     below = tf.matmul(halves.second, below - tf.matmul(halves.coupling, upper))
     upper = tf.matmul(halves.first, upper) - tf.matmul(halves.coupling, below, transpose_a=True)
     return tf.concat([upper, below], -2)
 
 
-def _inverse(matrix, levels):
-    """The inverse of positive definite matrices, [..., n, n]."""
-    if not levels:
-        identity = tf.eye(int(matrix.shape[-1]), batch_shape=matrix.shape.as_list()[:-2], dtype=matrix.dtype)
-        root = tf.linalg.triangular_solve(tf.linalg.cholesky(matrix), identity)
-        return tf.matmul(root, root, transpose_a=True)
-    first, coupling, second = halve(matrix, levels)
-    below = tf.matmul(second, -coupling)
-    return _join(first - tf.matmul(coupling, below, transpose_a=True), tf.linalg.matrix_transpose(below), below, second)
+def _halves(corner, coupled, other_corner, shifts, levels):
+    first = _inverse(corner, shifts, levels - 1)
+    coupling = tf.matmul(coupled, first)
+    complement = other_corner - tf.matmul(coupling, coupled, transpose_b=True)
+    return Halves(first, coupling, _inverse(complement, shifts, levels - 1))
+
+
+def _inverse(matrix, shifts, levels):
+    """(A + c I)^-1 multiplied out, for every shift; A is [n, n], or already one for every shift."""
+    if levels:
+        half = int(matrix.shape[-1]) // 2
+        blocks = matrix[..., :half, :half], matrix[..., half:, :half], matrix[..., half:, half:]
+        first, coupling, second = _halves(*blocks, shifts, levels)
+        below = tf.matmul(second, -coupling)
+        upper = first - tf.matmul(coupling, below, transpose_a=True)
+        return _join(upper, tf.linalg.matrix_transpose(below), below, second)
+    shifts = np.multiply.outer(shifts, np.eye(int(matrix.shape[-1])))
+    root = _triangular_inverses(tf.linalg.cholesky(matrix + tf.constant(shifts, matrix.dtype)), len(shifts))
+    return tf.matmul(root, root, transpose_a=True)
+
+
+def _triangular_inverses(lower, count):
+    identity = np.eye(int(lower.shape[-1]))
+    return tf.linalg.triangular_solve(lower, tf.constant(np.tile(identity, [count, 1, 1]), lower.dtype))
 
 
 def _blocks(lower, block, below):

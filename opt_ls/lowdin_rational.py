@@ -54,11 +54,11 @@ def rational(name, generator, weights):
 
     # All steps are kept transposed: rows of C^T are what the inverse of C^T C multiplies.
     first = z / 2 * tf.transpose(lower) + inverse / (2 * z)
-    first_halves = blocks.halve(tf.matmul(first, first, transpose_b=True))
-    second = y / 2 * first + blocks.solve(first_halves, first) / (2 * y)
-    shifts, factors, constant = (tf.constant(value, generator.dtype) for value in inverse_root(_RANGE, _TERMS))
-    shifted = tf.matmul(second, second, transpose_b=True) + shifts * tf.eye(int(lower.shape[0]), dtype=generator.dtype)
-    terms = blocks.halve(shifted)
+    first_halves = blocks.halve(first)
+    second = y / 2 * first + blocks.solve(first_halves, first)[0] / (2 * y)
+    shifts, factors, constant = inverse_root(_RANGE, _TERMS)
+    factors = tf.constant(factors[:, np.newaxis, np.newaxis], generator.dtype)
+    terms = blocks.halve(second, shifts)
 
     turned = tf.matmul(rows, tf.pad(weights, more))
     solved = factors * blocks.solve(terms, turned)
@@ -74,7 +74,7 @@ def rational(name, generator, weights):
         left, right = _side_by_side(solved_back), _side_by_side(solved)
         parts = tf.concat([left, right, total, tf.matmul(first, upstream)], 1)
         widths = [int(part.shape[1]) for part in (left, right, total, upstream)]
-        left_2, right_2, total_2, upstream_2 = tf.split(blocks.solve(first_halves, parts), widths, 1)
+        left_2, right_2, total_2, upstream_2 = tf.split(blocks.solve(first_halves, parts)[0], widths, 1)
         half = tf.matmul(
             tf.concat([y * y / 4 * left, left_2 / (-4 * y * y)], 1), tf.concat([right, right_2], 1), transpose_b=True
         )
@@ -91,7 +91,7 @@ def rational(name, generator, weights):
 
 
 def inverse_root(largest, terms):
-    """Returns c [terms, 1, 1], w [terms, 1, 1] and w_0: sum_j w_j / (x + c_j) + w_0 is x^(-1/2) for 1 <= x <= largest^2.
+    """Returns c [terms], w [terms] and w_0: w_0 + sum_j w_j / (x + c_j) is x^(-1/2) for 1 <= x <= largest^2.
 
     Zolotarev's best approximation: its relative error, the same at its 2 terms + 2 extrema, is the least possible.
     """
@@ -104,7 +104,7 @@ def inverse_root(largest, terms):
     samples = np.geomspace(1, largest**2, 4001)
     values = np.sqrt(samples) * (1 + np.sum(weights / (samples[:, np.newaxis] + poles), 1))
     scale = 2 / (values.min() + values.max())
-    return poles[:, np.newaxis, np.newaxis], scale * np.array(weights)[:, np.newaxis, np.newaxis], scale
+    return poles, scale * np.array(weights), scale
 
 
 def _scales(lower, inverse):
