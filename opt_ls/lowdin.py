@@ -16,7 +16,7 @@ from common.compat import tf
 from common.map_arguments import checked
 from opt_ls.lowdin_rational import rational
 
-_LEAST_SIZE = 200  # of a matrix, for the rational function to be the faster one on a CPU
+_LEAST_SIZE = 256  # of a matrix, for the rational function to be the faster one on a CPU
 _MOST_STEPS = 30  # of Newton's iteration; a condition number of 1e6 takes 9
 
 
@@ -64,16 +64,16 @@ def _method(name, generator, weights):
     half to a third of the time of a decomposition where columns are few and the matrix is not small.
     """
     methods = {"svd": _by_values, "newton": _by_newton, "rational": _by_sum}
+    size, columns = weights.shape.as_list()
     if name == "auto":
-        size, columns = weights.shape.as_list()
         if tf.config.list_physical_devices("GPU"):
             name = "newton"
         else:
             name = "rational" if size >= _LEAST_SIZE and columns and 4 * columns <= size else "svd"
     if name not in methods:
         raise ValueError(f"lowdin: the method is {name!r}, expected 'auto', 'svd', 'newton' or 'rational'")
-    if name == "rational" and generator.dtype != tf.float32:
-        name = "svd"  # the sum is made for the precision of float32
+    if name == "rational" and (generator.dtype != tf.float32 or not columns):
+        name = "svd"  # the sum is made for the precision of float32, its gradient for a known number of columns
     return methods[name]
 
 

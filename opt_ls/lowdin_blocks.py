@@ -1,6 +1,6 @@
 """Inverses by halves: all but the smallest blocks is products, of single matrices or of batches of them.
 
-TensorFlow's own inverses and Cholesky factors of large matrices run on one core, and slowly where the size is a power of
+TensorFlow's own inverses and Cholesky factors of large matrices run on one core, slowly where the size is a power of
 two. Halving twice leaves blocks of a quarter of the size, and as many graph nodes for every size.
 """
 

@@ -1,4 +1,4 @@
-"""The rational function: Zolotarev's sum, and when the map trusts it. Its values are held to NumPy in test_lowdin.py."""
+"""The rational function: Zolotarev's sum, and when it is trusted. Its values are held to NumPy in test_lowdin.py."""
 
 import numpy as np
 import pytest
@@ -49,9 +49,11 @@ def test_singular_values_are_computed_only_where_the_sum_is_not_trusted(monkeypa
         return matrix
 
     decompose = tf.linalg.svd
-    monkeypatch.setattr(
-        tf.linalg, "svd", lambda matrix: decompose(tf.ensure_shape(tf.py_func(count, [matrix], tf.float32), matrix.shape))
-    )
+
+    def counting(matrix):
+        return decompose(tf.ensure_shape(tf.py_func(count, [matrix], tf.float32), matrix.shape))
+
+    monkeypatch.setattr(tf.linalg, "svd", counting)
     case = maps.case(generators.with_condition(64, condition), 4)
     maps.run(lambda *inputs: lowdin.lowdin(*inputs, method="rational"), [case])
     assert len(counted) == calls
