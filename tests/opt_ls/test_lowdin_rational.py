@@ -1,0 +1,59 @@
+"""The rational function: Zolotarev's sum, and when it is trusted. Its values are held to NumPy in test_lowdin.py."""
+
+import numpy as np
+import pytest
+
+from common.compat import tf
+from opt_ls import lowdin
+from opt_ls.lowdin_rational import inverse_root, rational
+from tests.oracles import generators, maps
+
+
+@pytest.mark.parametrize("largest, terms, bound", [(2.0, 2, 2e-5), (8.0, 5, 1e-6), (100.0, 8, 1e-5)])
+def test_the_sum_is_the_best_approximation(largest, terms, bound):
+    """Errors of one size and alternating signs at 2 terms + 2 points: no function of its kind has smaller ones."""
+    shifts, weights, constant = inverse_root(largest, terms)
+    points = np.geomspace(1, largest**2, 100001)
+    errors = np.sqrt(points) * (constant + np.sum(weights / (points[:, np.newaxis] + shifts), 1)) - 1
+    size = np.abs(errors).max()
+    assert 0 < size < bound
+    extreme = np.sign(errors[np.abs(errors) > 0.99 * size])
+    assert 1 + np.count_nonzero(np.diff(extreme)) == 2 * terms + 2
+    assert (shifts > 0).all() and (weights > 0).all() and constant > 0
+
+
+def _trusted(generator, weights):
+    generator, weights = (tf.constant(value, tf.float32) for value in (generator, weights))
+    with tf.Session() as session:
+        return session.run(rational("lowdin", generator, weights)[2])
+
+
+@pytest.mark.parametrize("size", [1, 5, 27, 144])
+def test_normal_generators_are_trusted(size):
+    assert _trusted(generators.normal(size), np.random.default_rng(0).normal(size=(size, 3)))
+    assert _trusted(generators.normal(size), np.eye(size))
+
+
+@pytest.mark.parametrize("condition, trusted", [(1, True), (1e3, True), (1e5, True), (1e6, False)])
+def test_only_generators_within_the_range_are_trusted(condition, trusted):
+    assert _trusted(generators.with_condition(64, condition), np.ones((64, 2))) == trusted
+
+
+@pytest.mark.parametrize("condition, calls", [(1e3, 0), (1e6, 1)])
+def test_singular_values_are_computed_only_where_the_sum_is_not_trusted(monkeypatch, condition, calls):
+    """One decomposition for output and gradient, none where the sum serves."""
+    counted = []
+
+    def count(matrix):
+        counted.append(0)
+        return matrix
+
+    decompose = tf.linalg.svd
+
+    def counting(matrix):
+        return decompose(tf.ensure_shape(tf.py_func(count, [matrix], tf.float32), matrix.shape))
+
+    monkeypatch.setattr(tf.linalg, "svd", counting)
+    case = maps.case(generators.with_condition(64, condition), 4)
+    maps.run(lambda *inputs: lowdin.lowdin(*inputs, method="rational"), [case])
+    assert len(counted) == calls
