@@ -82,6 +82,19 @@ def pull_back(factors, left, right):
     return tf.concat(gradients, 0 if factors.by_rows else 1)
 
 
+def lower(factors, matrix):
+    """Returns L [n, n], zeros above its diagonal, of the matrix whose rows were factored."""
+    panels = _panels(int(matrix.shape[0]))
+    below = []
+    for (start, end), vectors, coefficients in zip(panels, _cut(matrix, panels), factors.coefficients):
+        triangle = tf.matmul(vectors, factors.rows[start:end], transpose_b=True)
+        parts = [tf.linalg.band_part(triangle, -1, 0)]
+        if start:
+            parts.insert(0, tf.transpose(coefficients) / factors.inverse_norms[start:end, tf.newaxis])
+        below.append(tf.pad(tf.concat(parts, 1), [[0, 0], [0, panels[-1][1] - end]]))
+    return tf.concat(below, 0)
+
+
 def determinant_sign(rotation):
     """Returns the sign of the determinant of an orthogonal matrix, a scalar.
 

@@ -16,6 +16,8 @@ from common.compat import tf
 from common.map_arguments import checked
 from opt_ls.lowdin_rational import rational
 
+METHODS = ("svd", "newton", "rational")
+
 _LEAST_SIZE = 256  # of a matrix, for the rational function to be the faster one on a CPU
 _MOST_STEPS = 30  # of Newton's iteration; a condition number of 1e6 takes 9
 

@@ -47,8 +47,9 @@ def rational(name, generator, weights):
     """
     size = int(generator.shape[0])
     more = [[0, -size % blocks.BLOCKS], [0, 0]]
-    lower, rows = orthonormal.factor(name, blocks.padded(generator))
-    lower = tf.linalg.band_part(lower, -1, 0)
+    matrix = blocks.padded(generator)
+    factors = orthonormal.factor(name, matrix, by_rows=True)
+    lower, rows = orthonormal.lower(factors, matrix), factors.rows
     inverse = blocks.triangular_inverse(lower)
     z, y, largest = _scales(lower, inverse)
 
@@ -56,12 +57,12 @@ def rational(name, generator, weights):
     first = z / 2 * tf.transpose(lower) + inverse / (2 * z)
     first_halves = blocks.halve(first)
     second = y / 2 * first + blocks.solve(first_halves, first)[0] / (2 * y)
-    shifts, factors, constant = inverse_root(_RANGE, _TERMS)
-    factors = tf.constant(factors[:, np.newaxis, np.newaxis], generator.dtype)
+    shifts, numerators, constant = inverse_root(_RANGE, _TERMS)
+    numerators = tf.constant(numerators[:, np.newaxis, np.newaxis], generator.dtype)
     terms = blocks.halve(second, shifts)
 
     turned = tf.matmul(rows, tf.pad(weights, more))
-    solved = factors * blocks.solve(terms, turned)
+    solved = numerators * blocks.solve(terms, turned)
     total = constant * turned + tf.reduce_sum(solved, 0)
     result = tf.matmul(second, total, transpose_a=True)[:size]
 
@@ -69,7 +70,7 @@ def rational(name, generator, weights):
         upstream = tf.pad(upstream, more)
         back = tf.matmul(second, upstream)
         solved_back = blocks.solve(terms, back)
-        of_weights = tf.matmul(rows, constant * back + tf.reduce_sum(factors * solved_back, 0), transpose_a=True)
+        of_weights = tf.matmul(rows, constant * back + tf.reduce_sum(numerators * solved_back, 0), transpose_a=True)
 
         left, right = _side_by_side(solved_back), _side_by_side(solved)
         parts = tf.concat([left, right, total, tf.matmul(first, upstream)], 1)

@@ -1,5 +1,6 @@
 """OPT with Löwdin's symmetric orthogonalisation. Run `python train.py --help`."""
 
+import functools
 import os
 import sys
 
@@ -8,9 +9,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from common.kernels import rotated
 from common.program import main
 from common.recipe import SHORTER_STEPS, Method
-from opt_ls.lowdin import lowdin
+from opt_ls.lowdin import METHODS, lowdin
 
-METHOD = Method("opt_ls", rotated(lowdin), short_steps=SHORTER_STEPS)
+WAYS = {way: rotated(functools.partial(lowdin, method=way)) for way in METHODS}
+METHOD = Method("opt_ls", rotated(lowdin), map_methods=WAYS, short_steps=SHORTER_STEPS)
 
 if __name__ == "__main__":
     main(METHOD)

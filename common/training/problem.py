@@ -130,15 +130,15 @@ def _build_replica(problem, replica, device, dtype):
             training_set, step_value, problem.batch_size, problem.seed, problem.pipeline, dtype, first, size
         )
         mode = Mode(True, problem.batch_norm, problem.keep_prob, step_value, replica)
-        # A caller may feed `images`. The check keeps Grappler from tying constants folded from their shape to the node
+        # A caller may feed the batch. The checks keep Grappler from tying constants folded from a shape to the node
         # that was fed, which would read the stored images all the same.
-        inputs = tf.ensure_shape(images, images.shape)
+        inputs, targets = tf.ensure_shape(images, images.shape), tf.ensure_shape(labels, labels.shape)
         with compiled(problem.xla):
             logits = problem.logits(inputs, mode)
-            fit = tf.reduce_mean(problem.fit(logits, labels))
+            fit = tf.reduce_mean(problem.fit(logits, targets))
         regularisation = tf.convert_to_tensor(problem.penalty(replica.index), dtype)
         loss = fit + regularisation
-        error = tf.reduce_mean(tf.cast(metrics.errors(logits, labels), dtype))
+        error = tf.reduce_mean(tf.cast(metrics.errors(logits, targets), dtype))
         groups = problem.optimizers(step_value, replica.index)
         rates = problem.rates(step_value)
     with tf.device(device):  # outside the replica's scope: an optimizer names a slot after the whole variable
