@@ -179,6 +179,7 @@ class Save(Periodic):
     """Writes a checkpoint, also when the run is interrupted. If that fails, training goes on; the next one is a retry.
 
     Attributes:
+      path: of the newest one, or None.
       fault: why the newest one could not be written, or None.
       faults: how many could not.
     """
@@ -187,7 +188,7 @@ class Save(Periodic):
         super().__init__(frequency, last, {})
         self._folder, self._session, self._keeper, self._clock, self._lock = folder, session, keeper, clock, lock
         self._tried = None
-        self.fault, self.faults = None, 0
+        self.path, self.fault, self.faults = None, None, 0
 
     def act(self, step, values):
         start = time.perf_counter()
@@ -195,13 +196,13 @@ class Save(Periodic):
         try:
             self._lock.renew()  # the folder may have been removed
             self._folder.sync()
-            path = self._keeper.save(self._session, step)
+            self.path = self._keeper.save(self._session, step)
         except (SaveError, OSError, ValueError) as error:
             self.fault, self.faults = str(error), self.faults + 1
             self._folder.say(f"step {step}, NOT SAVED: {self.fault}; older checkpoints stay, the next save tries again")
         else:
             self.fault = None
-            self._folder.say(f"step {step}, saved {path}")
+            self._folder.say(f"step {step}, saved {self.path}")
         self._clock.pause(time.perf_counter() - start)
 
     def end(self, step, interrupted):

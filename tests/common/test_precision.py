@@ -91,7 +91,7 @@ def test_statistics_of_batch_norm_are_float32(name, shape, count, monkeypatch):
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         actual, values = session.run([tf.cast(outputs, tf.float64), tf.cast(inputs, tf.float64)])
-        session.run(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
+        session.run([change.write() for change in variables.changes(0)])
         mean, variance = session.run(variables.with_role(Role.MOVING))
     axes = tuple(range(len(shape) - 1))
     assert mean.dtype == variance.dtype == np.float32

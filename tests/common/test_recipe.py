@@ -60,7 +60,7 @@ class Session:
 @pytest.mark.parametrize("folder", METHODS)
 def test_the_graph_of_the_paper_is_small(folder):
     Session(folder, dataset=synthetic.load(128, 8, classes=100), widths=method_of(folder).widths, batch_size=128)
-    assert len(tf.get_default_graph().get_operations()) < 6_000
+    assert len(tf.get_default_graph().get_operations()) < 9_000
 
 
 @pytest.mark.parametrize("folder", METHODS)
