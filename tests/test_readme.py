@@ -32,3 +32,11 @@ def test_every_flag_is_in_the_readme():
 
 def test_no_mark_is_left():
     assert not re.search(r"@[A-Z_]+@", README)
+
+
+def test_every_test_that_the_readme_names_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", README)
+    assert len(named) > 30
+    for path, function in named:
+        code = (ROOT / path).read_text(encoding="utf-8")
+        assert not function or f"def {function}(" in code, f"{path} has no {function}"
