@@ -1,6 +1,6 @@
 """A long run of a small network through the real loop: do memory, file handles, threads and step time stay flat?
 
-    python -m benchmarks.soak [--steps=20000] [--json=FILE] [--plot=FILE]
+    python -m benchmarks.soak [--steps=20000] [--json=FILE] [--png=FILE]
 
 Trains a tiny CNN-6 by opt_gs's method on synthetic images, on the CPU, with reports, validations and checkpoints far
 more often than usual, and looks at its own process at intervals. Growth is the slope of a straight line, fitted by
@@ -140,7 +140,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20_000, help=f"updates, at least {FEWEST_STEPS}")
     parser.add_argument("--json", help="file for the samples and the verdict")
-    parser.add_argument("--plot", help="file for the curves, a PNG; needs matplotlib")
+    parser.add_argument("--png", help="file for the curves, a PNG; needs matplotlib")
     options = parser.parse_args(arguments)
     if options.steps < FEWEST_STEPS:
         parser.error(f"--steps={options.steps}: expected at least {FEWEST_STEPS}")
@@ -152,7 +152,7 @@ def main(arguments=None):
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"steps": options.steps, "samples": samples, "verdict": judged}, file, indent=1)
-    if options.plot and not plot(samples, options.plot):
+    if options.png and not plot(samples, options.png):
         print("no plot: matplotlib is not installed")
     return 0 if all(judged[name]["flat"] for name in DECIDING) else 1
 

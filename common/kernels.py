@@ -87,11 +87,22 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
         inputs = int(np.prod(shape[:-1]))
         weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
         generator = variables.create("rotation", [inputs, inputs], role, start, dtype)
-        weights, generator = tf.convert_to_tensor(weights), tf.convert_to_tensor(generator)
+        weights, generator = tf.convert_to_tensor(weights), one_at_a_time(tf.convert_to_tensor(generator))
         freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
         return record(tf.reshape(rotate(generator, weights), shape), rotate, generator, freedom)
 
     return kernel
+
+
+def one_at_a_time(generator):
+    """Returns a generator that is there when the map of the layer before is done.
+
+    All generators are known when a step begins, so that TensorFlow would compute all maps at once, and what each needs
+    on the way would be in memory together.
+    """
+    before = rotated_layers(variables.current_replica())[-1:]
+    with tf.control_dependencies([kernel.tensor for kernel in before]):
+        return tf.identity(generator)
 
 
 def free():

@@ -7,7 +7,7 @@ Sci. Comput. 23, 2002). It is projected against all rows but those of the panel 
 orthonormalised, so that the cores have work while one of them does the small factorisation. Of a generator with normal
 entries only the last vectors are nearly dependent on the others, so only the last and smallest panel is projected
 twice ("twice is enough": Giraud, Langou and Rozloznik, Comput. Math. Appl. 50, 2005). Where that was not enough, which
-the factors of Cholesky show, everything is done again as carefully as it takes (common/reorthogonalisation.py).
+the factors of Cholesky show, TensorFlow's QR does everything again: slower, and right for any condition number.
 
 Backward: dA = dL S + L dS with dL lower triangular and dS S^T skew gives A' = L^-T U S, U the strict upper triangle of
 B - B^T, B the gradient of S times S^T.
@@ -17,7 +17,6 @@ import collections
 
 import numpy as np
 
-from common import reorthogonalisation
 from common.compat import tf
 
 Factors = collections.namedtuple("Factors", ["rows", "coefficients", "inverses", "inverse_norms", "by_rows"])
@@ -26,7 +25,9 @@ Factors = collections.namedtuple("Factors", ["rows", "coefficients", "inverses",
 _SHARES = (4, 4, 4, 4, 4, 3, 1.5)
 _MULTIPLE = 16  # of the panels' widths where there is room for it: floats in a cache line
 # The mean square of a row of the inverse of Cholesky's factor: what rounding errors are multiplied by, squared.
-_GROWTH, _LATER_GROWTH = 64.0, reorthogonalisation.LATER_GROWTH
+# Vectors that have been through a pass are nearly orthonormal; if not, that pass found no more than rounding.
+_GROWTH, _LATER_GROWTH = 64.0, 1.5
+_DEPENDENT = {"float32": 9e-7, "float64": 1e-13}  # a unit vector of which no more is left depends on those before it
 
 
 def factor(name, matrix, by_rows, method="auto"):
@@ -36,8 +37,7 @@ def factor(name, matrix, by_rows, method="auto"):
       name: the map's, for messages.
       matrix: [n, n], float32 or float64; the squares of its vectors' norms must be within the type's range.
       by_rows: whether its vectors are its rows, or its columns.
-      method: "block" is block Gram-Schmidt, "careful" the same with as many passes as are needed from the start, "qr"
-        TensorFlow's QR; "auto" is "block" on every device.
+      method: "block" is block Gram-Schmidt, "qr" TensorFlow's QR; "auto" is "block" on every device.
 
     Returns `Factors`: `rows` is S, [n, n]; the unit vectors a_k [n, b] of panel k, at rows start_k, are
     S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors.
@@ -51,7 +51,7 @@ def factor(name, matrix, by_rows, method="auto"):
     norms = tf.debugging.check_numerics(norms, f"{name}: the generator is not finite")
     rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, 1.0 / norms)
     nan = tf.constant(np.nan, matrix.dtype)
-    verdict = tf.where(remaining > reorthogonalisation.DEPENDENT[matrix.dtype.name], remaining, nan)
+    verdict = tf.where(remaining > _DEPENDENT[matrix.dtype.name], remaining, nan)
     with tf.control_dependencies([tf.debugging.check_numerics(verdict, f"{name}: the generator is singular")]):
         return Factors(tf.identity(rows), coefficients, inverses, 1.0 / norms, by_rows)
 
@@ -121,7 +121,7 @@ def _panels(size):
 def _block(matrix, by_rows, inverse_norms):
     """Returns S, coefficients, inverses, and the least that is left of any unit vector after those before it."""
     size, panels = int(matrix.shape[0]), _panels(int(matrix.shape[0]))
-    rows = reorthogonalisation.buffer(matrix)
+    rows = tf.raw_ops.Empty(shape=[size, size], dtype=matrix.dtype)
     all_coefficients, inverses, growths = [], [], []
     finished, newest = None, None  # S above the panel before this one, and that panel's rows
     for (start, end), rest in zip(panels, _unit_vectors(matrix, by_rows, inverse_norms, panels)):
@@ -145,35 +145,33 @@ def _block(matrix, by_rows, inverse_norms):
         growths.append(growth / (_LATER_GROWTH if end == size else _GROWTH))
         all_coefficients.append(tf.concat(coefficients, 0) if coefficients else None)
         newest, finished = tf.matmul(inverse, rest, transpose_b=True), rows[:start] if start else None
-        rows = reorthogonalisation.write(rows, np.arange(start, end), newest)
+        # In place: any other way to fill a matrix bit by bit copies it each time. Who read it before read other rows.
+        rows = tf.raw_ops.InplaceUpdate(x=rows, i=np.arange(start, end, dtype=np.int32), v=newest)
     left = tf.reduce_min(tf.linalg.diag_part(triangle))
     enough = tf.reduce_max(tf.stack(growths)) <= 1  # not so for NaN, which a matrix without Cholesky's factor gives
-    return _or_carefully(enough, matrix, by_rows, inverse_norms, (rows, all_coefficients, inverses, left))
-
-
-def _careful(matrix, by_rows, inverse_norms):
-    return _split(*reorthogonalisation.factor(_unit_rows(matrix, by_rows, inverse_norms)))
+    return _or_by_qr(enough, matrix, by_rows, inverse_norms, (rows, all_coefficients, inverses, left))
 
 
 def _qr(matrix, by_rows, inverse_norms):
     """TensorFlow's QR, its signs made positive. Returns what `_block` returns."""
-    rotation, triangle = tf.linalg.qr(tf.transpose(_unit_rows(matrix, by_rows, inverse_norms)))
+    columns = tf.transpose(matrix) if by_rows else matrix
+    rotation, triangle = tf.linalg.qr(columns * inverse_norms)
     diagonal = tf.linalg.diag_part(triangle)
     signs = tf.where(diagonal < 0, -tf.ones_like(diagonal), tf.ones_like(diagonal))
     lower, rows = tf.transpose(triangle) * signs, tf.transpose(rotation) * signs[:, tf.newaxis]
     return _split(lower, rows, tf.reduce_min(tf.abs(diagonal)))
 
 
-METHODS = {"auto": _block, "block": _block, "careful": _careful, "qr": _qr}
+METHODS = {"auto": _block, "block": _block, "qr": _qr}
 
 
-def _or_carefully(enough, matrix, by_rows, inverse_norms, result):
-    """Returns `result` of `_block`, or where it is not good enough the careful one."""
+def _or_by_qr(enough, matrix, by_rows, inverse_norms, result):
+    """Returns `result` of `_block`, or where it is not good enough that of `_qr`."""
     rows, (nothing, *coefficients), inverses, left = result
     flat = [rows, *coefficients, *inverses, left]
 
     def again():
-        rows, (_, *coefficients), inverses, left = _careful(matrix, by_rows, inverse_norms)
+        rows, (_, *coefficients), inverses, left = _qr(matrix, by_rows, inverse_norms)
         return [rows, *coefficients, *inverses, left]
 
     rows, *parts, left = tf.cond(enough, lambda: [tf.identity(tensor) for tensor in flat], again)
@@ -189,10 +187,6 @@ def _split(lower, rows, left):
         coefficients.append(tf.transpose(earlier) if start else None)
         inverses.append(tf.linalg.triangular_solve(triangle, tf.eye(end - start, dtype=rows.dtype)))
     return rows, coefficients, inverses, left
-
-
-def _unit_rows(matrix, by_rows, inverse_norms):
-    return inverse_norms[:, tf.newaxis] * (matrix if by_rows else tf.transpose(matrix))
 
 
 def _unit_vectors(matrix, by_rows, inverse_norms, panels):

@@ -1,7 +1,8 @@
 """Inverses by halves: all but the smallest blocks is products, of single matrices or of batches of them.
 
 TensorFlow's own inverses and Cholesky factors of large matrices run on one core, slowly where the size is a power of
-two. Halving twice leaves blocks of a quarter of the size, and as many graph nodes for every size.
+two. Halving twice leaves blocks of a quarter of the size, and as many graph nodes for every size. Identities are made
+when they are needed: as constants of the graph they would be copied whenever TensorFlow looks at it.
 """
 
 import collections
@@ -77,14 +78,18 @@ def _inverse(matrix, shifts, levels):
         below = tf.matmul(second, -coupling)
         upper = first - tf.matmul(coupling, below, transpose_a=True)
         return _join(upper, tf.linalg.matrix_transpose(below), below, second)
-    shifts = np.multiply.outer(shifts, np.eye(int(matrix.shape[-1])))
-    root = _triangular_inverses(tf.linalg.cholesky(matrix + tf.constant(shifts, matrix.dtype)), len(shifts))
+    shifts = tf.constant(np.reshape(shifts, [-1, 1, 1]), matrix.dtype)
+    shifted = matrix + shifts * _identities(matrix, 1)
+    root = _triangular_inverses(tf.linalg.cholesky(shifted), int(shifts.shape[0]))
     return tf.matmul(root, root, transpose_a=True)
 
 
 def _triangular_inverses(lower, count):
-    identity = np.eye(int(lower.shape[-1]))
-    return tf.linalg.triangular_solve(lower, tf.constant(np.tile(identity, [count, 1, 1]), lower.dtype))
+    return tf.linalg.triangular_solve(lower, _identities(lower, count))
+
+
+def _identities(like, count):
+    return tf.linalg.diag(tf.fill([count, int(like.shape[-1])], tf.constant(1, like.dtype)))
 
 
 def _blocks(lower, block, below):

@@ -39,7 +39,7 @@ def subset_rotated(rotate, ratio):
         generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, variables.identity, dtype)
         subset = variables.create("subset", [chosen], Role.SUBSET, _first_subset(rows), tf.int32)
         fixed, indices = tf.convert_to_tensor(weights), tf.convert_to_tensor(subset)
-        turned = rotate(tf.convert_to_tensor(generator), tf.gather(fixed, indices))
+        turned = rotate(kernels.one_at_a_time(tf.convert_to_tensor(generator)), tf.gather(fixed, indices))
         effective = tf.tensor_scatter_nd_update(fixed, indices[:, None], turned)
         replica = variables.current_replica()
         tf.add_to_collection(_LAYERS, _Layer(weights, generator, subset, effective, replica))
