@@ -11,7 +11,7 @@ from tests.oracles import generators, maps
 from tests.oracles import polar as oracle
 
 METHODS = ["svd", "newton", "rational"]
-MOST_NODES = {"svd": 100, "newton": 200, "rational": 1250}
+MOST_NODES = {"svd": 100, "newton": 200, "rational": 1350}
 SIZES = [*range(1, 11), 27, 64, 144]
 LARGEST = 576
 
