@@ -108,12 +108,18 @@ def unreadable(path):
     if not os.path.exists(path + ".index"):
         return f"{os.path.basename(path)}.index is missing"
     try:
-        reader = tf.train.load_checkpoint(path)
+        reader = _reader(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except Exception as error:  # a damaged file gives errors of many types
         return one_line(error)
     return None
+
+
+def _reader(path):
+    """Returns TensorFlow's reader of a checkpoint, which would end the process over an index that makes no sense."""
+    checkpoint_index.check(path)
+    return tf.train.load_checkpoint(path)
 
 
 def load(session, path, needed, optional=()):
@@ -130,8 +136,7 @@ def load(session, path, needed, optional=()):
     then nothing has been changed.
     """
     try:
-        checkpoint_index.check(path)
-        reader = tf.train.load_checkpoint(path)
+        reader = _reader(path)
     except Exception as error:  # a damaged file gives errors of many types
         raise ValueError(f"--load={path}: cannot be read as a checkpoint ({one_line(error)})") from None
     shapes = reader.get_variable_to_shape_map()
