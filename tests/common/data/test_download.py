@@ -304,6 +304,7 @@ def test_another_range_than_was_asked_for_is_no_part_of_the_file(tmp_path, serve
 def test_no_network_is_found_out_quickly(tmp_path, monkeypatch):
     def never(*arguments, **options):
         time.sleep(60)
+        raise TimeoutError
 
     monkeypatch.setattr(network, "_PROBE_SECONDS", 0.3)
     monkeypatch.setattr(network.socket, "create_connection", never)
