@@ -53,6 +53,7 @@ def test_step(tmp_path):
     assert plot.read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_scaling(tmp_path):
     pytest.importorskip("matplotlib")
     words, results, plot = files(tmp_path)

@@ -35,6 +35,11 @@ def settings_of(folder, **options):
     return method_of(folder).settings_class(**options)
 
 
+def mostly_slow(folders, but):
+    """Parameters of a test: one method stays in the fast set."""
+    return [pytest.param(folder, marks=[pytest.mark.slow] * (folder != but)) for folder in folders]
+
+
 class Session:
     """A training graph of a method with its session."""
 
@@ -71,7 +76,7 @@ def test_every_method_trains_and_learns(folder):
     assert run.session.run(run.training.fit) < 0.8 * first
 
 
-@pytest.mark.parametrize("folder", METHODS)
+@pytest.mark.parametrize("folder", mostly_slow(METHODS, but="opt_hr"))
 def test_every_method_trains_a_residual_network(folder):
     """Projections and the fully connected layer stay ordinary; all other kernels are the method's."""
     run = Session(folder, model="resnet", widths=None, depth=10, widen_factor=1)
@@ -85,7 +90,7 @@ def test_every_method_trains_a_residual_network(folder):
     assert np.isfinite(run.session.run(run.training.loss))
 
 
-@pytest.mark.parametrize("folder", EXACT)
+@pytest.mark.parametrize("folder", mostly_slow(EXACT, but="opt_gs"))
 def test_energy_stays_for_a_hundred_steps(folder):
     run = Session(folder, max_steps=100, episodes=20, episode_steps=10) if folder == "sopt_gs" else Session(folder, max_steps=100)
     before = run.evaluation.geometry(run.session)
@@ -247,9 +252,7 @@ def test_testing_a_checkpoint_gives_the_figures_of_its_training_run(tmp_path, ca
         assert tested.split(" (")[0] == trained.removeprefix("step 6, ").split(" (")[0]
 
 
-@pytest.mark.parametrize(
-    "folder", ["opt_gs", "opt_ls", *(pytest.param(name, marks=pytest.mark.slow) for name in ("opt_hr", "sopt_gs"))]
-)
+@pytest.mark.parametrize("folder", mostly_slow(("opt_gs", "opt_hr", "opt_ls", "sopt_gs"), but="opt_ls"))
 def test_every_way_to_compute_a_map_gives_the_same_training(folder):
     ways = list(method_of(folder).map_methods)
     assert ways[0] == "auto" and len(ways) > 2

@@ -141,6 +141,7 @@ def test_xla_compiles_the_network_and_leaves_the_maps():
     assert ordinary & MAP_OPS == left & MAP_OPS != set()
 
 
+@pytest.mark.slow
 def test_xla_trains_the_same():
     expected, changes = after(2)
     actual, compiled = after(2, xla=True)
