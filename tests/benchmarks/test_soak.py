@@ -37,6 +37,7 @@ def test_a_process_counts_its_handles(tmp_path):
         assert soak.process()["handles"] == before + 1
 
 
+@pytest.mark.slow
 def test_a_short_soak_goes_through_the_real_loop(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(soak, "SAMPLES", 4)
     out = io.StringIO()

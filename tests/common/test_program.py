@@ -127,6 +127,7 @@ def test_widths_are_four():
         settings(widths=(4, 4, 4))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     run(METHOD, settings(train_path=str(tmp_path / "run")))
     with pytest.raises(ValueError, match=r"another network .*conv1_0/fix is \[27, 4\] there and \[27, 8\] here"):

@@ -234,6 +234,7 @@ def test_a_run_follows_from_its_seed(tmp_path):
     assert first != train_in(tmp_path / "c", seed=1)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_goes_on_as_if_never_stopped(tmp_path):
     whole = train_in(tmp_path / "whole")
     for last in (2, 5):  # at the end of an episode, and of the next
@@ -241,6 +242,7 @@ def test_a_checkpoint_goes_on_as_if_never_stopped(tmp_path):
         assert rest == [line for line in whole if line["step"] > last]
 
 
+@pytest.mark.slow
 def test_testing_a_checkpoint_gives_the_figures_of_its_training_run(tmp_path, capsys):
     for folder in ("opt_hr", "sopt_gs"):
         path = tmp_path / folder

@@ -107,6 +107,7 @@ def test_residual_networks_on_the_manifold_too(precision):
     np.testing.assert_allclose(*fits, rtol=TOLERANCE[precision])
 
 
+@pytest.mark.slow
 def test_checkpoints_know_no_precision(tmp_path, capsys):
     """Trained in float16, tested and gone on with in float32."""
     options = dataclasses.replace(SMALL, widths=(4, 4, 4, 4), batch_size=8, max_steps=2)
