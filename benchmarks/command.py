@@ -11,7 +11,8 @@ from absl import flags as absl_flags
 from benchmarks import measure, report
 from benchmarks.processes import Failed, apart
 from common import devices, flags
-from common.program import one_line
+from common.errors import one_line
+from common.program import parse
 
 absl_flags.disclaim_key_flags()
 
@@ -52,15 +53,7 @@ class Benchmark:
 def main(benchmark):
     """Runs a benchmark with the flags of the command line and ends the process."""
     flags.define(benchmark.settings_class)
-    app.run(lambda arguments: sys.exit(_run(benchmark, arguments)), flags_parser=_parse)
-
-
-def _parse(arguments):
-    try:
-        return absl_flags.FLAGS(arguments)
-    except absl_flags.Error as error:
-        print(f"error: {one_line(error)}; --help lists the flags", file=sys.stderr)
-        sys.exit(1)
+    app.run(lambda arguments: sys.exit(_run(benchmark, arguments)), flags_parser=parse)
 
 
 def _run(benchmark, arguments):

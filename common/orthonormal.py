@@ -49,11 +49,12 @@ def factor(name, matrix, by_rows, method="auto"):
         raise ValueError(f"{name}: the method is {method!r}, expected one of {', '.join(METHODS)}")
     norms = tf.math.reduce_euclidean_norm(matrix, axis=1 if by_rows else 0)
     norms = tf.debugging.check_numerics(norms, f"{name}: the generator is not finite")
-    rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, 1.0 / norms)
+    inverse_norms = 1.0 / norms
+    rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, inverse_norms)
     nan = tf.constant(np.nan, matrix.dtype)
     verdict = tf.where(remaining > _DEPENDENT[matrix.dtype.name], remaining, nan)
     with tf.control_dependencies([tf.debugging.check_numerics(verdict, f"{name}: the generator is singular")]):
-        return Factors(tf.identity(rows), coefficients, inverses, 1.0 / norms, by_rows)
+        return Factors(tf.identity(rows), coefficients, inverses, inverse_norms, by_rows)
 
 
 def pull_back(factors, left, right):

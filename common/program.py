@@ -74,6 +74,11 @@ class Common(flags.Checked):
         if self.visible_devices is not None and not re.fullmatch(_DEVICE_LIST, self.visible_devices):
             raise ValueError(f"--visible_devices={self.visible_devices}: expected numbers of GPUs, as in 0,1")
 
+    def of_problem(self):
+        """Returns the fields of a `Problem` that are flags of all programs."""
+        names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla")
+        return {name: getattr(self, name) for name in names}
+
     def check_network(self):
         """Raises ValueError if the network cannot be as deep as is asked."""
         if self.model == "resnet" and (self.depth - 4) % 6:
@@ -138,10 +143,11 @@ class Program:
 def main(program):
     """Runs `program` with the flags of the command line and ends the process; bad input in one line, status 1."""
     flags.define(program.settings_class)
-    app.run(lambda arguments: sys.exit(_run(program, arguments)), flags_parser=_parse)
+    app.run(lambda arguments: sys.exit(_run(program, arguments)), flags_parser=parse)
 
 
-def _parse(arguments):
+def parse(arguments):
+    """Reads the flags for `app.run`; a bad one ends the process with one line, status 1."""
     try:
         return absl_flags.FLAGS(arguments)
     except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read

@@ -156,12 +156,7 @@ class Method(Program):
             optimizers=lambda step, replica: method.optimizers(settings, step, replica),
             rates=lambda step: method.rates(settings, step),
             batch_size=settings.batch_size,
-            vali_batch_size=settings.vali_batch_size,
-            seed=settings.seed,
-            nan_policy=settings.nan_policy,
-            precision=settings.precision,
-            loss_scale=settings.loss_scale,
-            xla=settings.xla,
+            **settings.of_problem(),
         )
 
     def steps(self, settings, dataset):

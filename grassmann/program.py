@@ -124,13 +124,8 @@ class Grassmann(Program):
             optimizers=lambda step, replica: optimizers(settings, self.rates(settings, dataset, step), replica),
             rates=lambda step: self.rates(settings, dataset, step),
             batch_size=settings.batch_size,
-            vali_batch_size=settings.vali_batch_size,
             keep_prob=settings.keep_prob,
-            seed=settings.seed,
-            nan_policy=settings.nan_policy,
-            precision=settings.precision,
-            loss_scale=settings.loss_scale,
-            xla=settings.xla,
+            **settings.of_problem(),
             k=settings.k,
         )
 

@@ -9,14 +9,7 @@ import pytest
 
 from common.data import archives
 from common.data.dataset import DataError
-
-
-def member(name, kind=tarfile.REGTYPE, contents=b"", **attributes):
-    info = tarfile.TarInfo(name)
-    info.type, info.size = kind, len(contents)
-    for attribute, value in attributes.items():
-        setattr(info, attribute, value)
-    return info, contents
+from tests.fuzzing.files import member
 
 
 GOOD = [member("set", tarfile.DIRTYPE, mode=0o755), member("set/a", contents=b"one"), member("set/b", contents=b"two")]
