@@ -39,11 +39,13 @@ def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, sa
             return session.run(names), report
 
 
-def distance(values, others):
-    """Returns (the largest difference of any variable, relative to its largest number; which variable that is)."""
+def distance(values, others, least_scale=0.0):
+    """Returns (the largest difference of any variable, which variable that is).
+
+    Relative to the variable's largest number, or to `least_scale` if that is more; whole numbers are to be equal.
+    """
     assert set(values) == set(others)
-    worst = max(values, key=lambda name: _relative(values[name], others[name]))
-    return _relative(values[worst], others[worst]), worst
+    return max((_relative(values[name], others[name], least_scale), name) for name in values)
 
 
 def assert_one(copies):
@@ -53,8 +55,9 @@ def assert_one(copies):
             np.testing.assert_array_equal(copy[name], value, err_msg=name)
 
 
-def _relative(value, other):
+def _relative(value, other, least_scale):
     if not np.issubdtype(value.dtype, np.floating):
         return 0.0 if np.array_equal(value, other) else np.inf
     difference = np.abs(value.astype(float) - other).max()
-    return difference / max(np.abs(other).max(), np.finfo(value.dtype).tiny) if difference else 0.0
+    scale = max(np.abs(other).max(), least_scale)
+    return float(difference / scale) if difference and scale else float(difference)
