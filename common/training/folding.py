@@ -54,12 +54,12 @@ class Parameters:
         arrays = {**self.weights, **self.biases}
         for scope, (scale, shift) in self.normalizations.items():
             arrays[scope] = shift if scale is None else np.stack([scale, shift])
-        for scope, array in arrays.items():
-            if not np.all(np.isfinite(array)):
-                raise ValueError(f"{scope} has numbers that are not finite; there is nothing to export")
         count = sum(array.size for array in arrays.values())
         if 4 * count > _LARGEST_BYTES:
             raise ValueError(f"the network has {count} weights; a graph may hold {_LARGEST_BYTES // 4}")
+        for scope, array in arrays.items():
+            if not np.all(np.isfinite(array)):
+                raise ValueError(f"{scope} has numbers that are not finite; there is nothing to export")
 
 
 def fold(session, epsilon):
