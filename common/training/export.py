@@ -70,7 +70,7 @@ def export(problem, chosen, checkpoint, path, about):
         written, classes = _read_back(folder, chosen, images, problem.vali_batch_size)
         difference = float(np.abs(written - scores[0]).max())
         if difference > _TOLERANCE * max(1.0, float(np.abs(scores[0]).max())):
-            raise ValueError(f"the exported network's scores differ by {difference:.1e} from the evaluation's; not written")
+            raise ValueError(f"exported scores differ by {difference:.1e} from the evaluation's; {path} is not written")
     wrong = 100.0 * float(np.mean(classes != problem.dataset.test_labels))
     yield f"{checkpoint}: {figures}"
     yield (
@@ -106,7 +106,7 @@ def _about(problem, checkpoint, updates, figures, about):
             f"error_{figures.k}_percent": 100 * figures.error_k,
             "cross_entropy": figures.cross_entropy,
         },
-        "inputs": {"images": f"uint8 [batch, {', '.join(map(str, dataset.test_images.shape[1:]))}], RGB, as in the files"},
+        "inputs": {"images": f"uint8 [batch, {', '.join(map(str, dataset.test_images.shape[1:]))}], as in the files"},
         "outputs": OUTPUTS,
     }
 

@@ -88,8 +88,8 @@ def build(problem, parameters):
 
     def constant(getter, name, **options):
         """Stands in for get_variable: in these networks a layer has one weight, whatever it is called."""
-        value = parameters.biases.get(name)
-        return tf.constant(parameters.weights[os.path.dirname(name)] if value is None else value, tf.float32, name="weight")
+        bias = parameters.biases.get(name)
+        return tf.constant(parameters.weights[os.path.dirname(name)] if bias is None else bias, tf.float32)
 
     ordinary = dataclasses.replace(problem, parts=Parts(kernels.plain()))
     mode = Mode(False, problem.batch_norm, folded=parameters.normalizations)

@@ -39,4 +39,4 @@ def test_metrics_alone(capsys):
     energy, turned = (float(re.search(rf"{word} (\d\.\d+)", output).group(1)) for word in ("energy", "turned"))
     assert energy == turned and 0.70 < energy < 0.72  # random directions are nearly 2^(1/2) apart
     assert float(re.search(r"I\|\| = (\S+)", output).group(1)) < 1e-12
-    assert 40 < float(re.search(r"top-5 (\S+)%", output).group(1)) < 60  # five of ten
+    assert 40 < float(re.search(r"top-5 error (\S+)%", output).group(1)) < 60  # five of ten
