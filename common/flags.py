@@ -99,8 +99,7 @@ def differences(settings, before):
 
     Values are texts, None for none. A flag that the earlier program did not have counts as its default.
     """
-    matches = [re.fullmatch(r"--(\w+)=(.*)", line) for line in before.splitlines()]
-    old, new = {match.group(1): match.group(2) for match in matches if match}, _words(settings)
+    old, new = parsed(before), _words(settings)
     changes = []
     for field in dataclasses.fields(settings):
         default = None if field.default is None else str(field.default)
@@ -108,6 +107,12 @@ def differences(settings, before):
         if pair[0] != pair[1]:
             changes.append((field, *pair))
     return changes
+
+
+def parsed(lines):
+    """Returns {name: value}, both texts, of what `text` has made."""
+    matches = [re.fullmatch(r"--(\w+)=(.*)", line) for line in lines.splitlines()]
+    return {match.group(1): match.group(2) for match in matches if match}
 
 
 def _words(settings):

@@ -1,8 +1,9 @@
 """Where a conv kernel comes from.
 
-A kernel factory is called by `layers.conv2d`, inside the layer's variable scope, with the kernel's 4-D shape
-[height, width, inputs, outputs]; it creates its variables and returns the kernel. The layer cannot tell one from
-another: whether a network trains its kernels directly, turns fixed ones or keeps them on a manifold is decided here.
+A kernel factory is called by `layers.conv2d`, or by a layer of one's own, inside the layer's variable scope, with the
+kernel's shape [height, width, inputs, outputs], or [inputs, outputs] for a matrix; it creates its variables and returns
+the kernel. The layer cannot tell one from another: whether a network trains its kernels directly, turns fixed ones or
+keeps them on a manifold is decided here.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ class LayerKernel:
 
     Attributes:
       layer: the layer's variable scope, without its replica.
-      tensor: the kernel, [height, width, inputs, outputs].
+      tensor: the kernel, [height, width, inputs, outputs] or [inputs, outputs].
       replica: the number of the replica that it belongs to.
       rotate: the map that it is computed with; None for a kernel that is a variable.
       generator: what the map computes its orthogonal matrix from, [p, p].
@@ -61,7 +62,8 @@ class LayerKernel:
 def plain(initial=variables.he_normal, role=Role.WEIGHT, name="weight"):
     """An ordinary trained kernel."""
 
-    def kernel(shape, dtype):
+    def kernel(shape, dtype=tf.float32):
+        shape = [int(size) for size in shape]
         variable = variables.create(name, shape, role, initial, dtype)
         return record(tf.convert_to_tensor(variable), degrees_of_freedom=int(np.prod(shape)))
 
@@ -85,8 +87,9 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
     Creates `fix` [n, m] ~ N(0, 2/n) and `rotation` [n, n].
     """
 
-    def kernel(shape, dtype):
-        if known := recorded():
+    def kernel(shape, dtype=tf.float32):
+        shape = [int(size) for size in shape]
+        if known := recorded(shape):
             return known.tensor
         inputs = int(np.prod(shape[:-1]))
         weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
@@ -117,7 +120,7 @@ def free():
 
 def record(tensor, rotate=None, generator=None, degrees_of_freedom=0, turned=None, trained=None):
     """Registers `tensor` as the kernel of the open scope (see `LayerKernel`), unless it has one, and returns it."""
-    if not recorded():
+    if not _known():
         layer = variables.bare_name(tf.get_variable_scope().name)
         replica = variables.current_replica()
         kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom, turned, trained)
@@ -125,15 +128,28 @@ def record(tensor, rotate=None, generator=None, degrees_of_freedom=0, turned=Non
     return tensor
 
 
-def recorded():
+def recorded(shape):
     """Returns the `LayerKernel` of the open scope, or None.
 
     A second pass over the same variables (evaluation) uses the first one's tensor: each map exists once in a graph, and
-    feeding that tensor freezes the kernel.
+    feeding that tensor freezes the kernel. As with variables, the second pass has to say that it reuses: raises
+    ValueError if it does not, and if it wants another shape.
     """
+    known = _known()
+    if known is None:
+        return None
+    layer = f"the variable scope {known.layer!r}" if known.layer else "the outermost variable scope"
+    if not tf.get_variable_scope().reuse:
+        raise ValueError(f"{layer} has a kernel already: open a scope for each layer, or share it with reuse=True")
+    if known.tensor.shape.as_list() != list(shape):
+        raise ValueError(f"{layer} has a kernel of shape {known.tensor.shape.as_list()}, which cannot be {list(shape)}")
+    return known
+
+
+def _known():
     layer = variables.bare_name(tf.get_variable_scope().name)
-    known = tf.get_collection(_KERNELS)
     replica = variables.current_replica()
+    known = tf.get_collection(_KERNELS)
     return next((kernel for kernel in known if kernel.layer == layer and kernel.replica == replica), None)
 
 

@@ -14,6 +14,8 @@ from common.precision import kept_as
 from common.replicas import ALONE, Replica
 from common.variables import Role
 
+_PRODUCTS, _NORMALIZATIONS = "common/layers/products", "common/layers/normalizations"
+
 
 @dataclasses.dataclass(frozen=True)
 class BatchNormConstants:
@@ -50,6 +52,8 @@ class Mode:
       step: the index of the update under way, an int64 tensor; only training asks for it.
       replica: which slice of the batch this is.
       sync_bn: whether batch normalization has the statistics of the whole batch, or each replica those of its slice.
+      folded: None, or {scope: (scale, shift)} of all batch normalizations, which are then that and nothing else. The
+        scale is None where the layer before has it in its weights (see common/training/export.py).
     """
 
     training: bool
@@ -58,6 +62,40 @@ class Mode:
     step: tf.Tensor | None = None
     replica: Replica = ALONE
     sync_bn: bool = True
+    folded: dict | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Product:
+    """What a conv or dense layer computes before its bias: linear in `weight`, whose last axis is that of `outputs`.
+
+    Attributes:
+      scope: the layer's variable scope.
+      weight: its kernel or matrix.
+      outputs: its result.
+    """
+
+    scope: str
+    weight: tf.Tensor
+    outputs: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normalization:
+    """A batch normalization with stored statistics: the affine map scale * x + shift of each channel.
+
+    Attributes:
+      scope: its variable scope.
+      inputs: what it is applied to.
+      mean, variance, beta, gamma: its parameters, tensors or variables [channels].
+    """
+
+    scope: str
+    inputs: tf.Tensor
+    mean: tf.Tensor
+    variance: tf.Tensor
+    beta: tf.Tensor
+    gamma: tf.Tensor
 
 
 def conv2d(images, filters, size, kernel, stride=1, padding="SAME"):
@@ -66,18 +104,36 @@ def conv2d(images, filters, size, kernel, stride=1, padding="SAME"):
     dtype = images.dtype.base_dtype
     with excluded():
         tensor = kernel(shape, kept_as(dtype))
-    return tf.nn.conv2d(images, tf.cast(tensor, dtype), strides=stride, padding=padding)
+    weight = tf.cast(tensor, dtype)
+    return _product(weight, tf.nn.conv2d(images, weight, strides=stride, padding=padding))
 
 
 def dense(features, units, name="weight", bias="bias"):
     """features [batch, n] @ weight [n, units] + bias; `bias=None` for none."""
     shape = [int(features.shape[-1]), units]
     dtype = features.dtype.base_dtype
-    weight = variables.create(name, shape, Role.WEIGHT, variables.he_normal, kept_as(dtype))
-    outputs = tf.matmul(features, tf.cast(weight, dtype))
+    variable = variables.create(name, shape, Role.WEIGHT, variables.he_normal, kept_as(dtype))
+    weight = tf.cast(tf.convert_to_tensor(variable), dtype)
+    outputs = _product(weight, tf.matmul(features, weight))
     if bias is None:
         return outputs
     return outputs + tf.cast(variables.create(bias, [units], Role.BIAS, variables.zeros, kept_as(dtype)), dtype)
+
+
+def _product(weight, outputs):
+    """Registers a layer's `Product` and returns its outputs."""
+    tf.add_to_collection(_PRODUCTS, Product(tf.get_variable_scope().name, weight, outputs))
+    return outputs
+
+
+def products():
+    """Returns the `Product` of every conv and dense layer of every pass built so far."""
+    return tf.get_collection(_PRODUCTS)
+
+
+def normalizations():
+    """Returns the `Normalization` of every batch normalization built so far for evaluation."""
+    return tf.get_collection(_NORMALIZATIONS)
 
 
 def batch_norm(inputs, mode, scale=True):
@@ -88,6 +144,8 @@ def batch_norm(inputs, mode, scale=True):
     batch: means over the replicas are taken before use. With `sync_bn` off they are those of the replica's own slice,
     and only the changes of the averages are averaged. All replicas hold the same averages either way.
     """
+    if mode.folded is not None:
+        return _scaled_and_shifted(inputs, *mode.folded[tf.get_variable_scope().name])
     channels, dtype = [int(inputs.shape[-1])], kept_as(inputs.dtype.base_dtype)
     beta = variables.create("beta", channels, Role.BETA, variables.zeros, dtype)
     gamma = tf.ones(channels, dtype)
@@ -97,6 +155,8 @@ def batch_norm(inputs, mode, scale=True):
     variance = variables.create("pop_var", channels, Role.MOVING, variables.ones, dtype)
     epsilon = mode.batch_norm.epsilon
     if not mode.training:
+        scope = tf.get_variable_scope().name
+        tf.add_to_collection(_NORMALIZATIONS, Normalization(scope, inputs, mean, variance, beta, gamma))
         outputs = tf.nn.batch_normalization(tf.cast(inputs, dtype), mean, variance, beta, gamma, epsilon)
         return tf.cast(outputs, inputs.dtype.base_dtype)
     replica = mode.replica if mode.sync_bn else ALONE
@@ -110,6 +170,12 @@ def batch_norm(inputs, mode, scale=True):
         for average, batch in ((mean, batch_mean), (variance, batch_variance)):
             variables.change_later(average, rate * (batch - average), local=replica.count < mode.replica.count)
     return tf.cast(outputs, inputs.dtype.base_dtype)
+
+
+def _scaled_and_shifted(inputs, scale, shift):
+    if scale is not None:
+        inputs = inputs * tf.constant(scale, inputs.dtype)
+    return tf.nn.bias_add(inputs, tf.constant(shift, inputs.dtype))
 
 
 def _fused(inputs, beta, gamma, epsilon):

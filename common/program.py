@@ -14,6 +14,7 @@ from common import devices, flags, precision, resume, tasks, variables
 from common.compat import tf
 from common.data import catalogue
 from common.errors import one_line
+from common.training import export
 from common.training.interruption import Interrupted, Interruption
 from common.training.run_folder import say
 
@@ -26,7 +27,7 @@ _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*
 class Common(flags.Checked):
     """The flags that all programs share."""
 
-    task: str = flags.option("train", "what to do: train, test a checkpoint, or see the variables", tuple(tasks.TASKS))
+    task: str = flags.option("train", "train, test a checkpoint, see variables, or export a network", tuple(tasks.TASKS))
     data: str = flags.option("auto", "data set; auto is the paper's if it can be had, else digits", catalogue.NAMES)
     data_dir: str = flags.option(catalogue.DEFAULT_DATA_DIR, "folder that holds data sets")
     depth: int = flags.option(10, "depth of resnet, 6n + 4", minimum=10)
@@ -47,7 +48,8 @@ class Common(flags.Checked):
     max_to_keep: int = flags.option(3, "newest checkpoints kept", minimum=1)
     train_dir: str = flags.option("./logs/", "folder under which a run makes its own")
     train_path: str | None = flags.option(None, "the run's folder itself, instead of one under train_dir")
-    load: str | None = flags.option(None, "checkpoint, or run folder meaning its newest, to test or to go on from")
+    load: str | None = flags.option(None, "checkpoint, or run folder meaning its newest: to test, export or go on from")
+    export_dir: str | None = flags.option(None, "folder that task=export makes, for a SavedModel")
     device: str = flags.option("auto", "auto takes a GPU if there is one", ("auto", "gpu", "cpu"))
     num_gpus: int = flags.option(
         1, "devices of this machine that share each batch; virtual ones of the CPU if there is no GPU", minimum=1
@@ -67,7 +69,7 @@ class Common(flags.Checked):
             "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
             "visible_devices", "log_device_placement", "verbose",
         ),
-        place=("task", "train_dir", "train_path", "load", "resume"),
+        place=("task", "train_dir", "train_path", "load", "export_dir", "resume"),
     )  # fmt: skip
 
     def __post_init__(self):
@@ -173,8 +175,10 @@ def _run(program, arguments):
 
 def run(program, settings):
     """Does the task that `settings` name; returns the exit status."""
-    if settings.task == "test" and settings.load is None:
-        raise ValueError("--task=test needs --load=PATH: a checkpoint, or a run folder meaning its newest")
+    if settings.task in ("test", "export") and settings.load is None:
+        raise ValueError(f"--task={settings.task} needs --load=PATH: a checkpoint, or a run folder meaning its newest")
+    if settings.task == "export" or settings.export_dir is not None:
+        export.check_place(settings.task, settings.export_dir)
     program.check(settings)
     with Interruption() as interruption, resume.beginning(settings) as start:
         dataset = catalogue.load(settings.data, settings.data_dir, program.paper_data)

@@ -81,7 +81,7 @@ def check(program, settings, start):
     Raises ValueError if that names another method, whose variables are called the same, or if the run goes on there
     and flags differ that make another run of it.
     """
-    before = _flags_beside(start.checkpoint)
+    before = flags_beside(start.checkpoint)
     if before is None:
         return []
     head, method = before.partition("\n")[0], program.method(settings)
@@ -128,7 +128,7 @@ def _same(first, second):
     return os.path.realpath(first) == os.path.realpath(second)
 
 
-def _flags_beside(checkpoint):
+def flags_beside(checkpoint):
     """Returns what flags.txt beside a checkpoint says, or None."""
     if checkpoint is None:
         return None

@@ -1,4 +1,4 @@
-"""What a program does: train, test a checkpoint, or show the variables."""
+"""What a program does: train, test a checkpoint, show the variables, or export a network."""
 
 import signal
 import time
@@ -6,7 +6,7 @@ import time
 from common import flags, kernels, resume, variables
 from common.compat import tf
 from common.models import catalogue as networks
-from common.training import callbacks, checkpoints, problem
+from common.training import callbacks, checkpoints, export, problem
 from common.training.drift import Drift
 from common.training.evaluate import Evaluation
 from common.training.guard import Diagnosis, Guard
@@ -105,6 +105,24 @@ def _test(program, settings, dataset, chosen, start, interruption):
     return 0
 
 
+def _export(program, settings, dataset, chosen, start, interruption):
+    trained = flags.parsed(resume.flags_beside(start.checkpoint) or flags.text(settings))
+    about = {
+        "method": program.method(settings),
+        "network": networks.title(settings.model, settings.depth, settings.widen_factor),
+        "flags": {name: value for name, value in trained.items() if _decides(settings, name)},
+    }
+    for line in export.export(program.problem(settings, dataset), chosen, start.checkpoint, settings.export_dir, about):
+        say(line)
+    return 0
+
+
+def _decides(settings, name):
+    """Whether a flag is one of those that decide what is trained."""
+    group = settings.on_resume.get(name, flags.Resume.FIXED)
+    return group in (flags.Resume.FIXED, flags.Resume.STEERS)
+
+
 def _see(program, settings, dataset, chosen, start, interruption):
     Evaluation(program.problem(settings, dataset))
     with chosen.session(settings.log_device_placement) as session:
@@ -155,4 +173,4 @@ def _count(members):
     return sum(variable.shape.num_elements() for variable in members)
 
 
-TASKS = {"train": _train, "test": _test, "see": _see}
+TASKS = {"train": _train, "test": _test, "see": _see, "export": _export}

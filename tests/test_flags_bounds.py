@@ -73,7 +73,7 @@ NUMBERS = {
 }
 CONTEXT = {"depth": {"model": "resnet"}}
 CHOICES = {
-    "task": {"train", "test", "see"},
+    "task": {"train", "test", "see", "export"},
     "nan_policy": {"stop", "skip"},
     "precision": {"float32", "bfloat16", "float16"},
     "data": {"auto", "cifar100", "cifar10", "svhn", "digits", "synthetic"},
@@ -82,7 +82,7 @@ CHOICES = {
     "optimizer": {"sgd", "sgdg", "adamg"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }
-TEXTS = {"data_dir", "train_dir", "train_path", "load", "visible_devices", "map_method"}
+TEXTS = {"data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_method"}
 
 
 def fields(name):

@@ -156,10 +156,28 @@ def evaluation_batch(store, index, batch_size, pipeline, dtype=tf.float32):
     _check(pipeline, store.shape)
     positions = tf.cast(index, tf.int64) * batch_size + np.arange(batch_size, dtype=np.int64)
     images, labels = _read(store, tf.minimum(positions, np.int64(store.size - 1)), pipeline, dtype)
-    top, left = ((size - pipeline.crop_size) // 2 for size in store.shape[:2])
-    if store.shape[:2] != (pipeline.crop_size, pipeline.crop_size):
-        images = images[:, top : top + pipeline.crop_size, left : left + pipeline.crop_size]
-    return images, labels, tf.cast(positions < store.size, dtype)
+    return _centre(images, pipeline), labels, tf.cast(positions < store.size, dtype)
+
+
+def inputs_of(images, pipeline, dtype=tf.float32):
+    """Returns uint8 images [batch, height, width, channels] of any source as evaluation gives them to a network.
+
+    That is normalised and cut to the centre, `dtype` [batch, crop_size, crop_size, channels]; the batch may be of
+    unknown size. Raises ValueError if the pipeline does not go with the images.
+    """
+    shape = images.shape.as_list()[1:]
+    _check(pipeline, shape)
+    return _centre(_normalised(images, shape, pipeline, dtype), pipeline)
+
+
+def _centre(images, pipeline):
+    """Returns the middle of each image, crop_size x crop_size."""
+    size = pipeline.crop_size
+    height, width = images.shape.as_list()[1:3]
+    if (height, width) == (size, size):
+        return images
+    top, left = (height - size) // 2, (width - size) // 2
+    return images[:, top : top + size, left : left + size]
 
 
 def _check(pipeline, shape):
@@ -182,16 +200,22 @@ def _read(store, chosen, pipeline, dtype):
     Images turn into floats straight after they are read: a GPU reads a uint8 variable by index, but has no kernel to
     take a uint8 tensor apart.
     """
-    height, width, channels = store.shape
+    images = _normalised(tf.gather(store.images, chosen), store.shape, pipeline, dtype)
+    labels = tf.cast(tf.gather(store.labels, chosen), tf.int32)
+    return images, labels
+
+
+def _normalised(images, shape, pipeline, dtype):
+    """Returns (images - offset) / scale as `dtype`; `shape` is that of one uint8 image."""
+    height, width, channels = shape
     # One constant for a whole image: arithmetic along an axis of three is twice as slow on a CPU. The reciprocal is
     # taken here because TensorFlow's own, put in place of a division by a constant, is inexact even for powers of two.
     spread = [height * width * channels]
     offset = np.broadcast_to(pipeline.offset, [height * width, channels]).reshape(spread)
     factor = np.broadcast_to(1.0 / np.asarray(pipeline.scale, np.float64), [height * width, channels]).reshape(spread)
-    images = tf.reshape(tf.cast(tf.gather(store.images, chosen), dtype), [-1, *spread])
+    images = tf.reshape(tf.cast(images, dtype), [-1, *spread])
     images = (images - tf.constant(offset, dtype)) * tf.constant(factor, dtype)
-    labels = tf.cast(tf.gather(store.labels, chosen), tf.int32)
-    return tf.reshape(images, [chosen.shape[0], height, width, channels]), labels
+    return tf.reshape(images, [-1, height, width, channels])
 
 
 def _reflected(size, pipeline):

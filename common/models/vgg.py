@@ -29,7 +29,7 @@ def vgg(images, classes, parts, mode, depth):
                     features = tf.nn.relu(layers.batch_norm(features, mode, scale=False))
         with tf.variable_scope(f"GROUP{group}"):
             features = layers.dropout(layers.max_pool(features), mode)
-    features = tf.reshape(features, [features.shape[0], -1])
+    features = tf.reshape(features, [-1, features.shape[1:].num_elements()])
     for index in range(2):
         with tf.variable_scope(f"fc{index}"):
             features = layers.dense(features, HIDDEN, bias=None)

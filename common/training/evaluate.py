@@ -65,17 +65,23 @@ class Evaluation:
             self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()]
             self._geometry = _geometry()
 
-    def figures(self, session, stopping=lambda: False):
+    def figures(self, session, stopping=lambda: False, scores=None):
         """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
 
-        It asks `stopping()` before each batch; once that is true, it returns None.
+        It asks `stopping()` before each batch; once that is true, it returns None. To a list `scores` it adds the class
+        scores of all images, one array [images, classes].
         """
         frozen = dict(zip(self._rotated, session.run(self._rotated)))
-        total = np.zeros(4)
+        total, logits = np.zeros(4), []
+        fetched = [self._sums] if scores is None else [self._sums, self.logits]
         for index in range(self._batches):
             if stopping():
                 return None
-            total += session.run(self._sums, {self._index: index, **frozen})
+            sums, *rest = session.run(fetched, {self._index: index, **frozen})
+            total += sums
+            logits += rest
+        if scores is not None:
+            scores.append(np.concatenate(logits)[: self.store.size])
         *means, _ = (total / self.store.size).tolist()
         return Figures(*means, k=self._k, not_finite=round(total[3]))
 

@@ -1,6 +1,7 @@
 """Kernel factories: what they create and when a map is built."""
 
 import numpy as np
+import pytest
 
 from common import kernels, variables
 from common.compat import tf
@@ -68,6 +69,24 @@ def test_each_map_is_built_once_and_feeding_it_freezes_the_second_pass():
     second = build(kernels.rotated(rotate), reuse=True)
     assert second is first and len(calls) == 1
     assert [layer.layer for layer in kernels.rotated_layers()] == ["layer"]
+
+
+def test_a_scope_has_one_kernel():
+    """Two layers of one's own in one scope are a mistake, as two variables of one name are."""
+    build(kernels.rotated(tf.matmul))
+    with pytest.raises(ValueError, match="the variable scope 'layer' has a kernel already: open a scope for each layer"):
+        build(kernels.rotated(tf.matmul))
+    with pytest.raises(ValueError, match=r"'layer' has a kernel of shape \[3, 3, 4, 5\], which cannot be \[3, 3, 4, 6\]"):
+        build(kernels.rotated(tf.matmul), shape=(3, 3, 4, 6), reuse=True)
+    with pytest.raises(ValueError, match="the outermost variable scope has a kernel already"):
+        for _ in range(2):
+            kernels.rotated(tf.matmul)([4, 5])
+
+
+def test_a_matrix_is_turned_too():
+    tensor = build(kernels.rotated(tf.matmul), shape=(7, 5))
+    kernel, weights, matrix = evaluate(tensor, variables.with_role(Role.FIXED)[0], variables.trainable()[0])
+    np.testing.assert_allclose(kernel, matrix @ weights, rtol=1e-12)
 
 
 def test_replicas_have_their_own_kernels():

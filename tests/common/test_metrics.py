@@ -65,3 +65,18 @@ def test_orthogonality_error():
     expected = np.linalg.norm(matrix @ matrix.T - np.eye(5))
     np.testing.assert_allclose(evaluate(metrics.orthogonality_error(tf.constant(matrix))), expected, rtol=1e-12)
     assert evaluate(metrics.orthogonality_error(tf.constant(orthogonal))) < 1e-14
+
+
+def test_arrays_alone():
+    """No graph, no session, kernels of any number of axes."""
+    random = np.random.default_rng(4)
+    kernel, matrix = random.normal(size=[3, 3, 2, 6]), random.normal(size=[5, 5])
+    for power in (0, 1, 2):
+        actual = metrics.of_arrays(metrics.hyperspherical_energy, kernel, power=power)
+        np.testing.assert_allclose(actual, energy(kernel.reshape(18, 6), power), rtol=1e-9)
+    expected = np.linalg.norm(matrix @ matrix.T - np.eye(5))
+    np.testing.assert_allclose(metrics.of_arrays(metrics.orthogonality_error, matrix), expected, rtol=1e-12)
+    scores, labels = random.normal(size=[50, 10]), random.integers(0, 10, 50)
+    rank = (scores > scores[np.arange(50), labels][:, None]).sum(axis=1)
+    np.testing.assert_array_equal(metrics.of_arrays(metrics.errors, scores, labels, k=3), rank >= 3)
+    assert tf.get_default_graph().get_operations() == []

@@ -1,0 +1,256 @@
+"""Exported networks, loaded by a process that has TensorFlow and nothing of this project."""
+
+import collections
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from common import layers, variables
+from common.compat import tf
+from common.data import catalogue
+from common.layers import BatchNormConstants, Mode
+from common.program import run
+from common.training import export, folding
+from common.training.evaluate import Evaluation
+from common.variables import Role
+
+CNN = {"widths": (4, 4, 4, 4)}
+GRASSMANN = {"model": "resnet", "grassmann": True, "keep_prob": 0.7}
+# Name: folder, flags.
+FAST = {
+    "opt_cp": ("opt_cp", CNN),
+    "ordinary": ("opt_hr", {**CNN, "rotation": "none"}),
+    "grassmann": ("grassmann", {**GRASSMANN, "crop_size": 24}),
+}
+SLOW = {
+    "opt_hr": ("opt_hr", CNN),
+    "baseline": ("opt_hr", {**CNN, "rotation": "none"}),
+    "opt_gs": ("opt_gs", CNN),
+    "opt_ls": ("opt_ls", CNN),
+    "opt_ogd": ("opt_ogd", CNN),
+    "sopt_gs": ("sopt_gs", CNN),
+    "free": ("opt_hr", {**CNN, "rotation": "free"}),
+    "cnn9": ("opt_hr", {"model": "cnn9", **CNN}),
+    "wide resnet": ("opt_gs", {"model": "resnet", "widen_factor": 2, "rotation": "none"}),
+    "turned resnet": ("opt_hr", {"model": "resnet"}),
+    "vgg11": ("opt_hr", {"model": "vgg11", "rotation": "none"}),
+    "vgg13 on the manifold": ("grassmann", {**GRASSMANN, "model": "vgg13"}),
+}
+CLASSIFY = pathlib.Path(__file__).parents[2] / "examples" / "classify_digits.py"
+LOADER = """
+import runpy, sys
+sys.modules["common"] = None  # whatever is on the path, this project cannot be imported
+import numpy as np
+import tensorflow as tf
+example, images, *folders = sys.argv[1:]
+images = np.load(images)
+for folder in folders:
+    network = tf.saved_model.load(folder).signatures["serving_default"]
+    parts = [network(images=tf.constant(images[first : first + 100])) for first in range(0, len(images), 100)]
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    np.savez(folder + ".npz", types=sorted(node.type for node in network.graph.get_operations()), **values)
+sys.argv = [example, folders[0]]
+runpy.run_path(example)
+"""
+
+
+def program_of(name):
+    folder, options = {**FAST, **SLOW}[name]
+    program = importlib.import_module(f"{folder}.train").METHOD
+    return program, program.settings_class(task="export", data="synthetic", device="cpu", **options)
+
+
+def unlike_the_start(name, shape, role, random):
+    """A value that a trained network might have."""
+    if role in (Role.GAMMA, Role.MOVING) and not name.endswith("mean"):
+        return random.uniform(0.5, 2.0, shape)
+    return random.normal(0.0, 0.5 if role in (Role.GENERATOR, Role.ROTATION) else 0.1, shape)
+
+
+def trained(name, folder):
+    """Makes a checkpoint; returns its path and the evaluation's figures and scores."""
+    program, settings = program_of(name)
+    random, scores = np.random.RandomState(1), []
+    with tf.Graph().as_default(), tf.Session() as session:
+        evaluation = Evaluation(program.problem(settings, catalogue.load("synthetic")))
+        session.run(tf.global_variables_initializer())
+        evaluation.store.fill(session)
+        changed = variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING, Role.BIAS, Role.GENERATOR, Role.ROTATION)
+        for variable in changed:
+            value = unlike_the_start(variable.op.name, variable.shape.as_list(), variables.role_of(variable), random)
+            if variables.role_of(variable) is Role.ROTATION:
+                value = np.linalg.qr(value)[0]
+            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+        figures = evaluation.figures(session, scores=scores)
+        path = tf.train.Saver(variables.saved()).save(session, str(folder / "model.ckpt"), global_step=41)
+    return path, figures, scores[0]
+
+
+def exported(cases, folder):
+    """Exports each case and loads all in a fresh process: {name: (figures, scores, what the process saw, folder)}."""
+    np.save(folder / "images.npy", catalogue.load("synthetic").test_images)
+    expected = {}
+    for name in cases:
+        place = folder / name.replace(" ", "_")
+        (folder / f"{place.name}_run").mkdir()
+        path, *expected[name] = trained(name, folder / f"{place.name}_run")
+        program, settings = program_of(name)
+        if name == "opt_cp":
+            place.mkdir()  # empty: that is as good as none
+        assert run(program, dataclasses.replace(settings, load=path, export_dir=f"{place}/")) == 0
+        expected[name].append(place)
+    places = [str(place) for _, _, place in expected.values()]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    said = subprocess.run(
+        [sys.executable, "-I", "-c", LOADER, str(CLASSIFY), str(folder / "images.npy"), *places],
+        cwd=folder, env={**environment, "CUDA_VISIBLE_DEVICES": "-1"}, check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout  # fmt: skip
+    assert re.fullmatch(r"\d+\.\d\d% of 1797 digits are right, the first ones are \[(\d ?){5}\]\n", said)
+    return {
+        name: (figures, scores, np.load(f"{place}.npz"), place) for name, (figures, scores, place) in expected.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory):
+    return exported(FAST, tmp_path_factory.mktemp("exported"))
+
+
+def check_scores(figures, scores, seen):
+    labels = catalogue.load("synthetic").test_labels
+    np.testing.assert_allclose(seen["scores"], scores, atol=1e-4)
+    assert np.std(scores, axis=0).min() > 0.03  # they depend on the images
+    np.testing.assert_array_equal(seen["class"], np.argmax(scores, axis=1))
+    np.testing.assert_allclose(np.mean(seen["class"] != labels), figures.error, rtol=1e-12)
+    powers = np.exp(scores.astype(float) - scores.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(seen["probabilities"], powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def check_types(seen):
+    """Only what an ordinary network consists of: no map, no statistics, no variable."""
+    assert set(seen["types"]) <= {
+        "Placeholder", "Cast", "Const", "Reshape", "Sub", "Mul", "StridedSlice", "Conv2D", "BiasAdd", "Relu", "MaxPool",
+        "Mean", "MatMul", "AddV2", "Identity", "NoOp", "Softmax", "ArgMax",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_process_without_this_project_gets_the_scores_of_the_evaluation(name, fast):
+    figures, scores, seen, _ = fast[name]
+    check_scores(figures, scores, seen)
+    check_types(seen)
+
+
+def test_a_turned_network_is_node_by_node_an_ordinary_one(fast):
+    turned, ordinary = (collections.Counter(fast[name][2]["types"].tolist()) for name in ("opt_cp", "ordinary"))
+    assert turned == ordinary
+    assert (turned["Conv2D"], turned["BiasAdd"], turned["Mul"]) == (8, 6, 1)  # the product is the images' scale
+
+
+def check_products(seen, sums):
+    """Batch normalization goes into the layer before unless that is used elsewhere; sums have no layer before."""
+    assert seen["types"].tolist().count("Mul") == sums + 1  # one is the images' scale
+
+
+def test_the_first_conv_of_a_network_that_adds_it_to_the_first_block_keeps_its_scale(fast):
+    check_products(fast["grassmann"][2], 4)  # WRN-10-1: groups 2, 3, 4 and the end
+
+
+@pytest.mark.slow
+def test_every_method_and_network(tmp_path):
+    seen = exported(SLOW, tmp_path)
+    for figures, scores, values, _ in seen.values():
+        check_scores(figures, scores, values)
+        check_types(values)
+    check_products(seen["wide resnet"][2], 3)  # WRN-10-2: group 2 has a projection of the first conv
+    check_products(seen["vgg11"][2], 0)
+    for name in ("opt_hr", "opt_gs", "opt_ls", "opt_ogd", "sopt_gs", "free"):
+        assert seen[name][2]["types"].tolist() == seen["baseline"][2]["types"].tolist()
+
+
+def test_the_folder_says_what_it_holds(fast):
+    figures, _, _, place = fast["grassmann"]
+    about = json.loads((place / "assets.extra" / "model.json").read_text())
+    assert (about["method"], about["network"]) == ("grassmann", "WRN-10-1")
+    assert (about["data"], about["classes"]) == ("synthetic", 10)
+    assert about["checkpoint"] == "model.ckpt-41" and about["flags"]["keep_prob"] == "0.7"
+    assert not {"export_dir", "load", "data_dir", "device"} & set(about["flags"])
+    assert about["test"]["images"] == 256 and about["test"]["error_percent"] == 100 * figures.error
+    assert sorted(about["outputs"]) == ["class", "probabilities", "scores"]
+    assert not list(place.parent.glob("*.tmp"))
+
+
+def test_folding_against_numpy():
+    """A dense layer of which batch normalization is all that sees it, in float64."""
+    random = np.random.RandomState(0)
+    gamma, beta, mean, variance, inputs = (random.uniform(0.5, 2.0, 3) for _ in range(5))
+    with tf.variable_scope("layer"):
+        outputs = layers.dense(tf.constant(inputs[None], tf.float32), 3)
+    with tf.variable_scope("alone"):
+        weight = layers.dense(tf.constant(inputs[None], tf.float32), 3, bias=None)
+        layers.batch_norm(weight, Mode(False, BatchNormConstants(0.9, 1e-3, True)))
+    del outputs
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        values = {"gamma": gamma, "beta": beta, "pop_mean": mean, "pop_var": variance}
+        for variable in variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING):
+            value = values[os.path.basename(variable.op.name)]
+            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+        before = {variable.op.name: session.run(variable) for variable in variables.with_role(Role.WEIGHT)}
+        parameters = folding.fold(session, 1e-3)
+    scale = gamma / np.sqrt(variance + 1e-3)
+    np.testing.assert_array_equal(parameters.weights["layer"], before["layer/weight"])
+    np.testing.assert_allclose(parameters.weights["alone"], before["alone/weight"] * scale, rtol=1e-6)
+    assert parameters.normalizations["alone"][0] is None
+    np.testing.assert_allclose(parameters.normalizations["alone"][1], beta - mean * scale, rtol=1e-6)
+    assert list(parameters.biases) == ["layer/bias"]
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"load": None}, "--task=export needs --load=PATH"),
+        ({"export_dir": None}, "--task=export needs --export_dir=FOLDER"),
+        ({"export_dir": "full"}, "full is there and not empty"),
+        ({"export_dir": "file/inside"}, "file is not a folder"),
+        ({"export_dir": "file"}, "file is not a folder"),
+        ({"task": "train"}, "--export_dir=new goes with --task=export"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_before_data_are_read(options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "file").touch()
+    program, settings = program_of("ordinary")
+    flags = {"load": "nowhere", "export_dir": "new", "data": "cifar10", "data_dir": "nowhere", **options}
+    with pytest.raises(ValueError, match=words) as error:
+        run(program, dataclasses.replace(settings, **flags))
+    assert "\n" not in str(error.value) and not (tmp_path / "new").exists()
+
+
+def test_numbers_that_are_not_finite_and_too_many_are_refused():
+    with pytest.raises(ValueError, match="conv1_0 has numbers that are not finite"):
+        folding.Parameters({"conv1_0": np.array([1.0, np.nan])}, {}, {}).check()
+    with pytest.raises(ValueError, match="bn has numbers that are not finite"):
+        folding.Parameters({}, {}, {"bn": (None, np.array([np.inf]))}).check()
+    with pytest.raises(ValueError, match="the network has 600000000 weights; a graph may hold 500000000"):
+        folding.Parameters({"wide": np.broadcast_to(np.zeros([]), [600_000_000])}, {}, {}).check()
+
+
+def test_what_fails_leaves_nothing(fast, tmp_path, monkeypatch):
+    program, settings = program_of("ordinary")
+    _, scores, _, place = fast["ordinary"]
+    monkeypatch.setattr(export, "_read_back", lambda *arguments: (scores + 100.0, None))
+    checkpoint = str(place.parent / "ordinary_run" / "model.ckpt-41")
+    with pytest.raises(ValueError, match="exported scores differ by 1.0e.02 from the evaluation's; .*1 is not written"):
+        run(program, dataclasses.replace(settings, load=checkpoint, export_dir=str(tmp_path / "models" / "1")))
+    assert list((tmp_path / "models").iterdir()) == []
