@@ -130,7 +130,8 @@ def _see(program, settings, dataset, chosen, start, interruption):
         for line in _counts():
             say(line)
         if settings.verbose:
-            name = "_".join([*program.words(settings), *([os.path.basename(start.checkpoint)] if start.checkpoint else [])])
+            checkpoint = [os.path.basename(start.checkpoint)] if start.checkpoint else []
+            name = "_".join([*program.words(settings), *checkpoint])
             for line in filters.draw(session, settings.train_path or settings.train_dir, name):
                 say(line)
     return 0

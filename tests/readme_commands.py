@@ -15,7 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs", "grassmann")
 
-_FIRST_WORDS = r"\(?(cd|python3?|pip|pytest|tensorboard|git|bash|sh|source|export|torchrun|srun|curl|tar|\.|[A-Z_]+=\S+) "
+_FIRST_WORDS = (
+    r"\(?(cd|python3?|pip|pytest|tensorboard|git|bash|sh|source|export|torchrun|srun|curl|tar|\.|[A-Z_]+=\S+) "
+)
 _INLINE = r"\(?(cd \S+ && |python3? |pip |pytest$|pytest -|tensorboard |[A-Z_]+=\S+ python)"
 
 
@@ -142,7 +144,7 @@ RULES = (
     Rule(r"sha256sum -c \*\.sha256"),
     # The programs.
     Rule(r"python train\.py --help", folder="opt_hr", status=1),  # absl's way to end
-    Rule(rf"python train\.py .*--load={re.escape(_LOGS)}.*", with_flags("--widths=4,4,4,4"), before=_A_RUN),
+    Rule(rf"python train\.py .*--load={re.escape(_LOGS)}", with_flags("--widths=4,4,4,4"), before=_A_RUN),
     Rule(rf"python train\.py --flagfile={re.escape(_LOGS)}/flags\.txt", before=_A_RUN),
     Rule(
         r"python train\.py .*--load=\./logs/mine/model\.ckpt-399 .*",

@@ -30,7 +30,7 @@ def draw(session, folder, name):
     values = {key: np.transpose(value, [3, 0, 1, 2]) for key, value in session.run(wanted).items()}
     largest = max(np.abs(value).max() for value in values.values())
     factor = max(1, _SIDE // max(shape[:2]))
-    lines = [f"{what}, drawn {factor} times as large; 0 is grey, {largest:.4g} the lightest, {-largest:.4g} the darkest"]
+    lines = [f"{what}, {factor} times as large; 0 is grey, {largest:.4g} the lightest, {-largest:.4g} the darkest"]
     for key, value in values.items():
         path = os.path.join(folder, f"{name}_{layer.layer.replace('/', '_')}_{key}.png")
         _write(path, pictures.png(pictures.grid(pictures.shades(value, largest), border=_BORDER, factor=factor)))
@@ -54,5 +54,5 @@ def _write(path, content):
             file.write(content)
     except OSError as error:
         raise ValueError(
-            f"cannot write {path}: {error.strerror}; choose another --train_dir, or leave the pictures out with --noverbose"
+            f"cannot write {path}: {error.strerror}; choose another --train_dir, or --noverbose, which leaves it out"
         ) from None

@@ -52,7 +52,7 @@ def test_before_and_after_the_rotation(tmp_path):
         session.run(tf.global_variables_initializer())
         line, *_ = filters.draw(session, str(tmp_path), "name")
         generator, fixed = session.run([generator, fixed])
-    assert line.startswith("first layer group/conv, 5 filters of 3 x 3 x 3, drawn 16 times as large")
+    assert line.startswith("first layer group/conv, 5 filters of 3 x 3 x 3, 16 times as large")
     check(tmp_path / "name_group_conv", generator, fixed)
 
 
