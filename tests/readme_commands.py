@@ -195,8 +195,6 @@ def shell(lines):
         for command in commands(line):
             rule = rule_of(command)
             status = rule.status
-            line = line.replace(command, rule.cut(command), 1)
-            if rule.before:
-                text.append(rule.before)
+            line = line.replace(command, " && ".join([*([rule.before] if rule.before else []), rule.cut(command)]), 1)
         text.append(line)
     return "\n".join(text), status

@@ -35,17 +35,17 @@ class Events:
     """
 
     def __init__(self, path, first=0):
+        self._path = path
         self._files = {split: _EventFile(path, split, first) for split in SPLITS}
+        self._complained = False
 
     def scalars(self, step, split, figures):
         """Adds numbers; {"energy_1": {"conv1_0": 0.7}} is called energy_1/conv1_0."""
-        values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in _flat(figures)]
-        self._files[split].add(step, values)
+        self._add(step, split, [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in _flat(figures)])
 
     def histograms(self, step, split, arrays):
         """Adds the distribution of the entries of each array of {tag: array}."""
-        values = [tf.Summary.Value(tag=tag, histo=histogram(array)) for tag, array in arrays.items()]
-        self._files[split].add(step, values)
+        self._add(step, split, [tf.Summary.Value(tag=tag, histo=histogram(array)) for tag, array in arrays.items()])
 
     def picture(self, step, split, tag, picture):
         """Adds a picture, uint8 [height, width, channels]."""
@@ -53,12 +53,25 @@ class Events:
         image = tf.Summary.Image(
             height=height, width=width, colorspace=channels, encoded_image_string=pictures.png(picture)
         )
-        self._files[split].add(step, [tf.Summary.Value(tag=tag, image=image)])
+        self._add(step, split, [tf.Summary.Value(tag=tag, image=image)])
 
     def sync(self):
         """Brings everything to the disk, as far as that can be."""
         for file in self._files.values():
-            file.sync()
+            self._try(file.sync)
+
+    def _add(self, step, split, values):
+        if values:
+            self._try(lambda: self._files[split].add(step, values))
+
+    def _try(self, act):
+        try:
+            act()
+        except (OSError, tf.errors.OpError) as error:
+            if not self._complained:
+                why = error.message.rpartition("; ")[2] if isinstance(error, tf.errors.OpError) else error.strerror
+                print(f"cannot write {os.path.join(self._path, FOLDER)}: {why}; training goes on", file=sys.stderr)
+            self._complained = True
 
 
 def histogram(array):
@@ -84,45 +97,39 @@ def histogram(array):
 
 
 class _EventFile:
-    """The files of one split, one after another: each process writes its own, and a new one after each failure."""
+    """The files of one split, one after another: each process writes its own, and a new one after each failure.
+
+    What could not be written when an error is raised is kept, and written with the next that can be.
+    """
 
     def __init__(self, run_folder, split, first):
         self._run_folder, self._folder = run_folder, os.path.join(run_folder, FOLDER, split)
         start = tf.SessionLog(status=tf.SessionLog.START)
         self._owed = [tf.Event(wall_time=time.time(), step=first, session_log=start)]
-        self._path, self._writer, self._good, self._complained = None, None, 0, False
+        self._path, self._writer, self._good = None, None, 0
 
     def add(self, step, values):
-        if values:
-            self._owed.append(tf.Event(wall_time=time.time(), step=step, summary=tf.Summary(value=values)))
-            self._try_to_write()
+        self._owed.append(tf.Event(wall_time=time.time(), step=step, summary=tf.Summary(value=values)))
+        self._write()
 
     def sync(self):
-        if len(self._owed) > 1 or self._writer and self._owed:
-            self._try_to_write()
-        try:
-            if self._writer:
-                files.sync(self._path)
-        except OSError:
-            pass  # the next `add` will complain
-
-    def _try_to_write(self):
-        try:
+        if self._writer is None and len(self._owed) == 1:
+            return  # there is no figure yet
+        if self._owed:
             self._write()
-        except (OSError, tf.errors.OpError) as error:
-            if not self._complained:
-                why = error.message.rpartition("; ")[2] if isinstance(error, tf.errors.OpError) else error.strerror
-                print(f"cannot write event files in {self._folder}: {why}; training goes on", file=sys.stderr)
-            self._complained = True
-            self._give_up()
+        files.sync(self._path)
 
     def _write(self):
-        if self._writer is None or not os.path.exists(self._path):
-            self._open()
-        for event in self._owed:
-            self._writer.write(event.SerializeToString())
-        self._writer.flush()
-        self._owed, self._good, self._complained = [], os.path.getsize(self._path), False
+        try:
+            if self._writer is None or not os.path.exists(self._path):
+                self._open()
+            for event in self._owed:
+                self._writer.write(event.SerializeToString())
+            self._writer.flush()
+            self._owed, self._good = [], os.path.getsize(self._path)
+        except (OSError, tf.errors.OpError):
+            self._give_up()
+            raise
 
     def _open(self):
         if not os.path.isdir(self._run_folder):

@@ -215,7 +215,7 @@ def test_a_folder_that_is_removed_while_training_is_made_again(tmp_path, monkeyp
     path = tmp_path / "run"
     assert train(monkeypatch, path, at=4, act=lambda: shutil.rmtree(path)) == 0
     captured = capsys.readouterr()
-    assert captured.err.count("\n") == 2 and "training goes on" in captured.err  # log.txt and metrics.jsonl
+    assert captured.err.count("\n") == 3 and "training goes on" in captured.err  # log.txt, metrics.jsonl and events
     assert (path / "model.ckpt-5.index").exists()
     assert [line["step"] for line in figures(path)] == [4, 5, 5]
 
