@@ -60,14 +60,15 @@ class Common(flags.Checked):
     loss_scale: float | None = flags.option(None, "factor of the loss on its way back; float16 1024, else 1", above=0)
     xla: bool = flags.option(False, "compile the network's training pass with XLA")
     log_device_placement: bool = flags.option(False, "print on which device each operation runs")
-    verbose: bool = flags.option(False, "task=see also prints values")
+    tensorboard: bool = flags.option(True, "write event files for TensorBoard into the run's folder")
+    verbose: bool = flags.option(False, "task=see also prints values, and draws the first layer's filters")
     resume: bool = flags.option(False, "go on with the newest good checkpoint in train_path; with none there, start")
 
     on_resume = flags.on_resume(
         steers=("max_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla", "sync_bn"),
         free=(
             "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
-            "visible_devices", "log_device_placement", "verbose",
+            "visible_devices", "log_device_placement", "tensorboard", "verbose",
         ),
         place=("task", "train_dir", "train_path", "load", "export_dir", "resume"),
     )  # fmt: skip

@@ -1,12 +1,13 @@
 """What a program does: train, test a checkpoint, show the variables, or export a network."""
 
+import os
 import signal
 import time
 
 from common import flags, kernels, resume, variables
 from common.compat import tf
 from common.models import catalogue as networks
-from common.training import callbacks, checkpoints, export, problem
+from common.training import board, callbacks, checkpoints, export, filters, problem
 from common.training.drift import Drift
 from common.training.evaluate import Evaluation
 from common.training.guard import Diagnosis, Guard
@@ -39,7 +40,7 @@ def _train_in(program, settings, dataset, chosen, start, interruption):
         done = first >= steps
         if done and not (settings.resume and start.goes_on):
             raise ValueError(f"--load={settings.load}: all {steps} updates are done there; raise --max_steps to go on")
-        folder = RunFolder(start.folder, first)
+        folder = RunFolder(start.folder, first, settings.tensorboard)
         folder.write(FLAGS, f"# {program.method(settings)}\n{flags.text(settings)}")
         keeper.begin(start.checkpoint)
         for line in start.lines:
@@ -65,6 +66,7 @@ def _train_in(program, settings, dataset, chosen, start, interruption):
             callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts),
             validate,
             save,
+            *_board(settings, folder.events, task, training, last),
             callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE),
         ]
         with interruption.deferred(), guard:
@@ -75,6 +77,16 @@ def _train_in(program, settings, dataset, chosen, start, interruption):
             elif not interruption.stopping():
                 done = train(session, training.train_op, first, steps, everything, interruption)
     return _end(folder, save, done and not validate.given_up, interruption)
+
+
+def _board(settings, events, task, training, last):
+    """Returns what shows TensorBoard more than the figures."""
+    if events is None:
+        return []
+    return [
+        board.Sample(events, training.images, task.pipeline),
+        board.Gradients(events, training.health.gradients, settings.vali_freq, last),
+    ]
 
 
 def _end(folder, save, complete, interruption):
@@ -135,6 +147,11 @@ def _see(program, settings, dataset, chosen, start, interruption):
                 say(str(session.run(variable)))
         for line in _counts():
             say(line)
+        if settings.verbose:
+            checkpoint = [os.path.basename(start.checkpoint)] if start.checkpoint else []
+            name = "_".join([*program.words(settings), *checkpoint])
+            for line in filters.draw(session, settings.train_path or settings.train_dir, name):
+                say(line)
     return 0
 
 

@@ -71,7 +71,7 @@ class Settings(Common):
     vali_freq: int = flags.option(1000, "updates between two evaluations of the test set", minimum=1)
     save_freq: int = flags.option(10000, "updates between two checkpoints", minimum=1)
     max_to_keep: int = flags.option(1, "newest checkpoints kept", minimum=1)
-    verbose: bool = flags.option(True, "task=see also prints values")
+    verbose: bool = flags.option(True, "task=see also prints values, and draws the first layer's filters")
 
     on_resume = {
         **Common.on_resume,

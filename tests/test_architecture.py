@@ -17,7 +17,7 @@ LAYERS = (
     (1, r"common\.(map_arguments|orthonormal|precision|compilation)"),
     (1, r"common\.(devices|errors|locks)"),
     (1, r"opt_cp\.cayley|opt_gs\.gram_schmidt|opt_hr\.householder|opt_ls\.lowdin\w*|grassmann\.geometry"),
-    (2, r"common\.(replicas|kernels|losses|schedules|metrics)"),
+    (2, r"common\.(replicas|kernels|losses|schedules|metrics|pictures)"),
     (2, r"sopt_gs\.subset"),
     (3, r"common\.layers"),
     (4, r"common\.models\..*"),

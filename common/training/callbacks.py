@@ -104,8 +104,8 @@ class Report(Periodic):
         self._folder.say(
             f"step {step}, loss = {loss:.4f}, fit = {fit:.4f}, err = {error:.4f} %, {rates} ({speed:.1f} images/s)"
         )
-        figures = {"loss": loss, "fit": fit, "error": error, **values, "images_per_second": speed}
-        self._folder.measure(step=step, split="train", **figures)
+        figures = {"loss": loss, "fit": fit, "regularisation": loss - fit, "error": error, **values}
+        self._folder.measure(step=step, split="train", **figures, images_per_second=speed)
 
 
 class Validate(Periodic):
@@ -153,6 +153,7 @@ class Validate(Periodic):
             split="test",
             loss=figures.cross_entropy,
             fit=figures.cross_entropy,
+            cross_entropy=figures.cross_entropy,
             error=100.0 * figures.error,
             **{f"error_{figures.k}": 100.0 * figures.error_k},
             lr=float(values["lr"]),

@@ -1,4 +1,4 @@
-"""The folder of a run: log.txt, flags.txt, metrics.jsonl and the checkpoints."""
+"""The folder of a run: log.txt, flags.txt, metrics.jsonl, the event files and the checkpoints."""
 
 import json
 import math
@@ -7,6 +7,7 @@ import sys
 import time
 
 from common.training import files
+from common.training.events import Events
 
 LOG, FLAGS, METRICS = "log.txt", "flags.txt", "metrics.jsonl"
 
@@ -18,13 +19,18 @@ class RunFolder:
       path: the folder.
       first: the first update that will be done there. Figures of later ones, which a run that goes on from an earlier
         checkpoint does again, are dropped from metrics.jsonl.
+      tensorboard: whether figures go to event files too.
 
     Raises ValueError if it cannot be written to now. Later failures to write log.txt or metrics.jsonl are reported on
     standard error, and the lines are written when that is possible again.
+
+    Attributes:
+      events: the `Events`, or None.
     """
 
-    def __init__(self, path, first=0):
+    def __init__(self, path, first=0, tensorboard=False):
         self.path = path
+        self.events = Events(path, first) if tensorboard else None
         self._log, self._metrics = files.Appended(self.file(LOG)), files.Appended(self.file(METRICS))
         try:
             open(self.file(LOG), "a").close()
@@ -59,9 +65,11 @@ class RunFolder:
         """Writes a line to log.txt alone."""
         self._log.add(line)
 
-    def measure(self, **figures):
+    def measure(self, step, split, **figures):
         """Appends one JSON object to metrics.jsonl; a figure that is not finite, which JSON does not know, is null."""
-        self._metrics.add(json.dumps(_finite(figures)))
+        self._metrics.add(json.dumps(_finite({"step": step, "split": split, **figures})))
+        if self.events:
+            self.events.scalars(step, split, figures)
 
     def measured_before(self, step, split):
         """Returns whether metrics.jsonl held the figures of a step and split when the run went on."""
@@ -75,6 +83,8 @@ class RunFolder:
         """Brings log and figures to the disk: a checkpoint is not to be there without those of its steps."""
         self._log.sync()
         self._metrics.sync()
+        if self.events:
+            self.events.sync()
 
 
 def _place(line):

@@ -18,10 +18,12 @@ class Health:
       finite: bool [number of quantities], for a caller to fetch along with the step: if one is False, no variable was
         written.
       names: what each of them is: the loss, a gradient or a moving average.
+      gradients: {name of a trained variable: its gradient}, the mean over the replicas.
     """
 
     finite: tf.Tensor
     names: tuple
+    gradients: dict
 
 
 def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=False, scale=1.0):
@@ -74,7 +76,7 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
         finite = tf.cond(good, write, drop)
     with tf.control_dependencies([finite]):
         counted = tf.ones([], step.dtype.base_dtype) if count_dropped else tf.cast(good, step.dtype.base_dtype)
-        return step.assign_add(counted, read_value=False), report, Health(finite, tuple(quantities))
+        return step.assign_add(counted, read_value=False), report, Health(finite, tuple(quantities), gradient_of)
 
 
 def _finite_together(quantities):
