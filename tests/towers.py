@@ -9,7 +9,7 @@ from common.training import checkpoints, problem
 
 
 def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, save=None):
-    """Returns the variables of all replicas after `steps` updates, as a list of {bare name: value}, and the last report.
+    """Returns the variables of all replicas after `steps` updates, a list of {bare name: value}, and the last report.
 
     Every saved variable: weights, slots, averages, the step, S-OPT's W0 and subset, whose episodes end as in a run.
     `load` is a checkpoint to start from, `save` the prefix of one to write in the end.
