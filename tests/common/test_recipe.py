@@ -19,7 +19,7 @@ from common.training import problem
 from common.training.evaluate import Evaluation
 from common.variables import Role
 
-METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs")
+METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs")
 EXACT = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "sopt_gs")
 REFERENCE = pathlib.Path(__file__).resolve().parents[3] / "shared" / "reference" / "trajectories"
 

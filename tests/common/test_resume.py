@@ -31,7 +31,7 @@ STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnR
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus visible_devices
     log_device_placement verbose k map_method""".split()
 PLACE = "task train_dir train_path load resume".split()
-FIXED = """data depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio optimizer
+FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio optimizer
     grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size""".split()
 GROUPS = {Resume.STEERS: STEERS, Resume.FREE: FREE, Resume.PLACE: PLACE, Resume.FIXED: FIXED}
 SMALL = METHOD.settings_class(
