@@ -5,6 +5,7 @@ A kernel factory is called by `layers.conv2d`, inside the layer's variable scope
 another: whether a network trains its kernels directly, turns fixed ones or keeps them on a manifold is decided here.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from common.compat import tf
 from common.variables import Role
 
 _KERNELS = "common/kernels"
+_OUTLINE = "common/kernels/outline"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +91,33 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
         generator = variables.create("rotation", [inputs, inputs], role, start, dtype)
         weights, generator = tf.convert_to_tensor(weights), one_at_a_time(tf.convert_to_tensor(generator))
         freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
-        return record(tf.reshape(rotate(generator, weights), shape), rotate, generator, freedom)
+        turn = in_use(rotate, inputs, shape[-1])
+        return record(tf.reshape(turn(generator, weights), shape), turn, generator, freedom)
 
     return kernel
+
+
+@contextlib.contextmanager
+def outline():
+    """Within it, the default graph's kernels are computed by a plain product P @ W in place of every map.
+
+    Such a graph has the variables and the sizes of the real one, and is made sooner. Yields a list that fills with
+    (map, n, m) of each layer that has one.
+    """
+    marks = tf.get_collection_ref(_OUTLINE)
+    marks.append([])
+    try:
+        yield marks[-1]
+    finally:
+        marks.pop()
+
+
+def in_use(rotate, size, columns):
+    """Returns the map that a layer is to be built with: `rotate`, but for an `outline`."""
+    for turned in tf.get_collection(_OUTLINE):
+        turned.append((rotate, size, columns))
+        return tf.matmul
+    return rotate
 
 
 def one_at_a_time(generator):

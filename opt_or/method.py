@@ -2,7 +2,7 @@
 
 from common import kernels, variables
 from common.compat import tf
-from common.recipe import Method
+from common.recipe import BASELINE_SHORT_LR, Method
 from common.variables import Role
 from opt_or.penalty import excess_norm
 
@@ -18,7 +18,7 @@ class OrthogonalRegularisation(Method):
     """
 
     def __init__(self):
-        super().__init__("opt_or", kernels.free())
+        super().__init__("opt_or", kernels.free(), short_lr=BASELINE_SHORT_LR)
 
     def penalty(self, settings, replica):
         norms = [excess_norm(tf.convert_to_tensor(p)) for p in variables.with_role(Role.GENERATOR, replica=replica)]

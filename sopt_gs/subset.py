@@ -42,12 +42,13 @@ def subset_rotated(rotate, ratio, start=variables.identity):
         generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, start, dtype)
         subset = variables.create("subset", [chosen], Role.SUBSET, _first_subset(rows), tf.int32)
         fixed, indices = tf.convert_to_tensor(weights), tf.convert_to_tensor(subset)
-        turned = rotate(kernels.one_at_a_time(tf.convert_to_tensor(generator)), tf.gather(fixed, indices))
+        turn = kernels.in_use(rotate, chosen, outputs)
+        turned = turn(kernels.one_at_a_time(tf.convert_to_tensor(generator)), tf.gather(fixed, indices))
         effective = tf.tensor_scatter_nd_update(fixed, indices[:, None], turned)
         replica = variables.current_replica()
         tf.add_to_collection(_LAYERS, _Layer(weights, generator, subset, effective, replica, start))
         freedom = chosen * (chosen - 1) // 2
-        return kernels.record(tf.reshape(effective, shape), rotate, tf.convert_to_tensor(generator), freedom)
+        return kernels.record(tf.reshape(effective, shape), turn, tf.convert_to_tensor(generator), freedom)
 
     return kernel
 
@@ -55,8 +56,8 @@ def subset_rotated(rotate, ratio, start=variables.identity):
 def merge(episode, optimizer, replica=0):
     """Returns the op that ends an episode: the effective kernels become W0, and the turning starts afresh.
 
-    For every layer of one replica: W0 <- the kernel in use; P <- its start, where Q = I; P's slots of `optimizer` <- 0; subset <- the draw
-    of `episode`, the number of the one that begins. The kernel in use is the same before and after, as exactly as the
+    For every layer of one replica: W0 <- the kernel in use; P <- its start, where Q = I; P's slots of `optimizer` <- 0;
+    subset <- the draw of `episode`, the number of the one that begins. The kernel in use is the same before and after, as exactly as the
     map gives the identity. All new values are computed before any is written.
     """
     values = []

@@ -70,6 +70,7 @@ NUMBERS = {
     "k": COUNT,
     "drift_bound": POSITIVE,
     "loss_scale": POSITIVE,
+    "memory_limit": NOT_NEGATIVE,
 }
 CONTEXT = {"depth": {"model": "resnet"}}
 CHOICES = {
