@@ -30,7 +30,7 @@ class Estimate:
 
     Attributes:
       variables: weights, generators, averages, optimizer slots and the images of the data set.
-      gradients: those of all trained variables, and what the optimizers need on the way.
+      gradients: those of all trained variables, of the penalty, and what the optimizers need on the way.
       activations: what the network's forward pass keeps, and the two largest once more, for their gradients; those of
         an evaluation, if they are more.
       maps: what maps keep for their gradients and need on the way.
@@ -63,7 +63,7 @@ def estimate(task, replicas=1):
         made = sorted(_Buffers(operations).bytes.values())
         evaluated = peak(operations) * min(task.vali_batch_size, len(data.test_images)) // batch
         updates = sum(map(_update_memory, task.optimizers(step, 0)))
-        gradients = sum(map(bytes_of, variables.trainable())) + updates
+        gradients = sum(map(bytes_of, variables.trainable())) + updates + _penalty_memory(task)
         values = sum(map(bytes_of, tf.global_variables()))
     memories = [map_memory(*layer) for layer in turned]
     kept, working, nodes = [sum(figures) for figures in zip(*memories)] if memories else (0, 0, 0)
@@ -76,6 +76,13 @@ def estimate(task, replicas=1):
         replicas * (kept + working),
         _LIBRARY + replicas * nodes * _NODE,
     )
+
+
+def _penalty_memory(task):
+    """Returns the bytes of a penalty's gradients: all at once, for the variables are known when a step begins."""
+    gradients = tf.gradients(tf.convert_to_tensor(task.penalty(0), tf.float32), variables.trainable())
+    made = [gradient.op for gradient in gradients if gradient is not None]
+    return sum(_Buffers(needed(*made)).bytes.values()) if made else 0
 
 
 def _update_memory(group):
@@ -162,13 +169,17 @@ class _Buffers:
             for source, tensor in zip(sources, operation.outputs):
                 shared = source is not None and (
                     operation.type in _VIEWS
-                    or (operation.type in _IN_PLACE and readers[source.ref()] == 1 and _same(source, tensor))
+                    or (operation.type in _IN_PLACE and readers[source.ref()] == 1 and self._is_free(source, tensor))
                 )
                 self._first[tensor.ref()] = self._first[source.ref()] if shared else tensor.ref()
                 if not shared:
                     owned = operation.inputs or operation.type not in ("Placeholder", "VarHandleOp")
                     owned = owned and operation.type not in ("ReadVariableOp", "PlaceholderWithDefault")
                     self.bytes[tensor.ref()] = bytes_of(tensor) if owned else 0
+
+    def _is_free(self, source, tensor):
+        """Whether a result may be written over its argument: of the same size, and nobody's variable."""
+        return self.bytes[self._first[source.ref()]] > 0 and _same(source, tensor)
 
     def of(self, tensor):
         return self._first[tensor.ref()]
