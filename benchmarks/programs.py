@@ -17,6 +17,7 @@ from opt_gs import train as opt_gs
 from opt_hr import train as opt_hr
 from opt_ls import train as opt_ls
 from opt_ogd import train as opt_ogd
+from opt_or import train as opt_or
 from sopt_gs import train as sopt_gs
 
 _OPT = {
@@ -26,6 +27,7 @@ _OPT = {
     "opt_hr": (opt_hr.METHOD, {}),
     "opt_ls": (opt_ls.METHOD, {}),
     "opt_ogd": (opt_ogd.METHOD, {}),
+    "opt_or": (opt_or.METHOD, {}),
     "sopt_gs": (sopt_gs.METHOD, {}),
 }
 # As in the published commands for CIFAR.

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+from common import host_memory
 from common.compat import tf
 
 
@@ -14,11 +15,13 @@ class Devices:
       names: as for `tf.device`; None leaves a single replica's placement to TensorFlow.
       description: for the log.
       warning: what has to be said loudly, or None.
+      gpus: how many of them are GPUs; the others share the machine's memory.
     """
 
     names: tuple
     description: str
     warning: str | None = None
+    gpus: int = 0
 
     def session(self, log_placement=False):
         """Opens a session on these devices; `log_placement` prints on which one each operation runs."""
@@ -32,6 +35,17 @@ class Devices:
         config.gpu_options.allow_growth = True
         config.experimental.collective_group_leader = "/job:localhost/replica:0/task:0"
         return tf.Session(config=config)
+
+    def memory(self):
+        """Returns the bytes that are free, or None if nobody says, and whether all replicas share them.
+
+        Of GPUs it is what TensorFlow may take of the one that has least.
+        """
+        if not self.gpus:
+            return host_memory.free(), True
+        with tf.Graph().as_default(), self.session() as session:
+            listed = [device.memory_limit_bytes for device in session.list_devices() if device.device_type == "GPU"]
+        return min(listed[: self.gpus], default=None), False
 
 
 def choose(device="auto", count=1, visible_devices=None):
@@ -56,8 +70,9 @@ def choose(device="auto", count=1, visible_devices=None):
         names = ", ".join(gpu.name for gpu in gpus)
         raise ValueError(f"{count} GPUs are asked for and there are {len(gpus)}: {names}; lower --num_gpus")
     if count == 1:
-        return Devices((None,), _gpu_name(gpus[0]))
-    return Devices(tuple(f"/gpu:{index}" for index in range(count)), f"{count} GPUs ({_gpu_name(gpus[0])})")
+        return Devices((None,), _gpu_name(gpus[0]), gpus=1)
+    names = tuple(f"/gpu:{index}" for index in range(count))
+    return Devices(names, f"{count} GPUs ({_gpu_name(gpus[0])})", gpus=count)
 
 
 def _on_cpu(device, count):

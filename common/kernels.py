@@ -6,6 +6,7 @@ the kernel. The layer cannot tell one from another: whether a network trains its
 keeps them on a manifold is decided here.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from common.compat import tf
 from common.variables import Role
 
 _KERNELS = "common/kernels"
+_OUTLINE = "common/kernels/outline"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,11 +97,35 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
         weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
         trained = variables.create("rotation", [inputs, inputs], role, start, dtype)
         weights, generator = tf.convert_to_tensor(weights), one_at_a_time(tf.convert_to_tensor(trained))
-        turned = rotate(generator, weights)
+        turn = in_use(rotate, inputs, shape[-1])
+        turned = turn(generator, weights)
         freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
-        return record(tf.reshape(turned, shape), rotate, generator, freedom, turned, trained)
+        return record(tf.reshape(turned, shape), turn, generator, freedom, turned, trained)
 
     return kernel
+
+
+@contextlib.contextmanager
+def outline():
+    """Within it, the default graph's kernels are computed by a plain product P @ W in place of every map.
+
+    Such a graph has the variables and the sizes of the real one, and is made sooner. Yields a list that fills with
+    (map, n, m) of each layer that has one.
+    """
+    marks = tf.get_collection_ref(_OUTLINE)
+    marks.append([])
+    try:
+        yield marks[-1]
+    finally:
+        marks.pop()
+
+
+def in_use(rotate, size, columns):
+    """Returns the map that a layer is to be built with: `rotate`, but for an `outline`."""
+    for turned in tf.get_collection(_OUTLINE):
+        turned.append((rotate, size, columns))
+        return tf.matmul
+    return rotate
 
 
 def one_at_a_time(generator):

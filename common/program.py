@@ -10,7 +10,7 @@ import sys
 from absl import app
 from absl import flags as absl_flags
 
-from common import devices, flags, precision, resume, tasks, variables
+from common import devices, flags, memory_guard, precision, resume, tasks, variables
 from common.compat import tf
 from common.data import catalogue
 from common.errors import one_line
@@ -55,6 +55,9 @@ class Common(flags.Checked):
         1, "devices of this machine that share each batch; virtual ones of the CPU if there is no GPU", minimum=1
     )
     sync_bn: bool = flags.option(True, "several devices: batch norm over the whole batch, not over each one's share")
+    memory_limit: float | None = flags.option(
+        None, "GiB that training may take, in place of what the device has free; 0 asks nothing", minimum=0
+    )
     visible_devices: str | None = flags.option(None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no")
     precision: str = flags.option("float32", "what the network is trained in; updates are float32", precision.NAMES)
     loss_scale: float | None = flags.option(None, "factor of the loss on its way back; float16 1024, else 1", above=0)
@@ -68,7 +71,7 @@ class Common(flags.Checked):
         steers=("max_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla", "sync_bn"),
         free=(
             "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
-            "visible_devices", "log_device_placement", "tensorboard", "verbose",
+            "memory_limit", "visible_devices", "log_device_placement", "tensorboard", "verbose",
         ),
         place=("task", "train_dir", "train_path", "load", "export_dir", "resume"),
     )  # fmt: skip
@@ -137,6 +140,13 @@ class Program:
         """Returns lines that have to be said about these settings."""
         return []
 
+    def alternatives(self, settings):
+        """Yields (words, program, settings) of runs that need less memory than that of resolved settings."""
+        batch_size = settings.batch_size // 2
+        while batch_size and batch_size % settings.num_gpus == 0:
+            yield f"--batch_size={batch_size}", self, dataclasses.replace(settings, batch_size=batch_size)
+            batch_size //= 2
+
     def callbacks(self, settings, session, training):
         """Returns callbacks to run before reports, validations and checkpoints."""
         return []
@@ -190,5 +200,7 @@ def run(program, settings):
             if line:
                 say(line)
         start = dataclasses.replace(start, lines=(*start.lines, *changes))
+        if settings.task == "train":
+            memory_guard.check(program, settings, dataset, chosen)
         with tf.Graph().as_default():
             return tasks.TASKS[settings.task](program, settings, dataset, chosen, start, interruption)

@@ -1,6 +1,8 @@
 """The recipe that every opt_ folder runs (Liu et al., CVPR 2021), and what a method may change of it."""
 
 import dataclasses
+import importlib
+import pathlib
 
 from common import flags, kernels, losses, variables
 from common.compat import tf
@@ -165,5 +167,25 @@ class Method(Program):
     def method(self, settings):
         return self.of(settings).name
 
+    def alternatives(self, settings):
+        """Yields smaller batches, and the same network and batch with other methods; ordinary training is the last."""
+        yield from super().alternatives(settings)
+        same = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
+        for folder, method in methods().items():
+            if folder != self.name:
+                changed = method.settings_class(**{**same, "map_method": "auto", "rotation": "method"})
+                yield folder, method, changed
+        yield "--rotation=none", self, dataclasses.replace(settings, map_method="auto", rotation="none")
+
     def words(self, settings):
         return [self.method(settings), settings.model, settings.data]
+
+
+def methods():
+    """Returns {folder: its `Method`} of the folders beside this one that have a train.py with one."""
+    found = {}
+    for script in sorted(pathlib.Path(__file__).resolve().parents[1].glob("*/train.py")):
+        method = getattr(importlib.import_module(f"{script.parent.name}.train"), "METHOD", None)
+        if isinstance(method, Method):
+            found[script.parent.name] = method
+    return found

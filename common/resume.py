@@ -88,7 +88,7 @@ def check(program, settings, start):
     if head.startswith("# ") and head[2:].strip() != method:
         raise ValueError(
             f"--load={start.checkpoint}: this checkpoint was trained by {head[2:].strip()}, not by {method}; use the "
-            "folder and the --rotation that it was trained with"
+            "folder, --rotation and (in sopt_gs) --map that it was trained with"
         )
     changed = {group: [] for group in Resume}
     for field, old, new in flags.differences(settings, before) if settings.task == "train" else []:

@@ -1,22 +1,19 @@
-"""Stochastic OPT with Gram-Schmidt."""
+"""Stochastic OPT, with any map."""
 
 import dataclasses
-import functools
 
-from common import flags, variables
+from common import flags
 from common.kernels import rotated
 from common.models.parts import Parts
-from common.orthonormal import METHODS
 from common.recipe import Method, Settings
 from common.schedules import StepDecay
-from opt_gs.gram_schmidt import gram_schmidt
 from sopt_gs.episodes import Episodes
+from sopt_gs.maps import MAPS
 from sopt_gs.subset import subset_rotated
 
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
 SHORT = (20, 25)
-WAYS = {way: functools.partial(gram_schmidt, method=way) for way in METHODS}
 _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
 
 
@@ -24,6 +21,9 @@ _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops
 class EpisodeSettings(Settings):
     """Flags of sopt_gs."""
 
+    map: str = flags.option(
+        "gs", "what turns the dimensions: Gram-Schmidt, Householder, Löwdin or the Cayley transform", tuple(MAPS)
+    )
     max_steps: int | None = flags.option(None, "ends the run early; its schedule follows the episodes", minimum=1)
     episodes: int | None = flags.option(None, "episodes of the run; 400 on CIFAR", minimum=1)
     episode_steps: int | None = flags.option(None, "updates of an episode; 750 on CIFAR", minimum=1)
@@ -35,17 +35,31 @@ class EpisodeSettings(Settings):
 class StochasticOpt(Method):
     """Every layer but the first turns a random quarter of its input dimensions, for an episode at a time.
 
-    The first conv, with the three channels of the image, is an ordinary Gram-Schmidt layer, from the identity too.
+    The first conv, with the three channels of the image, is turned in full, by the same map, from the identity too.
+
+    Args:
+      name: of the map, one of `MAPS`.
     """
 
     settings_class = EpisodeSettings
 
-    def __init__(self):
-        super().__init__("sopt_gs", gram_schmidt, map_methods=WAYS)
+    def __init__(self, name="gs"):
+        ways = MAPS[name].ways
+        super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", ways["auto"], map_methods=ways)
+        self._start = MAPS[name].start
+
+    def check(self, settings):
+        if settings.rotation != "method" and settings.map != "gs":
+            raise ValueError(f"--map={settings.map}: --rotation={settings.rotation} has no map; leave one of the two out")
+        super().check(settings)
+
+    def of(self, settings):
+        method = super().of(settings)
+        return StochasticOpt(settings.map) if method is self else method
 
     def parts(self, settings):
         rotate = self.map_methods[settings.map_method]
-        return Parts(subset_rotated(rotate, settings.sample_ratio), rotated(rotate, start=variables.identity))
+        return Parts(subset_rotated(rotate, settings.sample_ratio, self._start), rotated(rotate, self._start))
 
     def schedule(self, settings):
         """The rate follows the episodes; --max_steps only ends the run early."""

@@ -1,6 +1,7 @@
 """Stochastic OPT: only a random subset of a layer's input dimensions is turned at a time (Liu et al., section 3.4)."""
 
 import dataclasses
+from collections.abc import Callable
 
 from common import kernels, variables
 from common.compat import tf
@@ -18,16 +19,18 @@ class _Layer:
     subset: tf.Variable
     effective: tf.Tensor
     replica: int
+    start: Callable
 
 
-def subset_rotated(rotate, ratio):
+def subset_rotated(rotate, ratio, start=variables.identity):
     """Returns a kernel factory: W0 with `p` of its rows turned by an orthogonal matrix Q(P), the others as they are.
 
     Args:
       rotate: a map, as for `kernels.rotated`.
       ratio: share of the input channels; p = k * k * max(1, floor(c_in * ratio)) of the n = k * k * c_in rows.
+      start: initial value of P, with Q(P) = I.
 
-    Creates `fix` [n, m], `rotation` [p, p], which starts at the identity, and `subset` int32 [p].
+    Creates `fix` [n, m], `rotation` [p, p], and `subset` int32 [p].
     """
 
     def kernel(shape, dtype):
@@ -36,16 +39,17 @@ def subset_rotated(rotate, ratio):
         size, _, channels, outputs = shape
         rows, chosen = size * size * channels, size * size * max(1, int(channels * ratio))
         weights = variables.create("fix", [rows, outputs], Role.FIXED, variables.he_normal, dtype)
-        generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, variables.identity, dtype)
+        generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, start, dtype)
         subset = variables.create("subset", [chosen], Role.SUBSET, _first_subset(rows), tf.int32)
         fixed, indices = tf.convert_to_tensor(weights), tf.convert_to_tensor(subset)
-        turned = rotate(kernels.one_at_a_time(tf.convert_to_tensor(generator)), tf.gather(fixed, indices))
+        turn = kernels.in_use(rotate, chosen, outputs)
+        turned = turn(kernels.one_at_a_time(tf.convert_to_tensor(generator)), tf.gather(fixed, indices))
         effective = tf.tensor_scatter_nd_update(fixed, indices[:, None], turned)
         replica = variables.current_replica()
-        tf.add_to_collection(_LAYERS, _Layer(weights, generator, subset, effective, replica))
+        tf.add_to_collection(_LAYERS, _Layer(weights, generator, subset, effective, replica, start))
         freedom = chosen * (chosen - 1) // 2
         read = tf.convert_to_tensor(generator)
-        return kernels.record(tf.reshape(effective, shape), rotate, read, freedom, turned, generator)
+        return kernels.record(tf.reshape(effective, shape), turn, read, freedom, turned, generator)
 
     return kernel
 
@@ -53,16 +57,16 @@ def subset_rotated(rotate, ratio):
 def merge(episode, optimizer, replica=0):
     """Returns the op that ends an episode: the effective kernels become W0, and the turning starts afresh.
 
-    For every layer of one replica: W0 <- the kernel in use; P <- I; P's slots of `optimizer` <- 0; subset <- the draw
-    of `episode`, the number of the one that begins. The kernel in use is the same before and after, bit for bit. All new
-    values are computed before any is written.
+    For every layer of one replica: W0 <- the kernel in use; P <- its start, where Q = I; P's slots of `optimizer` <- 0;
+    subset <- the draw of `episode`, the number of the one that begins. The kernel in use is the same before and after, as exactly as the
+    map gives the identity. All new values are computed before any is written.
     """
     values = []
     for layer in (layer for layer in tf.get_collection(_LAYERS) if layer.replica == replica):
         rows, chosen = int(layer.weights.shape[0]), int(layer.subset.shape[0])
         values += [
             (layer.weights, tf.identity(layer.effective)),
-            (layer.generator, tf.eye(chosen, dtype=layer.generator.dtype)),
+            (layer.generator, layer.start([chosen, chosen], layer.generator.dtype.base_dtype, None)),
             (layer.subset, draw(variables.key_of(layer.subset.op.name, episode), rows, chosen)),
         ]
         slots = [optimizer.get_slot(layer.generator, name) for name in optimizer.get_slot_names()]

@@ -1,4 +1,4 @@
-"""Stochastic OPT with Gram-Schmidt. Run `python train.py --help`."""
+"""Stochastic OPT, with Gram-Schmidt or another map. Run `python train.py --help`."""
 
 import os
 import sys

@@ -7,7 +7,7 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs", "grassmann")
+METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs", "grassmann")
 SOURCES = sorted(path for folder in ("common", *METHODS, "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
 # A file imports only from lower layers, or from its own. The first pattern that matches a module counts.
@@ -15,17 +15,17 @@ LAYERS = (
     (0, r"common\.compat"),
     (1, r"common\.variables"),
     (1, r"common\.(map_arguments|orthonormal|precision|compilation)"),
-    (1, r"common\.(devices|errors|locks)"),
+    (1, r"common\.(devices|errors|host_memory|locks)"),
     (1, r"opt_cp\.cayley|opt_gs\.gram_schmidt|opt_hr\.householder|opt_ls\.lowdin\w*|grassmann\.geometry"),
     (2, r"common\.(replicas|kernels|losses|schedules|metrics|pictures)"),
-    (2, r"sopt_gs\.subset"),
+    (2, r"opt_or\.penalty|sopt_gs\.(subset|maps)"),
     (3, r"common\.layers"),
     (4, r"common\.models\..*"),
     (4, r"common\.data\..*"),
     (5, r"common\.training\..*"),
     (5, r"opt_ogd\.ogd|grassmann\.\w*optimizers?|sopt_gs\.episodes"),
-    (6, r"common\.(flags|resume|tasks|program|recipe)"),
-    (7, r"(opt_ogd|sopt_gs)\.method|grassmann\.(program|\w+)"),
+    (6, r"common\.(flags|resume|tasks|program|recipe|memory_guard)"),
+    (7, r"(opt_ogd|opt_or|sopt_gs)\.method|grassmann\.(program|\w+)"),
     (8, r"\w+\.train"),
     (9, r"benchmarks\.\w+"),
 )

@@ -19,7 +19,7 @@ from tests.fuzzing.driver import ROOT
 
 PROGRAMS = {
     name: importlib.import_module(f"{name}.train").METHOD
-    for name in ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs", "grassmann")
+    for name in ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs", "grassmann")
 }
 BASE = {"grassmann": {"model": "resnet", "optimizer": "sgdg"}}
 
@@ -70,6 +70,7 @@ NUMBERS = {
     "k": COUNT,
     "drift_bound": POSITIVE,
     "loss_scale": POSITIVE,
+    "memory_limit": NOT_NEGATIVE,
 }
 CONTEXT = {"depth": {"model": "resnet"}}
 CHOICES = {
@@ -79,6 +80,7 @@ CHOICES = {
     "data": {"auto", "cifar100", "cifar10", "svhn", "digits", "synthetic"},
     "device": {"auto", "gpu", "cpu"},
     "rotation": {"method", "none", "free"},
+    "map": {"gs", "hr", "ls", "cp"},
     "optimizer": {"sgd", "sgdg", "adamg"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }

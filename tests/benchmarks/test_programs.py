@@ -9,7 +9,7 @@ SMALL = {"batch_size": 4, "test_images": 4, "width": 4}
 
 def test_ordinary_training_comes_first_and_networks_have_their_methods():
     cnn6, resnet = programs.methods("cnn6"), programs.methods("resnet-16-2")
-    assert cnn6 == ("ordinary", "opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs")
+    assert cnn6 == ("ordinary", "opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs")
     assert resnet == ("sgd", "sgdg", "adamg")
     with pytest.raises(ValueError, match="--networks: 'lenet' is unknown"):
         programs.methods("lenet")

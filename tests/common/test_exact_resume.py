@@ -22,7 +22,7 @@ from grassmann.program import Grassmann
 from grassmann.program import Settings as GrassmannSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OPT = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs")
+OPT = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs")
 GRASSMANN = ("sgd", "sgdg", "adamg")
 HALF = 6  # updates
 

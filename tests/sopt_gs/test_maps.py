@@ -1,0 +1,105 @@
+"""Stochastic OPT with every map: where P starts nothing turns, and a merge leaves the kernels where they are."""
+
+import numpy as np
+import pytest
+
+from common import variables
+from common.compat import tf
+from common.program import run
+from common.variables import Role
+from sopt_gs import subset
+from sopt_gs.maps import MAPS, proper_householder
+from sopt_gs.train import METHOD
+from tests.common.test_recipe import settings_of
+from tests.oracles import cayley, maps, orthonormal, polar
+
+
+def proper(generator):
+    """Householder's Q with its last column's sign so that det Q = 1; its own determinant is (-1)^(n-1)."""
+    rotation = orthonormal.householder(generator)
+    rotation[:, -1] *= (-1.0) ** (len(rotation) - 1)
+    return rotation
+
+
+ORACLES = {"gs": orthonormal.gram_schmidt, "hr": proper, "ls": polar.rotation, "cp": cayley.rotation}
+SHAPE = [3, 3, 8, 5]
+ROWS, CHOSEN = 72, 18
+EXACT = {"gs", "hr", "cp"}  # Q at the start is the identity to the last bit; Löwdin's may be off by rounding
+
+
+def build(name, shape=SHAPE, dtype=tf.float32):
+    """The kernel, the loss sum(kernel * target), its optimizer, the op of a step and the merge."""
+    with tf.variable_scope("layer"):
+        kernel = subset.subset_rotated(MAPS[name].ways["auto"], 0.25, MAPS[name].start)(shape, dtype)
+    target = np.random.default_rng(0).normal(size=shape)
+    optimizer = tf.train.MomentumOptimizer(tf.constant(0.02, dtype), tf.constant(0.9, dtype))
+    train = optimizer.minimize(tf.reduce_sum(kernel * target), var_list=variables.trainable())
+    return kernel, optimizer, train, subset.merge(tf.constant(1, tf.int64), optimizer)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_kernel_and_merge_against_numpy(name):
+    kernel, optimizer, train, merge = build(name)
+    ((generator,), (chosen,), (weights,)) = [
+        variables.with_role(role) for role in (Role.GENERATOR, Role.SUBSET, Role.FIXED)
+    ]
+    slot = optimizer.get_slot(generator, "momentum")
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        first, started, w, indices = session.run([kernel, generator, weights, chosen])
+        np.testing.assert_allclose(first.reshape(ROWS, 5), w, atol=0 if name in EXACT else 1e-6)
+        for _ in range(10):
+            session.run(train)
+        before, p = session.run([kernel, generator])
+        expected = w.astype(np.float64)
+        expected[indices] = ORACLES[name](p.astype(np.float64)) @ expected[indices]
+        np.testing.assert_allclose(before.reshape(ROWS, 5), expected, atol=1e-5)
+        assert np.abs(before - first).max() > 0.1  # it has turned
+        session.run(merge)
+        after, p, momentum, w, redrawn = session.run([kernel, generator, slot, weights, chosen])
+    np.testing.assert_allclose(after, before, atol=0 if name in EXACT else 1e-6)
+    np.testing.assert_array_equal(w, before.reshape(ROWS, 5))
+    np.testing.assert_array_equal(p, started)
+    np.testing.assert_array_equal(momentum, 0.0 * started)
+    assert list(redrawn) != list(indices)
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("size", [3, 18, 27, 144, 288])
+def test_at_its_start_a_map_is_the_identity(name, size):
+    """Also in the sizes of the paper's layers: even and odd, and, from 256 on, Löwdin's rational function."""
+    start = MAPS[name].start([size, size], tf.float32, None)
+    weights = np.random.default_rng(size).normal(size=(size, 4)).astype(np.float32)
+    with tf.Session() as session:
+        turned = session.run(MAPS[name].ways["auto"](start, tf.constant(weights)))
+    np.testing.assert_allclose(turned, weights, atol=0 if name in EXACT else 2e-6)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 6])
+def test_proper_householder_and_its_gradients_against_numpy(size):
+    generator, weights, upstream = maps.case(np.random.default_rng(size).normal(size=(size, size)), 3)
+    output, *_ = maps.run(proper_householder, [(generator, weights, upstream)], tf.float64)[0]
+    np.testing.assert_allclose(output, proper(generator) @ weights, atol=1e-10)
+    assert np.linalg.det(proper(generator)) > 0
+    for difference, product in maps.slope(proper_householder, generator, weights, upstream):
+        np.testing.assert_allclose(product, difference, rtol=1e-5, atol=1e-7)
+
+
+def test_maps_are_told_apart():
+    """The default's runs keep the name that they had before there was a choice."""
+    names = {name: METHOD.method(settings_of("sopt_gs", map=name)) for name in MAPS}
+    assert names == {"gs": "sopt_gs", "hr": "sopt_gs-hr", "ls": "sopt_gs-ls", "cp": "sopt_gs-cp"}
+    assert METHOD.words(settings_of("sopt_gs", map="hr"))[0] == "sopt_gs-hr"
+    assert METHOD.method(settings_of("sopt_gs", rotation="free")) == "sopt_gs-free"
+
+
+def test_ways_and_baselines_that_do_not_go_with_a_map_are_an_error():
+    for options, message in (
+        ({"map": "cp", "map_method": "qr"}, "--map_method=qr: sopt_gs-cp has auto; choose"),
+        ({"map": "ls", "map_method": "block"}, "--map_method=block: sopt_gs-ls has auto, svd, newton, rational"),
+        ({"map_method": "svd"}, "--map_method=svd: sopt_gs has auto, block, qr"),
+        ({"map": "hr", "rotation": "free"}, "--map=hr: --rotation=free has no map"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            run(METHOD, settings_of("sopt_gs", data="cifar100", data_dir="/nowhere", **options))
+        assert "\n" not in str(error.value)
