@@ -11,6 +11,7 @@ from common.training.keeper import SaveError
 from common.training.run_folder import say
 
 _HOUR = 3600.0
+_START = -1  # the step of figures taken before the first update
 _TIMED_AFTER = 20  # steps after which the length of the run is judged
 
 
@@ -111,6 +112,8 @@ class Report(Periodic):
 class Validate(Periodic):
     """Evaluates the test set and the geometry of the kernels; interrupted, when the run is to stop, between two batches.
 
+    Before the first update the geometry alone is measured, as what the later figures are to be compared with.
+
     What has drifted is repaired, but not at the last step alone: a longer run, which has no validation there, is to
     pass through the same states.
 
@@ -123,6 +126,17 @@ class Validate(Periodic):
         self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
         self._drift, self._stopping = drift, stopping
         self.given_up = False
+
+    def fetches(self, step):
+        if step == 0 and not self._folder.measured_before(_START, "start"):
+            self._folder.measure(step=_START, split="start", **self._geometry())
+        return super().fetches(step)
+
+    def _geometry(self):
+        return {
+            kind: {layer: float(value) for layer, value in of_layers.items()}
+            for kind, of_layers in self._evaluation.geometry(self._session).items()
+        }
 
     def catch_up(self, step, global_step):
         """Does what is due at `step`, the one before the first of this run, if it was given up then."""
@@ -142,10 +156,7 @@ class Validate(Periodic):
             self._folder.say(f"step {step}, validation given up: it is done when the run goes on")
             return
         seconds = time.perf_counter() - start
-        geometry = {
-            kind: {layer: float(value) for layer, value in of_layers.items()}
-            for kind, of_layers in self._evaluation.geometry(self._session).items()
-        }
+        geometry = self._geometry()
         self._folder.say(f"step {step}, validation: {figures} ({seconds:.1f} s)")
         self._folder.say(f"step {step}, {_summary(geometry)}")
         self._folder.measure(
