@@ -102,7 +102,7 @@ def grouped(runs, labels=None):
 
 def of_row(row, data, runs, wanted):
     """Returns the `Group` of a row of a paper's table; `runs` may be fewer than are `wanted`."""
-    flags = {**papers.values(row.flags), "data": data}
+    flags = {"model": papers.OPT_MODEL, **papers.values(row.flags), "data": data}
     return Group(describe(row.method, flags), tuple(runs), row.paper.get(data), wanted=wanted)
 
 

@@ -49,7 +49,12 @@ class Table:
 def values(flags):
     """Returns {name: text} of flags as a command line has them; the last of equal names counts, as it does there."""
     pairs = [flag.lstrip("-").partition("=") for flag in flags]
-    return {name: value if equals else "True" for name, equals, value in pairs}
+    return dict((name, value) if equals else _switch(name) for name, equals, value in pairs)
+
+
+def _switch(name):
+    """--xla is --xla=True, --noxla is --xla=False."""
+    return (name[2:], "False") if name.startswith("no") else (name, "True")
 
 
 # --- Riemannian batch normalization ---
@@ -100,6 +105,7 @@ def _rows(networks, recipe):
 
 # --- OPT ---
 
+OPT_MODEL = "cnn6"  # of a command that names none
 _WIDTHS = "--widths=64,64,64,64"
 _METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs", "opt_or")
 _OPT = (

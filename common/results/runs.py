@@ -7,7 +7,7 @@ import os
 import re
 
 from common.models.titles import title
-from common.training.run_folder import FLAGS, LOG, METRICS
+from common.training.run_folder import FLAGS, LOG, METRICS, START
 
 _LENGTH = re.compile(r"^network .*, (\d+) updates$", re.MULTILINE)  # of the log's head; the last one counts
 _OPTIMIZERS = {"sgd": "SGD", "sgdg": "SGD-G", "adamg": "Adam-G"}
@@ -23,7 +23,8 @@ class Run:
       path: of the folder.
       method: the first line of flags.txt without its mark; "?" if there is none.
       flags: {name: text} of flags.txt; what has no value is not there.
-      records: {(step, split): figures}, the lines of metrics.jsonl in the order of steps.
+      records: {(step, split): figures}, the lines of metrics.jsonl in the order of steps; before them, as step -1 of
+        the split "start", what start.json has.
       steps: how many updates the run is to have, or None if that is not known.
       remarks: lines about what could not be read.
     """
@@ -152,6 +153,7 @@ def read(folder):
     longest = flags.get("max_steps", "")
     steps = int(lengths[-1]) if lengths else int(longest) if longest.isdigit() else None
     records, remarks = _records(folder)
+    records = _start(folder) | records
     if method == UNKNOWN:
         remarks.append(f"{os.path.join(folder, FLAGS)} is missing or does not name the method")
     return Run(folder, method, flags, records, steps, tuple(remarks))
@@ -173,9 +175,18 @@ def _records(folder):
         try:
             figures = json.loads(line)
             step, split = figures["step"], figures["split"]
-            if not isinstance(step, int) or not isinstance(split, str) or not -1 <= step <= _LAST_STEP:
+            if not isinstance(step, int) or not isinstance(split, str) or not 0 <= step <= _LAST_STEP:
                 raise ValueError
             records[step, split] = figures
         except (ValueError, KeyError, TypeError, RecursionError):
             remarks.append(f"{os.path.join(folder, METRICS)}: line {number} is damaged and was skipped")
     return dict(sorted(records.items())), remarks
+
+
+def _start(folder):
+    """Figures from before the first update, if there are such: earlier versions wrote none."""
+    try:
+        figures = json.loads(_text(folder, START))
+    except (ValueError, RecursionError):
+        return {}
+    return {(-1, "start"): figures} if isinstance(figures, dict) else {}

@@ -4,14 +4,14 @@ Periodic ones are due at steps s with (s + 1) % frequency = 0 and at the end. Wi
 which the program lists them.
 """
 
+import json
 import sys
 import time
 
 from common.training.keeper import SaveError
-from common.training.run_folder import say
+from common.training.run_folder import START, say
 
 _HOUR = 3600.0
-_START = -1  # the step of figures taken before the first update
 _TIMED_AFTER = 20  # steps after which the length of the run is judged
 
 
@@ -112,7 +112,7 @@ class Report(Periodic):
 class Validate(Periodic):
     """Evaluates the test set and the geometry of the kernels; interrupted, when the run is to stop, between two batches.
 
-    Before the first update the geometry alone is measured, as what the later figures are to be compared with.
+    Before the first update the geometry alone is measured, into start.json: later figures are compared with it.
 
     What has drifted is repaired, but not at the last step alone: a longer run, which has no validation there, is to
     pass through the same states.
@@ -128,8 +128,8 @@ class Validate(Periodic):
         self.given_up = False
 
     def fetches(self, step):
-        if step == 0 and not self._folder.measured_before(_START, "start"):
-            self._folder.measure(step=_START, split="start", **self._geometry())
+        if step == 0:
+            self._folder.write(START, f"{json.dumps(self._geometry())}\n")
         return super().fetches(step)
 
     def _geometry(self):

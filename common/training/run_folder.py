@@ -1,4 +1,4 @@
-"""The folder of a run: log.txt, flags.txt, metrics.jsonl and the checkpoints."""
+"""The folder of a run: log.txt, flags.txt, start.json, metrics.jsonl and the checkpoints."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import time
 
 from common.training import files
 
-LOG, FLAGS, METRICS = "log.txt", "flags.txt", "metrics.jsonl"
+LOG, FLAGS, METRICS, START = "log.txt", "flags.txt", "metrics.jsonl", "start.json"
 
 
 class RunFolder:
