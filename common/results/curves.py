@@ -27,12 +27,13 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """A pair of axes: its title, what is on the vertical one, and the series there, the first of them the main one."""
+    """A pair of axes: its title, what is on the vertical one, the series there, and the least that it reaches up to."""
 
     title: str
     axis: str
     series: tuple[Series, ...]
     logarithmic: bool = False
+    least: float = 0.0
 
 
 def _of(split, field):
@@ -59,6 +60,7 @@ def panels(power):
             "energy against its first value",
             "change, %",
             (Series("relative energy", lambda run: relative(run.energy(power))),),
+            least=1e-3,
         ),
     )
 
@@ -160,12 +162,15 @@ def _dress(axes, panel, groups):
     axes.set_xlabel("updates", fontsize=9)
     axes.set_ylabel(panel.axis, fontsize=9)
     axes.tick_params(labelsize=8)
-    axes.set_xlim(left=0)
+    axes.margins(x=0.03)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     heights = [height for line in axes.get_lines() if line.get_label() != DROP for height in line.get_ydata()]
     if panel.logarithmic and min(heights) > 0 and max(heights) > _WIDE * min(heights):
         axes.set_yscale("log")
     else:
         axes.ticklabel_format(axis="y", useOffset=False)
+    if max(map(abs, heights)) < panel.least:  # rounding is not to look like a change
+        axes.set_ylim(-panel.least, panel.least)
 
 
 def _final_errors(axes, groups):

@@ -120,7 +120,10 @@ def _told_apart(groups):
         if len(same) == 1:
             told.append(group)
             continue
-        flags = [{**dict(_key(other.runs[0])[1]), "method": other.runs[0].method} for other in same]
+        firsts = [other.runs[0] for other in same]
+        flags = [
+            {**dict(_key(first)[1]), "method": first.method, "load": first.flags.get("load", "none")} for first in firsts
+        ]
         names = sorted({name for own in flags for name in own if len({str(other.get(name)) for other in flags}) > 1})
         own = flags[same.index(group)]
         words = [f"{name} {own.get(name, 'none')}" for name in names] or [group.runs[0].path]
