@@ -49,7 +49,7 @@ def run(words, settings):
         if folder and len(found) > 1:
             for index, group in enumerate(found, start=1):
                 name = re.sub(r"[^\w.-]+", "_", f"{index}-{group.title}")
-                delivery.write_figures([group], settings.energy, [os.path.join(folder, f"{name}{end}") for end in _ENDINGS])
+                delivery.write_figures([group], settings.energy, delivery.files_of(os.path.join(folder, name)))
     print(f"written: {folder or ', '.join(paths)}", file=sys.stderr)
     return 0
 
@@ -61,7 +61,9 @@ def _targets(settings):
         if len(paths) > 1:
             raise ValueError(f"--out={settings.out}: expected a folder, or files that end in {', '.join(_ENDINGS)}")
         if os.path.exists(settings.out) and not os.path.isdir(settings.out):
-            raise ValueError(f"--out={settings.out} is a file, expected a folder or files that end in {', '.join(_ENDINGS)}")
+            raise ValueError(
+                f"--out={settings.out} is a file, expected a folder or files that end in {', '.join(_ENDINGS)}"
+            )
         return delivery.files_of(os.path.join(settings.out, "report")), settings.out
     for path in paths:
         if not path.endswith(_ENDINGS):

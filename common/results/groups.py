@@ -103,7 +103,8 @@ def grouped(runs, labels=None):
 def of_row(row, data, runs, wanted):
     """Returns the `Group` of a row of a paper's table; `runs` may be fewer than are `wanted`."""
     flags = {"model": papers.OPT_MODEL, **papers.values(row.flags), "data": data}
-    return Group(describe(row.method, flags), tuple(runs), row.paper.get(data), wanted=wanted)
+    what = runs[0].what if runs else describe(row.method, flags)  # extra flags may have made it another network
+    return Group(what, tuple(runs), row.paper.get(data), wanted=wanted)
 
 
 def _key(run):

@@ -39,7 +39,8 @@ class Fake:
         look()
         if job.row.name in self._failing:
             return 3
-        flags = {name: value for name, value in papers.values(job.arguments).items() if name != "resume"}
+        flags = {"widths": None, **papers.values(job.arguments)}
+        del flags["resume"]
         run_folders.write(pathlib.Path(job.path), job.row.method, **flags)
         look()
         if len(self.ran) == self._stop_after:
@@ -118,6 +119,7 @@ def test_extra_flags_come_last_but_for_the_place(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "--widths=64,64,64,64 --max_steps=4 --widths=4,4,4,4 --seed=0" in out
     assert "every command had --max_steps=4 --widths=4,4,4,4 besides" in out
+    assert "| opt_cp | CNN-6 4-4-4-4 | digits | 1 | 4 |" in out
     with pytest.raises(ValueError, match=r"max_steps: 4 there, none here.*choose another --dir"):
         made(tmp_path, Fake(), "--widths=4,4,4,4", rows="opt_cp", runs=1)
     assert made(tmp_path, Fake(), "--max_steps=4", "--widths=4,4,4,4", "--num_gpus=2", rows="opt_cp", runs=1) == 0
