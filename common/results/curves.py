@@ -87,7 +87,8 @@ def learning_curves(group, power):
     runs = len(group.runs)
     for panel, own in zip(shown, axes):
         for index, series in enumerate(panel.series):
-            _line(own, group.curve(series.of_run), f"{series.name}", **_one_of(index, dashed=series.name == "training"))
+            style = _one_of(index, dashed=series.name == "training")
+            _line(own, group.curve(series.of_run), series.name, **style)
         _dress(own, panel, [group])
         own.legend(fontsize=8)
     words = f"median and range of {runs} runs" if runs > 1 else "one run"
@@ -124,7 +125,7 @@ def _title(panel, series):
 
 def _figure(title, count, legend_lines):
     if not count:
-        raise ValueError(f"{title}: there is no figure to draw yet; wait for the first report of a run, or use --nodraw")
+        raise ValueError(f"{title}: there is no figure to draw yet; wait for a run's first report, or use --nodraw")
     shape, axes = drawing.figure(count, min(count, 3), legend_lines)
     shape.suptitle(title, fontsize=11)
     return shape, axes

@@ -89,8 +89,8 @@ def remarks(groups):
     for run in (run for group in groups for run in group.runs):
         lines += run.remarks
         if not run.complete:
-            length = f"{run.done:,} of {run.steps:,} updates" if run.steps else f"{run.done:,} updates of an unknown number"
-            lines.append(f"{run.path} is unfinished: {length}")
+            length = f"{run.steps:,}" if run.steps else "an unknown number of"
+            lines.append(f"{run.path} is unfinished: {run.done:,} of {length} updates")
     return lines
 
 

@@ -1,7 +1,7 @@
 """The papers' tables: what each row's command is, and the figure that the paper has for it.
 
-Riemannian batch normalization: Cho & Lee, NIPS 2017, test errors in percent, medians of five runs. For the comparison of
-the OPT methods at equal widths there is no such figure: the paper's networks are others.
+Riemannian batch normalization: Cho & Lee, NIPS 2017, test errors in percent, medians of five runs. For the comparison
+of the OPT methods at equal widths there is no such figure: the paper's networks are others.
 """
 
 import dataclasses

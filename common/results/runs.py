@@ -124,7 +124,8 @@ def find(paths):
             raise ValueError(f"{path} is not a folder: give folders of runs, or folders that hold some")
         folders = list(_folders(path))
         if not folders:
-            raise ValueError(f"{path} holds no run: expected {METRICS} or {FLAGS}, as train.py writes them, there or below")
+            wanted = f"expected {METRICS} or {FLAGS}, as train.py writes them, there or below"
+            raise ValueError(f"{path} holds no run: {wanted}")
         for folder in folders:
             found.setdefault(os.path.realpath(folder), folder)
     return [read(folder) for folder in found.values()]
