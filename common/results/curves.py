@@ -114,7 +114,8 @@ def comparison(groups, power):
         _dress(own, panel, groups)
     handles = [_handle(group, index) for index, group in enumerate(groups)]
     handles.append(_mark("the learning rate falls", color="#666666", linestyle=":"))
-    handles += [_mark("the paper's figure (median of five runs)", **_PAPER)] if any(group.paper is not None for group in groups) else []
+    if any(group.paper is not None for group in groups):
+        handles.append(_mark("the paper's figure (median of five runs)", **_PAPER))
     shape.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
     return shape
 

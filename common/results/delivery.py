@@ -42,6 +42,10 @@ def _duration(row):
     return EMPTY if row["seconds"] is None else significant(row["seconds"])
 
 
+def _paper(row):
+    return EMPTY if row["paper_error"] is None else f"{row['paper_error']:.2f} (paper)"
+
+
 _METHOD = [Column("method", lambda row: row["label"] or row["method"]), Column("network", text("network"))]
 _FIGURES = [
     Column("data", text("data")),
@@ -52,7 +56,7 @@ _FIGURES = [
     Column("images/s", number("images_per_second", ",.4g")),
     Column("seconds", _duration),
 ]
-_PAPER = Column("the paper's test error, %", lambda row: EMPTY if row["paper_error"] is None else f"{row['paper_error']:.2f} (paper)")
+_PAPER = Column("the paper's test error, %", _paper)
 
 
 def markdown(rows):

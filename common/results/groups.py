@@ -96,7 +96,7 @@ def grouped(runs, labels=None):
         return _told_apart(groups)
     if len(labels) != len(groups):
         names = "; ".join(group.title for group in groups)
-        raise ValueError(f"--labels has {len(labels)} names for {len(groups)} groups of runs ({names}); give one for each")
+        raise ValueError(f"--labels has {len(labels)} names for {len(groups)} groups of runs ({names}); name each")
     return [dataclasses.replace(group, label=label) for group, label in zip(groups, labels)]
 
 

@@ -66,7 +66,7 @@ def jobs(table, data, count, folder, extra=(), only=None):
     for flag in extra:
         name = flag.lstrip("-").partition("=")[0]
         if not flag.startswith("--") or not name:
-            raise ValueError(f"unexpected argument {flag!r}: what follows -- are flags of train.py, as in --max_steps=2")
+            raise ValueError(f"unexpected argument {flag!r}: what follows -- are flags, as in --max_steps=2")
         if name in (*_OWN, "data"):
             raise ValueError(f"{flag} after --: the table sets --{name} itself")
     made = []
