@@ -11,8 +11,8 @@ from absl import flags as absl_flags
 from benchmarks import measure, report
 from benchmarks.processes import Failed, apart
 from common import devices, flags
+from common.command import parse
 from common.errors import one_line
-from common.program import parse
 
 absl_flags.disclaim_key_flags()
 

@@ -4,19 +4,18 @@ Between `<!-- results of NAME -->` and `<!-- end -->` stands what the file NAME.
 """
 
 import pathlib
-import re
 import sys
 
 from benchmarks import maps, report, scaling, step
+from common.results import places
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 _BENCHMARKS = {benchmark.name: benchmark for benchmark in (maps.BENCHMARK, step.BENCHMARK, scaling.BENCHMARK)}
-_PLACE = re.compile(r"(<!-- results of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(text, folder):
     """Returns the text with every place filled from `folder`, or saying that there are no results yet."""
-    return _PLACE.sub(lambda place: place[1] + _section(place[2], folder) + place[3], text)
+    return places.filled(text, lambda name: _section(name, folder))
 
 
 def _section(name, folder):
@@ -32,8 +31,7 @@ def _section(name, folder):
 def main():
     """Rewrites the README; returns the exit status."""
     try:
-        readme = FOLDER / "README.md"
-        readme.write_text(filled(readme.read_text(encoding="utf-8"), FOLDER / "results"), encoding="utf-8")
+        places.fill(FOLDER / "README.md", lambda name: _section(name, FOLDER / "results"))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -4,13 +4,12 @@ The file is {"benchmark": name, "runs": [what each run depended on], "rows": [{k
 replaces one of equal key, so a long benchmark can be run in parts, or a part of it again.
 """
 
-import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable
 
-EMPTY = "-"
+from common.results import drawing
+from common.results.tables import EMPTY, Column, number, significant, table, text  # noqa: F401, benchmarks' names too
 
 
 def new(benchmark, run):
@@ -69,31 +68,6 @@ def _plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of a table: its title, and what of a row it shows, as text (a missing figure is shown as `EMPTY`)."""
-
-    title: str
-    show: Callable
-
-
-def table(rows, columns):
-    """Returns a Markdown table: the first column to the left, all others to the right."""
-    lines = [[column.title for column in columns], ["---"] + ["---:"] * (len(columns) - 1)]
-    lines += [[column.show(row) for column in columns] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def text(field):
-    """Shows a field as it is."""
-    return lambda row: EMPTY if row.get(field) is None else str(row[field])
-
-
-def number(field, form=",.3g"):
-    """Shows a number in the given format."""
-    return lambda row: EMPTY if row.get(field) is None else format(row[field], form)
-
-
 def times(prefix=""):
     """Shows a `measure.summary`: the median, and the quartiles behind it."""
 
@@ -106,13 +80,6 @@ def times(prefix=""):
         return f"{significant(row[f'{prefix}ms'])} ({quartiles[0]}..{quartiles[1]})"
 
     return show
-
-
-def significant(value):
-    """Three digits, and no fewer than there are before the point."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
 def of_gpu(rows, key):
@@ -144,11 +111,7 @@ def footnotes(results):
 
 def figure(rows=1, columns=1, width=6.0, height=4.5):
     """Returns (figure, axes as a flat list) of Matplotlib, for a file. Raises ValueError if it is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise ValueError("--png needs Matplotlib: pip install -e '.[bench]', or leave --png out") from None
-    matplotlib.use("Agg")
+    drawing.library("--png needs Matplotlib: pip install -e '.[bench]', or leave --png out").use("Agg")
     from matplotlib import pyplot
 
     shape, axes = pyplot.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)

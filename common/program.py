@@ -10,7 +10,8 @@ import sys
 from absl import app
 from absl import flags as absl_flags
 
-from common import devices, flags, memory_guard, precision, resume, tasks, variables
+from common import devices, flags, memory_guard, precision, resume, run_flags, tasks, variables
+from common.command import parse
 from common.compat import tf
 from common.data import catalogue
 from common.errors import one_line
@@ -69,12 +70,9 @@ class Common(flags.Checked):
 
     on_resume = flags.on_resume(
         steers=("max_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla", "sync_bn"),
-        free=(
-            "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
-            "memory_limit", "visible_devices", "log_device_placement", "tensorboard", "verbose",
-        ),
-        place=("task", "train_dir", "train_path", "load", "export_dir", "resume"),
-    )  # fmt: skip
+        free=run_flags.FREE,
+        place=run_flags.PLACE,
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -160,15 +158,6 @@ def main(program):
     """Runs `program` with the flags of the command line and ends the process; bad input in one line, status 1."""
     flags.define(program.settings_class)
     app.run(lambda arguments: sys.exit(_run(program, arguments)), flags_parser=parse)
-
-
-def parse(arguments):
-    """Reads the flags for `app.run`; a bad one ends the process with one line, status 1."""
-    try:
-        return absl_flags.FLAGS(arguments)
-    except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read
-        print(f"error: {one_line(error)}; --help lists the flags", file=sys.stderr)
-        sys.exit(1)
 
 
 def _run(program, arguments):

@@ -13,6 +13,7 @@ SOURCES = sorted(path for folder in ("common", *METHODS, "benchmarks") for path 
 # A file imports only from lower layers, or from its own. The first pattern that matches a module counts.
 LAYERS = (
     (0, r"common\.compat"),
+    (0, r"common\.run_flags"),
     (1, r"common\.variables"),
     (1, r"common\.(map_arguments|orthonormal|precision|compilation)"),
     (1, r"common\.(devices|errors|host_memory|locks)"),
@@ -24,9 +25,11 @@ LAYERS = (
     (4, r"common\.data\..*"),
     (5, r"common\.training\..*"),
     (5, r"opt_ogd\.ogd|grassmann\.\w*optimizers?|sopt_gs\.episodes"),
-    (6, r"common\.(flags|resume|tasks|program|recipe|memory_guard)"),
+    (6, r"common\.(flags|command|resume|tasks|program|recipe|memory_guard)"),
+    (6, r"common\.results\.\w+"),
     (7, r"(opt_ogd|opt_or|sopt_gs)\.method|grassmann\.(program|\w+)"),
     (8, r"\w+\.train"),
+    (8, r"common\.(report|reproduce|readme)"),
     (9, r"benchmarks\.\w+"),
 )
 
@@ -74,6 +77,13 @@ def test_torch_is_for_comparison_only():
     for path in SOURCES:
         roots = {module.split(".")[0] for module in imported_modules(path)}
         assert not roots & {"torch", "geotorch"} or module_of(path) == "benchmarks.torch_maps", path
+
+
+def test_matplotlib_is_imported_only_to_draw():
+    for path in SOURCES:
+        top = ast.parse(path.read_text(encoding="utf-8")).body
+        imports = [node for node in top if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert not any("matplotlib" in ast.unparse(node) for node in imports), path
 
 
 def test_train_scripts_are_short():

@@ -4,6 +4,7 @@ import functools
 
 from common.models.cnn import CNN6_WIDTHS, CNN9_WIDTHS, cnn
 from common.models.resnet import resnet
+from common.models.titles import title
 from common.models.vgg import vgg
 
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
@@ -26,10 +27,3 @@ def network(name, depth=None, widen_factor=None, widths=None):
     if name in VGGS:
         return functools.partial(vgg, depth=int(name[3:]))
     raise ValueError(f"there is no network {name!r}; choose cnn6, cnn9, resnet or one of {', '.join(VGGS)}")
-
-
-def title(name, depth=None, widen_factor=None):
-    """Returns what a log calls the network: WRN-28-10 for a resnet, otherwise its name."""
-    if name == "resnet":
-        return f"WRN-{depth}-{widen_factor}"
-    return f"{name[:3].upper()}-{name[3:]}"

@@ -4,11 +4,12 @@ Periodic ones are due at steps s with (s + 1) % frequency = 0 and at the end. Wi
 which the program lists them.
 """
 
+import json
 import sys
 import time
 
 from common.training.keeper import SaveError
-from common.training.run_folder import say
+from common.training.run_folder import START, say
 
 _HOUR = 3600.0
 _TIMED_AFTER = 20  # steps after which the length of the run is judged
@@ -111,6 +112,8 @@ class Report(Periodic):
 class Validate(Periodic):
     """Evaluates the test set and the geometry of the kernels; interrupted, when the run is to stop, between two batches.
 
+    Before the first update the geometry alone is measured, into start.json: later figures are compared with it.
+
     What has drifted is repaired, but not at the last step alone: a longer run, which has no validation there, is to
     pass through the same states.
 
@@ -123,6 +126,17 @@ class Validate(Periodic):
         self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
         self._drift, self._stopping = drift, stopping
         self.given_up = False
+
+    def fetches(self, step):
+        if step == 0:
+            self._folder.write(START, f"{json.dumps(self._geometry())}\n")
+        return super().fetches(step)
+
+    def _geometry(self):
+        return {
+            kind: {layer: float(value) for layer, value in of_layers.items()}
+            for kind, of_layers in self._evaluation.geometry(self._session).items()
+        }
 
     def catch_up(self, step, global_step):
         """Does what is due at `step`, the one before the first of this run, if it was given up then."""
@@ -142,10 +156,7 @@ class Validate(Periodic):
             self._folder.say(f"step {step}, validation given up: it is done when the run goes on")
             return
         seconds = time.perf_counter() - start
-        geometry = {
-            kind: {layer: float(value) for layer, value in of_layers.items()}
-            for kind, of_layers in self._evaluation.geometry(self._session).items()
-        }
+        geometry = self._geometry()
         self._folder.say(f"step {step}, validation: {figures} ({seconds:.1f} s)")
         self._folder.say(f"step {step}, {_summary(geometry)}")
         self._folder.measure(

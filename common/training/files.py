@@ -4,6 +4,9 @@ import hashlib
 import os
 import sys
 
+# The files of a run's folder (see run_folder.py), named here for readers that do without TensorFlow.
+LOG, FLAGS, METRICS, START = "log.txt", "flags.txt", "metrics.jsonl", "start.json"
+
 _BLOCK = 1 << 20
 
 

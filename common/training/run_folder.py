@@ -1,4 +1,4 @@
-"""The folder of a run: log.txt, flags.txt, metrics.jsonl, the event files and the checkpoints."""
+"""The folder of a run: log.txt, flags.txt, start.json, metrics.jsonl, the event files and the checkpoints."""
 
 import json
 import math
@@ -8,8 +8,7 @@ import time
 
 from common.training import files
 from common.training.events import Events
-
-LOG, FLAGS, METRICS = "log.txt", "flags.txt", "metrics.jsonl"
+from common.training.files import FLAGS, LOG, METRICS, START
 
 
 class RunFolder:

@@ -1,0 +1,8 @@
+"""What networks are called."""
+
+
+def title(name, depth=None, widen_factor=None):
+    """Returns what a log calls the network: WRN-28-10 for a resnet, otherwise its name."""
+    if name == "resnet":
+        return f"WRN-{depth}-{widen_factor}"
+    return f"{name[:3].upper()}-{name[3:]}"

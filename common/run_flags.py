@@ -1,0 +1,10 @@
+"""Flags of all programs that say nothing of what is trained; apart from the programs, which need TensorFlow."""
+
+# How a run reports, saves and computes: it may change at any time.
+FREE = (
+    "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
+    "memory_limit", "visible_devices", "log_device_placement", "tensorboard", "verbose",
+)  # fmt: skip
+
+# What to do, and where.
+PLACE = ("task", "train_dir", "train_path", "load", "export_dir", "resume")

@@ -1,0 +1,60 @@
+"""Groups of runs: what belongs together, medians and ranges."""
+
+import numpy as np
+import pytest
+
+from common.results import groups, runs
+from tests import run_folders
+
+
+def read(tmp_path, *folders):
+    return [runs.read(str(run_folders.write(tmp_path / str(index), **options))) for index, options in enumerate(folders)]
+
+
+def test_runs_that_differ_only_in_their_seed_are_one_group(tmp_path):
+    same = [{"seed": seed, "device": device, "vali_freq": 5 + seed} for seed, device in enumerate(("cpu", "gpu"))]
+    others = [{"base_lr": 0.2}, {"method": "opt_gs"}, {"load": "x"}, {"data": "svhn"}, {"load": "y", "seed": 7}]
+    found = groups.grouped(read(tmp_path, *same, *others))
+    assert [[run.path[-1] for run in group.runs] for group in found] == [["0", "1"], ["2"], ["3"], ["4", "6"], ["5"]]
+    titles = [group.title for group in found]
+    assert titles[1] == "opt_cp, CNN-6 64-64-64-64, digits, base_lr 0.2, load none"
+    assert titles[2] == "opt_gs, CNN-6 64-64-64-64, digits" and titles[4] == "opt_cp, CNN-6 64-64-64-64, svhn"
+    assert len(set(titles)) == len(titles)
+
+
+def test_medians_and_ranges_are_numpys(tmp_path):
+    errors = np.random.RandomState(0).uniform(1, 9, (4, 3))  # runs, validations
+    folders = [{"seed": seed, "errors": list(zip((2, 3, 4), row))} for seed, row in enumerate(errors.tolist())]
+    (group,) = groups.grouped(read(tmp_path, *folders))
+    expected = np.stack([np.median(errors, 0), errors.min(0), errors.max(0)], axis=1)
+    curve = group.curve(lambda run: run.curve("test", "error"))
+    assert [point[0] for point in curve] == [2, 3, 4] and [point[4] for point in curve] == [4, 4, 4]
+    np.testing.assert_allclose([point[1:4] for point in curve], expected)
+    row = groups.row(group)
+    final, best = errors[:, -1], errors.min(axis=1)
+    for name, values in (("final_error", final), ("best_error", best)):
+        figures = [row[name], row[f"{name}_lowest"], row[f"{name}_highest"]]
+        np.testing.assert_allclose(figures, [np.median(values), values.min(), values.max()], rtol=1e-5)
+    assert (row["runs"], row["finished"], row["updates"], row["paper_error"]) == (4, 4, 4, None)
+    assert (row["seconds"], row["images_per_second"]) == (0.4, 320.0)
+
+
+def test_unfinished_runs_do_not_count_beside_finished_ones(tmp_path):
+    folders = [{"errors": [(2, 1.0), (4, 30.0)]}, {"seed": 1, "errors": [(2, 50.0)]}]
+    (group,) = groups.grouped(read(tmp_path, *folders))
+    assert groups.row(group)["final_error"] == 30.0 and groups.row(group)["finished"] == 1
+    assert [point[4] for point in group.curve(lambda run: run.curve("test", "error"))] == [2, 1]
+    alone = groups.Group(group.what, group.runs[1:])
+    assert (groups.row(alone)["final_error"], groups.row(alone)["finished"]) == (50.0, 0)
+
+
+def test_labels_are_one_for_each_group(tmp_path):
+    found = read(tmp_path, {}, {"method": "opt_gs"})
+    assert [group.title for group in groups.grouped(found, ["a", "b"])] == ["a", "b"]
+    with pytest.raises(ValueError, match="--labels has 1 names for 2 groups"):
+        groups.grouped(found, ["a"])
+
+
+def test_energy_against_its_start():
+    assert groups.relative({0: 0.5, 10: 0.505, 20: 0.5}) == pytest.approx({0: 0, 10: 1.0, 20: 0})
+    assert groups.relative({10: 0.5}) == {} and groups.relative({}) == {}
