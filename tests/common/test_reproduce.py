@@ -91,11 +91,13 @@ def test_only_what_is_missing_is_run_and_the_table_is_written(tmp_path, capsys):
     names = {path.name.removeprefix("opt-comparison-digits") for path in place.iterdir() if path.is_file()}
     assert names == {".md", ".csv", "-curves.csv", ".png", ".svg"}
     nothing = Fake()
-    assert made(tmp_path, nothing, out=str(tmp_path / "results")) == 0 and nothing.ran == []
-    assert (tmp_path / "results" / "opt-comparison-digits.md").read_text() == table
+    results = tmp_path / readme.RESULTS
+    assert made(tmp_path, nothing, out=str(results)) == 0 and nothing.ran == []
+    assert (results / "opt-comparison-digits.md").read_text() == table
     text = "a\n<!-- results of opt-comparison-digits -->\nold\n<!-- end -->\nb"
     filled = readme.places.filled(text, lambda name: readme.section(tmp_path, name))
-    assert table in filled and "![opt-comparison-digits](results/opt-comparison-digits.png)" in filled and "old" not in filled
+    assert table in filled and "old" not in filled
+    assert "![opt-comparison-digits](benchmarks/results/opt-comparison-digits.png)" in filled
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path, capsys):
