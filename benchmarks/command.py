@@ -12,7 +12,6 @@ from benchmarks import measure, report
 from benchmarks.processes import Failed, apart
 from common import devices, flags
 from common.errors import one_line
-from common.program import parse
 
 absl_flags.disclaim_key_flags()
 
@@ -53,7 +52,7 @@ class Benchmark:
 def main(benchmark):
     """Runs a benchmark with the flags of the command line and ends the process."""
     flags.define(benchmark.settings_class)
-    app.run(lambda arguments: sys.exit(_run(benchmark, arguments)), flags_parser=parse)
+    app.run(lambda arguments: sys.exit(_run(benchmark, arguments)), flags_parser=flags.parse)
 
 
 def _run(benchmark, arguments):

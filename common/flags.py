@@ -13,10 +13,12 @@ import dataclasses
 import enum
 import math
 import re
+import sys
 import typing
 
 from absl import flags as absl_flags
 
+from common.errors import one_line
 
 absl_flags.disclaim_key_flags()  # --help then counts them to the program that is run
 
@@ -78,6 +80,15 @@ def define(settings_class):
         _DEFINE[_type_of(field)](field.name, field.default, _help(field))
         if field.metadata["alias"]:
             absl_flags.DEFINE_alias(field.metadata["alias"], field.name)
+
+
+def parse(arguments):
+    """Reads the flags for `app.run`; a bad one ends the process with one line, status 1."""
+    try:
+        return absl_flags.FLAGS(arguments)
+    except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read
+        print(f"error: {one_line(error)}; --help lists the flags", file=sys.stderr)
+        sys.exit(1)
 
 
 def read(settings_class):

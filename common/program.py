@@ -143,16 +143,7 @@ class Program:
 def main(program):
     """Runs `program` with the flags of the command line and ends the process; bad input in one line, status 1."""
     flags.define(program.settings_class)
-    app.run(lambda arguments: sys.exit(_run(program, arguments)), flags_parser=parse)
-
-
-def parse(arguments):
-    """Reads the flags for `app.run`; a bad one ends the process with one line, status 1."""
-    try:
-        return absl_flags.FLAGS(arguments)
-    except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read
-        print(f"error: {one_line(error)}; --help lists the flags", file=sys.stderr)
-        sys.exit(1)
+    app.run(lambda arguments: sys.exit(_run(program, arguments)), flags_parser=flags.parse)
 
 
 def _run(program, arguments):

@@ -191,7 +191,7 @@ def command(monkeypatch):
         flags.define(PROGRAMS[name].settings_class)
         given = {f"--{flag}={value}" for flag, value in BASE.get(name, {}).items()}
         try:
-            return program._run(PROGRAMS[name], program.parse(["train.py", *given, *words]))
+            return program._run(PROGRAMS[name], flags.parse(["train.py", *given, *words]))
         except SystemExit as end:
             return end.code
 
