@@ -34,6 +34,10 @@ class Common(flags.Checked):
     vali_batch_size: int = flags.option(250, "images evaluated at once", minimum=1)
     max_steps: int | None = flags.option(None, "updates of the run; the schedule stretches in proportion", minimum=1)
     momentum: float = flags.option(0.9, "momentum of the optimizers", minimum=0, below=1)
+    lr_scale: str = flags.option(
+        "none", "linear multiplies all learning rates by batch_size / the recipe's batch size", ("none", "linear")
+    )
+    warmup_steps: int = flags.option(0, "first updates, over which the learning rates rise", minimum=0)
     nan_policy: str = flags.option(
         "stop", "what a loss or gradient that is not finite does: stop the run, or skip the step", ("stop", "skip")
     )
@@ -59,7 +63,7 @@ class Common(flags.Checked):
     resume: bool = flags.option(False, "go on with the newest good checkpoint in train_path; with none there, start")
 
     on_resume = flags.on_resume(
-        steers=("max_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla"),
+        steers=("max_steps", "lr_scale", "warmup_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla"),
         free=(
             "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
             "visible_devices", "log_device_placement", "verbose",

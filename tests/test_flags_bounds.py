@@ -35,6 +35,7 @@ NUMBERS = {
     "widen_factor": COUNT,
     "vali_batch_size": COUNT,
     "max_steps": COUNT,
+    "warmup_steps": ([-1, LARGEST + 1], [0, 1, LARGEST]),
     "momentum": SHARE_BELOW_1,
     "seed": ([-1, LARGEST + 1], [0, 1, LARGEST]),
     "report_freq": COUNT,
@@ -75,6 +76,7 @@ CONTEXT = {"depth": {"model": "resnet"}}
 CHOICES = {
     "task": {"train", "test", "see"},
     "nan_policy": {"stop", "skip"},
+    "lr_scale": {"none", "linear"},
     "precision": {"float32", "bfloat16", "float16"},
     "data": {"auto", "cifar100", "cifar10", "svhn", "digits", "synthetic"},
     "device": {"auto", "gpu", "cpu"},
