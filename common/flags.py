@@ -57,9 +57,24 @@ class Checked:
 
     Attributes:
       on_resume: {name: `Resume`} of the flags that are not FIXED.
+      per_worker: names of the flags that may have another value in each process of a cluster.
     """
 
     on_resume = {}
+    per_worker = frozenset()
+
+    def names(self):
+        """Returns the names of all flags."""
+        return [field.name for field in dataclasses.fields(self)]
+
+    def words(self):
+        """Returns {name: value as written on the command line} of those that have a value."""
+        values = {name: getattr(self, name) for name in self.names()}
+        return {
+            name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -102,7 +117,7 @@ def read(settings_class):
 
 def text(settings):
     """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile."""
-    return "".join(f"--{name}={value}\n" for name, value in _words(settings).items())
+    return "".join(f"--{name}={value}\n" for name, value in settings.words().items())
 
 
 def differences(settings, before):
@@ -111,7 +126,7 @@ def differences(settings, before):
     Values are texts, None for none. A flag that the earlier program did not have counts as its default.
     """
     matches = [re.fullmatch(r"--(\w+)=(.*)", line) for line in before.splitlines()]
-    old, new = {match.group(1): match.group(2) for match in matches if match}, _words(settings)
+    old, new = {match.group(1): match.group(2) for match in matches if match}, settings.words()
     changes = []
     for field in dataclasses.fields(settings):
         default = None if field.default is None else str(field.default)
@@ -119,15 +134,6 @@ def differences(settings, before):
         if pair[0] != pair[1]:
             changes.append((field, *pair))
     return changes
-
-
-def _words(settings):
-    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    return {
-        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        for name, value in values.items()
-        if value is not None
-    }
 
 
 _DEFINE = {

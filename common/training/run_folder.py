@@ -19,9 +19,15 @@ class RunFolder:
       first: the first update that will be done there. Figures of later ones, which a run that goes on from an earlier
         checkpoint does again, are dropped from metrics.jsonl.
 
+    Attributes:
+      path: see above.
+      kept: that something is written here.
+
     Raises ValueError if it cannot be written to now. Later failures to write log.txt or metrics.jsonl are reported on
     standard error, and the lines are written when that is possible again.
     """
+
+    kept = True
 
     def __init__(self, path, first=0):
         self.path = path
@@ -63,6 +69,10 @@ class RunFolder:
         """Appends one JSON object to metrics.jsonl; a figure that is not finite, which JSON does not know, is null."""
         self._metrics.add(json.dumps(_finite(figures)))
 
+    def add(self, name, figures):
+        """Appends one JSON object to the file `name`."""
+        files.Appended(self.file(name)).add(json.dumps(figures))
+
     def measured_before(self, step, split):
         """Returns whether metrics.jsonl held the figures of a step and split when the run went on."""
         return (step, split) in self._measured
@@ -75,6 +85,32 @@ class RunFolder:
         """Brings log and figures to the disk: a checkpoint is not to be there without those of its steps."""
         self._log.sync()
         self._metrics.sync()
+
+
+class Elsewhere:
+    """What a process that is not the chief has in place of a `RunFolder`: it writes nothing, and is silent.
+
+    Args:
+      whose: name of the process that has the folder.
+    """
+
+    kept = False
+
+    def __init__(self, whose):
+        self.path = f"the run folder of {whose}"
+
+    def file(self, name):
+        """Returns how a file of the folder is called in a message."""
+        return f"{name} in {self.path}"
+
+    def say(self, line):
+        pass
+
+    def note(self, line):
+        pass
+
+    def add(self, name, figures):
+        pass
 
 
 def _place(line):

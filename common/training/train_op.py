@@ -43,13 +43,13 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
     """
     report = dict(report or {})
     members = [variable for _, group in groups for variable in group]
-    check_coverage(members, variables.trainable(replica.index))
+    check_coverage(members, variables.trainable(replica.local))
     gradients = gradients_of(loss, members, scale)
     check_pairs(list(zip(gradients, members)))
     loss, *means = replica.mean_of_all([loss, *gradients, *report.values()])
     gradient_of = {variable.op.name: mean for variable, mean in zip(members, means)}
     report = dict(zip(report, means[len(members) :]))
-    changes = variables.changes(replica.index)
+    changes = variables.changes(replica.local)
     quantities = {"the loss": loss}
     quantities |= {f"the gradient of {variables.bare_name(name)}": mean for name, mean in gradient_of.items()}
     quantities |= {f"the average {variables.bare_name(change.variable.op.name)}": change.amount for change in changes}
