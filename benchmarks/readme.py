@@ -7,10 +7,10 @@ import pathlib
 import re
 import sys
 
-from benchmarks import maps, report, scaling, step
+from benchmarks import cluster, maps, report, scaling, step
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-_BENCHMARKS = {benchmark.name: benchmark for benchmark in (maps.BENCHMARK, step.BENCHMARK, scaling.BENCHMARK)}
+_BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, scaling, cluster)}
 _PLACE = re.compile(r"(<!-- results of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -26,7 +26,7 @@ def _section(name, folder):
     results = report.read(path)
     benchmark = _BENCHMARKS[results["benchmark"]]
     plot = f"![{name}](results/{name}.png)\n\n" if (folder / f"{name}.png").exists() else ""
-    return f"\n{plot}{benchmark.tables(results['rows'])}\n{report.footnotes(results)}\n"
+    return f"\n{plot}{benchmark.tables(results['rows'])}\n{report.footnotes(results, benchmark.gpu_columns)}\n"
 
 
 def main():
