@@ -28,6 +28,8 @@ class LayerKernel:
       rotate: the map that it is computed with; None for a kernel that is a variable.
       generator: what the map computes its orthogonal matrix from, [p, p].
       degrees_of_freedom: how many numbers training can choose: p(p-1)/2 for an orthogonal matrix.
+      turned: what the map gave, [p, m]; all of the kernel, or the part of it that is turned.
+      trained: the variable that the generator is read from.
     """
 
     layer: str
@@ -36,6 +38,8 @@ class LayerKernel:
     rotate: Callable | None = None
     generator: tf.Tensor | None = None
     degrees_of_freedom: int = 0
+    turned: tf.Tensor | None = None
+    trained: tf.Variable | None = None
 
     @property
     def matrix(self):
@@ -86,10 +90,11 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
             return known.tensor
         inputs = int(np.prod(shape[:-1]))
         weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
-        generator = variables.create("rotation", [inputs, inputs], role, start, dtype)
-        weights, generator = tf.convert_to_tensor(weights), one_at_a_time(tf.convert_to_tensor(generator))
+        trained = variables.create("rotation", [inputs, inputs], role, start, dtype)
+        weights, generator = tf.convert_to_tensor(weights), one_at_a_time(tf.convert_to_tensor(trained))
+        turned = rotate(generator, weights)
         freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
-        return record(tf.reshape(rotate(generator, weights), shape), rotate, generator, freedom)
+        return record(tf.reshape(turned, shape), rotate, generator, freedom, turned, trained)
 
     return kernel
 
@@ -110,12 +115,12 @@ def free():
     return rotated(tf.matmul, start=variables.identity, orthogonal=False)
 
 
-def record(tensor, rotate=None, generator=None, degrees_of_freedom=0):
-    """Registers `tensor` as the kernel of the open scope, unless it has one, and returns it."""
+def record(tensor, rotate=None, generator=None, degrees_of_freedom=0, turned=None, trained=None):
+    """Registers `tensor` as the kernel of the open scope (see `LayerKernel`), unless it has one, and returns it."""
     if not recorded():
         layer = variables.bare_name(tf.get_variable_scope().name)
         replica = variables.current_replica()
-        kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom)
+        kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom, turned, trained)
         tf.add_to_collection(_KERNELS, kernel)
     return tensor
 

@@ -49,6 +49,7 @@ class Mode:
       keep_prob: probability with which dropout keeps a value; None for no dropout.
       step: the index of the update under way, an int64 tensor; only training asks for it.
       replica: which slice of the batch this is.
+      sync_bn: whether batch normalization has the statistics of the whole batch, or each replica those of its slice.
     """
 
     training: bool
@@ -56,6 +57,7 @@ class Mode:
     keep_prob: float | None = None
     step: tf.Tensor | None = None
     replica: Replica = ALONE
+    sync_bn: bool = True
 
 
 def conv2d(images, filters, size, kernel, stride=1, padding="SAME"):
@@ -83,7 +85,8 @@ def batch_norm(inputs, mode, scale=True):
 
     Creates beta, gamma (if `scale`), pop_mean and pop_var. In training, changes of the moving averages go to
     UPDATE_OPS; they average the *biased* batch variance. With several replicas the statistics are those of the whole
-    batch: means over the replicas are taken before use, so all replicas hold the same averages.
+    batch: means over the replicas are taken before use. With `sync_bn` off they are those of the replica's own slice,
+    and only the changes of the averages are averaged. All replicas hold the same averages either way.
     """
     channels, dtype = [int(inputs.shape[-1])], kept_as(inputs.dtype.base_dtype)
     beta = variables.create("beta", channels, Role.BETA, variables.zeros, dtype)
@@ -96,15 +99,16 @@ def batch_norm(inputs, mode, scale=True):
     if not mode.training:
         outputs = tf.nn.batch_normalization(tf.cast(inputs, dtype), mean, variance, beta, gamma, epsilon)
         return tf.cast(outputs, inputs.dtype.base_dtype)
-    if dtype == tf.float32 and mode.replica.count == 1:
+    replica = mode.replica if mode.sync_bn else ALONE
+    if dtype == tf.float32 and replica.count == 1:
         outputs, batch_mean, batch_variance = _fused(inputs, beta, gamma, epsilon)
     else:
-        moments = _from_moments(tf.cast(inputs, dtype), beta, gamma, epsilon, mode.replica)
+        moments = _from_moments(tf.cast(inputs, dtype), beta, gamma, epsilon, replica)
         outputs, batch_mean, batch_variance = moments
     with excluded():
         rate = tf.cast(mode.batch_norm.update_rate(mode.step), dtype)
         for average, batch in ((mean, batch_mean), (variance, batch_variance)):
-            variables.change_later(average, rate * (batch - average))
+            variables.change_later(average, rate * (batch - average), local=replica.count < mode.replica.count)
     return tf.cast(outputs, inputs.dtype.base_dtype)
 
 
@@ -117,13 +121,17 @@ def _fused(inputs, beta, gamma, epsilon):
 
 
 def _from_moments(inputs, beta, gamma, epsilon, replica):
-    """Any dtype, any number of replicas: the mean over replicas of the mean, then of the squares about it.
+    """Any dtype, any number of replicas: the means over the replicas of the mean and of the mean square.
 
-    Two collectives where one could average x and x^2: that difference loses the variance of channels far from 0.
+    One collective for both. The variance is the difference of the mean square and the square of the mean, which in
+    float32 would lose the variance of channels far from 0.
     """
-    axes = list(range(inputs.shape.ndims - 1))
-    mean = replica.mean(tf.reduce_mean(inputs, axes))
-    variance = replica.mean(tf.reduce_mean(tf.square(inputs - mean), axes))
+    mean, variance = tf.nn.moments(inputs, list(range(inputs.shape.ndims - 1)))
+    if replica.count > 1:
+        wide_mean, wide_variance = tf.cast(mean, tf.float64), tf.cast(variance, tf.float64)
+        first, second = tf.unstack(replica.mean(tf.stack([wide_mean, wide_variance + tf.square(wide_mean)])))
+        mean = tf.cast(first, inputs.dtype)
+        variance = tf.cast(tf.maximum(second - tf.square(first), 0.0), inputs.dtype)
     return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon), mean, variance
 
 

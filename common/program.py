@@ -56,7 +56,10 @@ class Common(flags.Checked):
     train_path: str | None = flags.option(None, "the run's folder itself, instead of one under train_dir")
     load: str | None = flags.option(None, "checkpoint, or run folder meaning its newest, to test or to go on from")
     device: str = flags.option("auto", "auto takes a GPU if there is one", ("auto", "gpu", "cpu"))
-    num_gpus: int = flags.option(1, "devices that share each batch", minimum=1)
+    num_gpus: int = flags.option(
+        1, "devices of this machine that share each batch; virtual ones of the CPU if there is no GPU", minimum=1
+    )
+    sync_bn: bool = flags.option(True, "several devices: batch norm over the whole batch, not over each one's share")
     visible_devices: str | None = flags.option(None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no")
     precision: str = flags.option("float32", "what the network is trained in; updates are float32", precision.NAMES)
     loss_scale: float | None = flags.option(None, "factor of the loss on its way back; float16 1024, else 1", above=0)
@@ -72,7 +75,10 @@ class Common(flags.Checked):
     )
 
     on_resume = flags.on_resume(
-        steers=("max_steps", "lr_scale", "warmup_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla"),
+        steers=(
+            "max_steps", "lr_scale", "warmup_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla",
+            "sync_bn",
+        ),
         free=(
             "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
             "visible_devices", "log_device_placement", "verbose",
@@ -95,7 +101,7 @@ class Common(flags.Checked):
 
     def of_problem(self):
         """Returns the fields of a `Problem` that are flags of all programs."""
-        names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla")
+        names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla", "sync_bn")
         return {name: getattr(self, name) for name in names}
 
     def check_network(self):

@@ -125,19 +125,25 @@ class Change:
 
     Such changes go to the collection UPDATE_OPS as what they are, not as operations: only when all of a step's numbers
     are known to be finite may any of them be written, and writing is `make_train_op`'s.
+
+    Attributes:
+      variable: what is changed.
+      amount: what is added to it.
+      local: whether replicas have amounts of their own. It is their mean, then, that each of them adds.
     """
 
     variable: tf.Variable
     amount: tf.Tensor
+    local: bool = False
 
     def write(self):
         """Returns the operation that adds it."""
         return self.variable.assign_add(self.amount, read_value=False)
 
 
-def change_later(variable, amount):
-    """Lets the training step under construction add `amount` to `variable` when it writes."""
-    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, Change(variable, amount))
+def change_later(variable, amount, local=False):
+    """Lets the training step under construction add `amount` to `variable` when it writes (see `Change`)."""
+    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, Change(variable, amount, local))
 
 
 def changes(replica=0):

@@ -44,7 +44,8 @@ def subset_rotated(rotate, ratio):
         replica = variables.current_replica()
         tf.add_to_collection(_LAYERS, _Layer(weights, generator, subset, effective, replica))
         freedom = chosen * (chosen - 1) // 2
-        return kernels.record(tf.reshape(effective, shape), rotate, tf.convert_to_tensor(generator), freedom)
+        read = tf.convert_to_tensor(generator)
+        return kernels.record(tf.reshape(effective, shape), rotate, read, freedom, turned, generator)
 
     return kernel
 

@@ -41,6 +41,7 @@ class Problem:
       precision: in which the network is trained, one of common/precision.py's NAMES.
       loss_scale: what the loss is multiplied by for the backward pass; None for what the precision needs.
       xla: whether XLA compiles the network's training pass.
+      sync_bn: whether several replicas normalize their batches by the statistics of all of them.
 
     Evaluation is neither of low precision nor compiled: the figures of a checkpoint do not depend on how it was made.
     """
@@ -63,6 +64,7 @@ class Problem:
     precision: str = "float32"
     loss_scale: float | None = None
     xla: bool = False
+    sync_bn: bool = True
 
     def logits(self, images, mode):
         """The network's class scores for a batch of float images, of the images' type."""
@@ -141,7 +143,7 @@ def _build_replica(problem, replica, device, dtype, wish):
         images, labels = batches.training_batch(
             training_set, step_value, problem.batch_size, problem.seed, problem.pipeline, dtype, first, size
         )
-        mode = Mode(True, problem.batch_norm, problem.keep_prob, step_value, replica)
+        mode = Mode(True, problem.batch_norm, problem.keep_prob, step_value, replica, problem.sync_bn)
         # A caller may feed the batch. The checks keep Grappler from tying constants folded from a shape to the node
         # that was fed, which would read the stored images all the same.
         inputs, targets = tf.ensure_shape(images, images.shape), tf.ensure_shape(labels, labels.shape)

@@ -4,8 +4,8 @@ import dataclasses
 
 from common import variables
 from common.compat import tf
-from common.precision import gradients as gradients_of
 from common.replicas import ALONE
+from common.training.exchange import mean_gradients
 
 _SMALL = 50_000  # numbers below which a copy of a tensor costs less than two more kernels
 
@@ -36,20 +36,23 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
       count_dropped: whether a step that is dropped counts.
       scale: the loss scale of a network of low precision (see common/precision.py).
 
-    A step is dropped if its loss, a gradient (each the mean over the replicas, so that all of them decide alike) or a
-    change of a moving average is not finite: variables, slots, powers and averages then stay as they are, bit for bit.
+    A step is dropped if its loss, a gradient or a change of a moving average is not finite: variables, slots, powers
+    and averages then stay as they are, bit for bit. Each is a mean over the replicas, or follows from such means (see
+    exchange.py), so that all of them decide alike.
     It is the one consumer of UPDATE_OPS. What it reports is computed before the first variable is written.
     Raises ValueError for a variable that no optimizer takes, that two take, or that the loss does not depend on.
     """
     report = dict(report or {})
     members = [variable for _, group in groups for variable in group]
     check_coverage(members, variables.trainable(replica.local))
-    gradients = gradients_of(loss, members, scale)
-    check_pairs(list(zip(gradients, members)))
-    loss, *means = replica.mean_of_all([loss, *gradients, *report.values()])
-    gradient_of = {variable.op.name: mean for variable, mean in zip(members, means)}
-    report = dict(zip(report, means[len(members) :]))
     changes = variables.changes(replica.local)
+    others = [loss, *report.values(), *[change.amount for change in changes if change.local]]
+    gradients, others = mean_gradients(loss, members, others, replica, scale)
+    check_pairs(list(zip(gradients, members)))
+    gradient_of = {variable.op.name: gradient for variable, gradient in zip(members, gradients)}
+    loss, others = others[0], iter(others[1:])
+    report = {name: next(others) for name in report}
+    changes = [dataclasses.replace(c, amount=next(others), local=False) if c.local else c for c in changes]
     quantities = {"the loss": loss}
     quantities |= {f"the gradient of {variables.bare_name(name)}": mean for name, mean in gradient_of.items()}
     quantities |= {f"the average {variables.bare_name(change.variable.op.name)}": change.amount for change in changes}

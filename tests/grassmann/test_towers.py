@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from common import devices, variables
 from common.compat import tf
-from common.data import synthetic
-from common.training import problem
 from grassmann.program import Grassmann, Settings
+from tests import towers as several
 
 OF_PAPER = {
     "sgd": {"learnRate": 0.1, "gammaDecay": 5e-4, "betaDecay": 5e-4, "biasDecay": 5e-4},
@@ -18,25 +16,11 @@ OF_PAPER = {
 
 def trained(optimizer, towers, dtype, steps=5, model="resnet", crop_size=16):
     """Returns the variables of all towers after some steps, as a list of {bare name: value}, and the last report."""
-    program, dataset = Grassmann(), synthetic.load(train=24, test=8)
     settings = Settings(
         data="synthetic", model=model, optimizer=optimizer, batch_size=8, keep_prob=0.7, weightDecay=5e-4,
         crop_size=crop_size, max_steps=10, **OF_PAPER[optimizer],
     )
-    chosen = devices.choose("cpu", towers)
-    with tf.Graph().as_default():
-        training = problem.build(program.problem(settings, dataset), chosen.names, dtype)
-        with chosen.session() as session:
-            session.run(tf.global_variables_initializer())
-            for store in training.stores:
-                store.fill(session)
-            for _ in range(steps):
-                _, report = session.run([training.train_op, training.report])
-            of_towers = [
-                {variables.bare_name(variable.op.name): variable for variable in variables.saved(tower)}
-                for tower in range(towers)
-            ]
-            return session.run(of_towers), report
+    return several.trained(Grassmann(), settings, towers, dtype, steps)
 
 
 def check_towers(optimizer, towers):
@@ -55,12 +39,6 @@ def check_towers(optimizer, towers):
 @pytest.mark.parametrize("optimizer, towers", [("sgd", 2), ("sgdg", 2), ("adamg", 4)])
 def test_towers_give_the_weights_of_one_device(optimizer, towers):
     """Slots, powers, moving averages and the step too; dropout is on, and BN is over the whole batch."""
-    check_towers(optimizer, towers)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("optimizer, towers", [("sgd", 4), ("sgdg", 4), ("adamg", 2)])
-def test_other_numbers_of_towers(optimizer, towers):
     check_towers(optimizer, towers)
 
 
