@@ -4,6 +4,7 @@ A server speaks HTTP/2 and answers the client's preface (RFC 9113, section 3.4) 
 accepts connections for a process that is stopped or hangs, so that only the answer tells.
 """
 
+import concurrent.futures
 import socket
 import time
 
@@ -11,6 +12,7 @@ ANSWERS, FROZEN, GONE, UNREACHABLE = "answers", "frozen", "gone", "unreachable"
 # The preface and an empty SETTINGS frame: length 0, type 4, no flags, stream 0.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _SETTINGS = 4
+_AT_ONCE = 64  # addresses looked at
 _PAUSE = 0.2  # seconds between two looks at an address
 
 
@@ -42,12 +44,18 @@ def _answer(connection, seconds):
     return ANSWERS if len(header) == 9 and header[3] == _SETTINGS else FROZEN
 
 
+def look_at(addresses):
+    """Returns {name: what is there} of {name: "host:port"}, all looked at together."""
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as threads:
+        return dict(zip(addresses, threads.map(look, addresses.values())))
+
+
 def wait_for(addresses, seconds):
     """Waits until all of {name: "host:port"} answer; returns {name: what is there} of those that did not in time."""
     end = time.monotonic() + seconds
     missing = dict(addresses)
     while True:
-        found = {name: look(address) for name, address in missing.items()}
+        found = look_at(missing)
         missing = {name: address for name, address in missing.items() if found[name] != ANSWERS}
         if not missing or time.monotonic() > end:
             return {name: found[name] for name in missing}

@@ -99,7 +99,7 @@ class Replica:
                 ordering_token=[],
                 merge_op="Add",
                 final_op="Id",
-                communication_hint="auto",
+                communication_hint="nccl",  # between GPUs; between CPUs that means the ring
                 timeout_seconds=self._timeout,
             )
         self._last = total.op

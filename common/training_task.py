@@ -71,8 +71,9 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         save = callbacks.Save(folder, session, keeper, settings.save_freq, last, clock, start.lock)
         guard = Guard(
             folder, session, diagnosis, settings.nan_policy == "skip", first, last, settings.save_freq,
-            checkpoint=lambda: save.path or start.checkpoint, before=(beginning.skipped, beginning.in_a_row),
-        )
+            checkpoint=lambda: (save.path or start.checkpoint) if cluster.is_chief else f"in {folder.path}",
+            before=(beginning.skipped, beginning.in_a_row),
+        )  # fmt: skip
         everything = [guard, *first_callbacks, validate]
         if cluster.is_chief:
             everything = [

@@ -71,6 +71,9 @@ NUMBERS = {
     "k": COUNT,
     "drift_bound": POSITIVE,
     "loss_scale": POSITIVE,
+    "task_index": ([-1, LARGEST + 1], [0, 1, LARGEST]),
+    "start_timeout": POSITIVE,
+    "collective_timeout": POSITIVE,
 }
 CONTEXT = {"depth": {"model": "resnet"}}
 CHOICES = {
@@ -84,7 +87,7 @@ CHOICES = {
     "optimizer": {"sgd", "sgdg", "adamg"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }
-TEXTS = {"data_dir", "train_dir", "train_path", "load", "visible_devices", "map_method"}
+TEXTS = {"worker_hosts", "data_dir", "train_dir", "train_path", "load", "visible_devices", "map_method"}
 
 
 def fields(name):

@@ -1,6 +1,5 @@
 """The other processes of a cluster: meeting them, being told the same by the chief, losing one, and parting."""
 
-import concurrent.futures
 import contextlib
 import time
 import typing
@@ -81,7 +80,7 @@ class Peers:
             return
         self._server = cluster.server(config)
         self.target = self._server.target
-        missing = probe.wait_for({index: cluster.workers[index] for index in cluster.others}, seconds)
+        missing = probe.wait_for(self._others(), seconds)
         if missing:
             names = ", ".join(cluster.name(index) for index in missing)
             time.sleep(_LINGER)
@@ -155,19 +154,17 @@ class Peers:
                 time.sleep(max(0.0, _LINGER - (time.monotonic() - begin)))
             raise PeerLost(told) from error
 
+    def _others(self):
+        return {index: self._cluster.workers[index] for index in self._cluster.others}
+
     def _fault(self, error):
         for attempt in range(_LOOKS):
-            found = self._look()
+            found = probe.look_at(self._others())
             at_fault = [f"{self._cluster.name(index)} {_WORDS[what]}" for index, what in found.items() if what in _WORDS]
             if at_fault:
                 return "; ".join(at_fault)
             time.sleep(1.0)
         return f"the exchange with the other workers failed, though all of them answer: {one_line(error)}"
-
-    def _look(self):
-        others = self._cluster.others
-        with concurrent.futures.ThreadPoolExecutor(min(64, len(others))) as threads:
-            return dict(zip(others, threads.map(probe.look, [self._cluster.workers[index] for index in others])))
 
 
 def _rescued(rescue, fault):
