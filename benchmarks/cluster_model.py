@@ -94,6 +94,12 @@ def _convolution(result, kernel):
     return 2 * math.prod(result) * math.prod(kernel[:3])
 
 
+def _kernel_of(sizes):
+    """The shape that a tensor of sizes gives: a constant, or what TensorFlow takes from the forward pass's kernel."""
+    known = tf.get_static_value(sizes)
+    return sizes.op.inputs[sizes.value_index].shape if known is None else [int(size) for size in known]
+
+
 def _product(node):
     inner = node.inputs[0].shape.as_list()[-2 if node.get_attr("transpose_a") else -1]
     return 2 * node.outputs[0].shape.num_elements() * inner
@@ -102,6 +108,6 @@ def _product(node):
 _OPERATIONS = {
     "Conv2D": lambda node: _convolution(node.outputs[0].shape, node.inputs[1].shape),
     "Conv2DBackpropInput": lambda node: _convolution(node.inputs[2].shape, node.inputs[1].shape),
-    "Conv2DBackpropFilter": lambda node: _convolution(node.inputs[2].shape, tf.get_static_value(node.inputs[1])),
+    "Conv2DBackpropFilter": lambda node: _convolution(node.inputs[2].shape, _kernel_of(node.inputs[1])),
     "MatMul": _product,
 }
