@@ -189,9 +189,8 @@ def models(settings):
 
 
 def _operations(job):
-    with tf.Graph().as_default() as graph:
-        _build(job)
-        return model.operations(graph)
+    with tf.Graph().as_default():
+        return model.operations(_build(job).train_op)
 
 
 def _all_reduces(job):

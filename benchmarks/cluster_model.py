@@ -73,13 +73,16 @@ def step_seconds(operations, precision):
     return operations / (SHARE_OF_PEAK * PEAKS[precision])
 
 
-def operations(graph):
-    """Returns the floating-point operations of a graph's convolutions and matrix products, a multiplication being one.
+def operations(result):
+    """Returns the floating-point operations of the convolutions and matrix products that an operation depends on.
 
     The products within loops, of which the maps have some, are left out, as is everything elementwise: a real step
     takes longer, and its exchange weighs less.
     """
-    return sum(_OPERATIONS[node.type](node) for node in graph.get_operations() if node.type in _OPERATIONS)
+    graph = result.graph
+    needed = tf.graph_util.extract_sub_graph(graph.as_graph_def(), [result.name]).node
+    nodes = [graph.get_operation_by_name(node.name) for node in needed if node.op in _OPERATIONS]
+    return sum(_OPERATIONS[node.type](node) for node in nodes)
 
 
 def collectives(graph):
