@@ -43,14 +43,13 @@ class Settings(command.Settings):
 
 def measure_all(settings):
     """Yields the rows of all parts that are asked for."""
-    parts = {"exchange": "all", "step": "all", "model": "all"}
-    for part in command.chosen("parts", settings.parts, parts):
+    for part in command.chosen("parts", settings.parts, {part: part for part in _PARTS}):
         print(part, file=sys.stderr, flush=True)
         yield from _PARTS[part](settings)
 
 
 def _networks(settings, known):
-    names = {network: "all" for network in {**STEPS, **MODELS}}
+    names = {network: network for network in {**STEPS, **MODELS}}
     return [network for network in command.chosen("networks", settings.networks, names) if network in known]
 
 
