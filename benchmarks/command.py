@@ -40,6 +40,7 @@ class Benchmark:
       measure: `measure(settings) -> iterator of rows`.
       tables: `tables(rows) -> Markdown`.
       plot: `plot(rows, path)`.
+      gpu_columns: whether its tables have columns for a GPU.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Benchmark:
     measure: object
     tables: object
     plot: object
+    gpu_columns: bool = True
 
 
 def main(benchmark):
@@ -84,7 +86,7 @@ def run(benchmark, settings):
     if not results["rows"]:
         raise ValueError("nothing was measured: the flags leave no competitor")
     print(benchmark.tables(results["rows"]))
-    print(report.footnotes(results))
+    print(report.footnotes(results, benchmark.gpu_columns))
     if settings.png:
         benchmark.plot(everything["rows"], settings.png)
     return results

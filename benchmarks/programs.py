@@ -7,6 +7,7 @@ import time
 
 from benchmarks import measure
 from common import devices, kernels
+from common.cluster import ALONE
 from common.compat import tf
 from common.data import synthetic
 from common.training import problem
@@ -110,14 +111,18 @@ class Training:
       map_floats: n^2 summed over the layers that a map turns.
     """
 
-    def __init__(self, job, evaluation=False):
+    def __init__(self, job, evaluation=False, cluster=ALONE):
         program, settings = program_of(job)
         images = dataset(job.test_images, job.batch_size, job.seed)
         with tf.Graph().as_default() as graph:
-            self._session = devices.choose(job.device).session()
+            chosen = devices.choose(job.device, cluster=cluster)
+            # A process on its own opens its session before the graph is built: starting the library is not counted.
+            config = chosen.config()
+            target = cluster.server(config).target if cluster.count > 1 else ""
+            self._session = tf.Session(target, config=config)
             start = time.perf_counter()
             task = program.problem(settings, images)
-            training = problem.build(task)
+            training = problem.build(task, cluster=cluster)
             self.build_seconds = time.perf_counter() - start
             definition = graph.as_graph_def()
             self.nodes = len(definition.node) + sum(len(f.node_def) for f in definition.library.function)

@@ -6,11 +6,11 @@ Between `<!-- results of NAME -->` and `<!-- end -->` stands what the file NAME.
 import pathlib
 import sys
 
-from benchmarks import maps, report, scaling, step
+from benchmarks import cluster, maps, report, scaling, step
 from common.results import places
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-_BENCHMARKS = {benchmark.name: benchmark for benchmark in (maps.BENCHMARK, step.BENCHMARK, scaling.BENCHMARK)}
+_BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, scaling, cluster)}
 
 
 def filled(text, folder):
@@ -25,7 +25,7 @@ def _section(name, folder):
     results = report.read(path)
     benchmark = _BENCHMARKS[results["benchmark"]]
     plot = f"![{name}](results/{name}.png)\n\n" if (folder / f"{name}.png").exists() else ""
-    return f"\n{plot}{benchmark.tables(results['rows'])}\n{report.footnotes(results)}\n"
+    return f"\n{plot}{benchmark.tables(results['rows'])}\n{report.footnotes(results, benchmark.gpu_columns)}\n"
 
 
 def main():

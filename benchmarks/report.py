@@ -97,14 +97,14 @@ def of_gpu(rows, key):
 NO_GPU = "The GPU columns are empty: no GPU was to be had. `--device=gpu --json=...` with the same file fills them."
 
 
-def footnotes(results):
-    """Returns lines on what the figures depend on."""
+def footnotes(results, gpu_columns=True):
+    """Returns lines on what the figures depend on; `gpu_columns` is whether there are any that may be empty."""
     lines = []
     for index, run in enumerate(results["runs"]):
         count = sum(row["run"] == index for row in results["rows"])
         details = ", ".join(f"{name} {value}" for name, value in run.items() if name != "command" and value)
         lines.append(f"- {count} rows: `{run.get('command', '')}`; {details}.")
-    if all(row["device"] == "cpu" for row in results["rows"]):
+    if gpu_columns and all(row["device"] == "cpu" for row in results["rows"]):
         lines.append(f"- {NO_GPU}")
     return "\n".join(lines) + "\n"
 

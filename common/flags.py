@@ -55,9 +55,24 @@ class Checked:
 
     Attributes:
       on_resume: {name: `Resume`} of the flags that are not FIXED.
+      per_worker: names of the flags that may have another value in each process of a cluster.
     """
 
     on_resume = {}
+    per_worker = frozenset()
+
+    def names(self):
+        """Returns the names of all flags."""
+        return [field.name for field in dataclasses.fields(self)]
+
+    def words(self):
+        """Returns {name: value as written on the command line} of those that have a value."""
+        values = {name: getattr(self, name) for name in self.names()}
+        return {
+            name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -91,7 +106,7 @@ def read(settings_class):
 
 def text(settings):
     """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile."""
-    return "".join(f"--{name}={value}\n" for name, value in _words(settings).items())
+    return "".join(f"--{name}={value}\n" for name, value in settings.words().items())
 
 
 def differences(settings, before):
@@ -99,7 +114,7 @@ def differences(settings, before):
 
     Values are texts, None for none. A flag that the earlier program did not have counts as its default.
     """
-    old, new = parsed(before), _words(settings)
+    old, new = parsed(before), settings.words()
     changes = []
     for field in dataclasses.fields(settings):
         default = None if field.default is None else str(field.default)
@@ -113,15 +128,6 @@ def parsed(lines):
     """Returns {name: value}, both texts, of what `text` has made."""
     matches = [re.fullmatch(r"--(\w+)=(.*)", line) for line in lines.splitlines()]
     return {match.group(1): match.group(2) for match in matches if match}
-
-
-def _words(settings):
-    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    return {
-        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        for name, value in values.items()
-        if value is not None
-    }
 
 
 _DEFINE = {

@@ -3,20 +3,23 @@
 The two families of programs, OPT and grassmann, differ in their settings and in the problem that follows from them.
 """
 
+import contextlib
 import dataclasses
+import os
 import re
 import sys
 
 from absl import app
 from absl import flags as absl_flags
 
-from common import devices, flags, memory_guard, precision, resume, run_flags, tasks, variables
+from common import cluster, devices, flags, memory_guard, precision, resume, run_flags, tasks, variables
 from common.command import parse
 from common.compat import tf
 from common.data import catalogue
 from common.errors import one_line
 from common.training import export
 from common.training.interruption import Interrupted, Interruption
+from common.training.peers import PeerLost
 from common.training.run_folder import say
 
 absl_flags.disclaim_key_flags()  # so that --help lists them under the script that is run
@@ -36,6 +39,10 @@ class Common(flags.Checked):
     vali_batch_size: int = flags.option(250, "images evaluated at once", minimum=1)
     max_steps: int | None = flags.option(None, "updates of the run; the schedule stretches in proportion", minimum=1)
     momentum: float = flags.option(0.9, "momentum of the optimizers", minimum=0, below=1)
+    lr_scale: str = flags.option(
+        "none", "linear multiplies all learning rates by batch_size / the recipe's batch size", ("none", "linear")
+    )
+    warmup_steps: int = flags.option(0, "first updates, over which the learning rates rise", minimum=0)
     nan_policy: str = flags.option(
         "stop", "what a loss or gradient that is not finite does: stop the run, or skip the step", ("stop", "skip")
     )
@@ -67,12 +74,22 @@ class Common(flags.Checked):
     tensorboard: bool = flags.option(True, "write event files for TensorBoard into the run's folder")
     verbose: bool = flags.option(False, "task=see also prints values, and draws the first layer's filters")
     resume: bool = flags.option(False, "go on with the newest good checkpoint in train_path; with none there, start")
+    worker_hosts: str | None = flags.option(None, "HOST:PORT of each process that trains with others, with commas")
+    task_index: int | None = flags.option(None, "which of worker_hosts this process is, from 0", minimum=0)
+    start_timeout: float = flags.option(300.0, "seconds for which a worker waits for the others to start", above=0)
+    collective_timeout: float = flags.option(
+        cluster.TIMEOUT_SECONDS, "seconds for which a worker waits for the others in a step", above=0
+    )
 
     on_resume = flags.on_resume(
-        steers=("max_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla", "sync_bn"),
+        steers=(
+            "max_steps", "lr_scale", "warmup_steps", "nan_policy", "drift_bound", "precision", "loss_scale", "xla",
+            "sync_bn",
+        ),
         free=run_flags.FREE,
         place=run_flags.PLACE,
-    )
+    )  # fmt: skip
+    per_worker = run_flags.PER_WORKER
 
     def __post_init__(self):
         super().__post_init__()
@@ -91,12 +108,14 @@ class Common(flags.Checked):
         if self.model == "resnet" and (self.depth - 4) % 6:
             raise ValueError(f"--depth={self.depth}: resnet has depth 6n + 4 (10, 16, 22, ...), not {self.depth}")
 
-    def check_share(self, batch_size):
-        """Raises ValueError if a batch of so many images cannot be shared by the devices."""
-        if batch_size % self.num_gpus:
+    def check_share(self, batch_size, workers=1):
+        """Raises ValueError if a batch of so many images cannot be shared by the devices of so many processes."""
+        count = self.num_gpus * workers
+        if batch_size % count:
+            of = f" of {workers} workers" if workers > 1 else ""
             raise ValueError(
-                f"--num_gpus={self.num_gpus}: a batch of {batch_size} cannot be split evenly over {self.num_gpus} "
-                f"devices; choose a --batch_size that is a multiple of {self.num_gpus}"
+                f"--num_gpus={self.num_gpus}: a batch of {batch_size} cannot be split evenly over {count} devices{of}; "
+                f"choose a --batch_size that is a multiple of {count}"
             )
 
 
@@ -168,6 +187,11 @@ def _run(program, arguments):
     except (ValueError, OSError, MemoryError, tf.errors.OpError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
+    except PeerLost as loss:
+        print(f"error: {loss}", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # a thread of TensorFlow's may wait for the peer still
     except Interrupted as interrupt:
         print(f"interrupted by {interrupt}; there was nothing to save", file=sys.stderr)
         return 128 + interrupt.signal
@@ -180,11 +204,18 @@ def run(program, settings):
     if settings.task == "export" or settings.export_dir is not None:
         export.check_place(settings.task, settings.export_dir)
     program.check(settings)
-    with Interruption() as interruption, resume.beginning(settings) as start:
+    workers = cluster.find(settings.worker_hosts, settings.task_index, settings.collective_timeout)
+    if workers.count > 1 and settings.task != "train":
+        raise ValueError(
+            f"--task={settings.task} needs one process only: leave --worker_hosts out, and TF_CONFIG unset"
+        )
+    beginning = resume.beginning(settings) if workers.is_chief else contextlib.nullcontext(resume.Start())
+    with Interruption() as interruption, beginning as start:
         dataset = catalogue.load(settings.data, settings.data_dir, program.paper_data)
         settings = program.resolve(settings, dataset)
+        settings.check_share(settings.batch_size, workers.count)
         changes = resume.check(program, settings, start)
-        chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices)
+        chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)
         for line in [chosen.warning, *program.remarks(settings), *changes]:
             if line:
                 say(line)

@@ -108,7 +108,7 @@ class Method(Program):
 
     def rates(self, settings, step):
         """Learning rates by name, for optimizers and logs."""
-        return {"lr": self.schedule(settings).rate(settings.base_lr, step)}
+        return {"lr": self.schedule_for_batch(settings).rate(settings.base_lr, step)}
 
     def optimizers(self, settings, step, replica):
         """Pairs (optimizer, variables): momentum SGD for everything."""
@@ -116,6 +116,13 @@ class Method(Program):
         return [(optimizer, variables.trainable(replica))]
 
     # --- the program ---
+
+    def schedule_for_batch(self, settings):
+        """The schedule as --lr_scale and --warmup_steps change it: that of every rate."""
+        recipe = LENGTHS[settings.data].batch_size
+        return self.schedule(settings).for_batch(
+            settings.lr_scale, settings.batch_size, recipe, settings.warmup_steps
+        )
 
     def check(self, settings):
         ways = self.of(settings).map_methods

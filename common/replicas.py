@@ -2,27 +2,40 @@
 
 All replicas run the same graph, each on its slice of the batch; what they have to agree on meets in TensorFlow's
 collective ops. A network asks its `Replica` for nothing but its slice and for means, so it cannot tell one device
-from many.
+from many, in one process or in several.
 """
 
+from common.cluster import TIMEOUT_SECONDS
 from common.compat import tf
 from common.compilation import excluded
 
 _GROUP_KEY = 1
-_TIMEOUT_SECONDS = 600.0  # a collective whose peer is gone would otherwise wait for ever
+_FIRST_LOCAL_KEY = 1 << 20  # plus the number of a process's first replica: groups within that process
 
 
 class Replica:
     """Replica `index` of `count`.
+
+    Args:
+      index, count: its number among all replicas, those of other processes included.
+      here: the numbers of the replicas in this process, a range; None for all.
+      timeout: seconds after which a collective whose peers do not come fails; it would otherwise wait for ever.
+
+    Attributes:
+      index, count: see above.
+      local: its number among those of this process: by it variables are named.
 
     Collectives are matched across replicas by a key that counts up in the order in which they are built, which is the
     same on each replica, and are run in that order: two replicas that start two collectives in different orders would
     wait for each other.
     """
 
-    def __init__(self, index=0, count=1):
+    def __init__(self, index=0, count=1, here=None, timeout=TIMEOUT_SECONDS):
         self.index = index
         self.count = count
+        self._here = here or range(count)
+        self._timeout = timeout
+        self.local = index - self._here.start
         self._built = 0
         self._last = None
 
@@ -58,22 +71,36 @@ class Replica:
         if self.count == 1:
             return list(tensors)
         flat = self._reduce(tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)) / self.count
+        flat = self._all_here(flat)
         parts = tf.split(flat, [tensor.shape.num_elements() for tensor in tensors])
         return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors)]
 
-    def _reduce(self, tensor):
+    def _all_here(self, tensor):
+        """Returns `tensor` once all replicas of this process have got so far.
+
+        If a reduction over several processes fails for one of them, none may write: what a process saves after it has
+        lost its peers is the state after a whole step.
+        """
+        if len(self._here) in (1, self.count):
+            return tensor
+        with tf.control_dependencies([tensor]), tf.device(f"/cpu:{self.local}"):
+            here = self._reduce(tf.zeros([1]), len(self._here), _FIRST_LOCAL_KEY + self._here.start)
+        with tf.control_dependencies([here]):
+            return tf.identity(tensor)
+
+    def _reduce(self, tensor, size=None, group=_GROUP_KEY):
         self._built += 1
         with excluded(), tf.control_dependencies([self._last] if self._last is not None else []):
             total = tf.raw_ops.CollectiveReduceV2(
                 input=tensor,
-                group_size=self.count,
-                group_key=_GROUP_KEY,
+                group_size=size or self.count,
+                group_key=group,
                 instance_key=self._built,
                 ordering_token=[],
                 merge_op="Add",
                 final_op="Id",
-                communication_hint="auto",
-                timeout_seconds=_TIMEOUT_SECONDS,
+                communication_hint="nccl",  # between GPUs; between CPUs that means the ring
+                timeout_seconds=self._timeout,
             )
         self._last = total.op
         return total

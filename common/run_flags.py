@@ -7,4 +7,13 @@ FREE = (
 )  # fmt: skip
 
 # What to do, and where.
-PLACE = ("task", "train_dir", "train_path", "load", "export_dir", "resume")
+PLACE = (
+    "task", "train_dir", "train_path", "load", "export_dir", "resume", "worker_hosts", "task_index", "start_timeout",
+    "collective_timeout",
+)  # fmt: skip
+
+# What may differ between the processes of a cluster.
+PER_WORKER = frozenset(PLACE) | {
+    "data_dir", "report_freq", "max_to_keep", "memory_limit", "device", "visible_devices", "log_device_placement",
+    "tensorboard", "verbose",
+}  # fmt: skip

@@ -193,7 +193,8 @@ def schedule(settings, dataset):
     after = StepDecay(steps, tuple(boundaries), settings.learnRateDecay)
     if settings.max_steps:
         after = after.stretched(settings.max_steps)
-    return dataclasses.replace(after, boundaries=tuple(boundary + 1 for boundary in after.boundaries))
+    after = dataclasses.replace(after, boundaries=tuple(boundary + 1 for boundary in after.boundaries))
+    return after.for_batch(settings.lr_scale, settings.batch_size, run.batch_size, settings.warmup_steps)
 
 
 def penalty(settings, replica):

@@ -39,7 +39,7 @@ class Ogd(Method):
         return losses.decay(variables.with_role(*DECAYED, replica=replica), _DECAY_SHARE * settings.weight_decay)
 
     def rates(self, settings, step):
-        schedule = dataclasses.replace(self.schedule(settings), factor=_DROP)
+        schedule = dataclasses.replace(self.schedule_for_batch(settings), factor=_DROP)
         return {**super().rates(settings, step), "rotation_lr": schedule.rate(settings.rotation_lr, step)}
 
     def optimizers(self, settings, step, replica):

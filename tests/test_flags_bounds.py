@@ -35,6 +35,7 @@ NUMBERS = {
     "widen_factor": COUNT,
     "vali_batch_size": COUNT,
     "max_steps": COUNT,
+    "warmup_steps": ([-1, LARGEST + 1], [0, 1, LARGEST]),
     "momentum": SHARE_BELOW_1,
     "seed": ([-1, LARGEST + 1], [0, 1, LARGEST]),
     "report_freq": COUNT,
@@ -71,11 +72,15 @@ NUMBERS = {
     "drift_bound": POSITIVE,
     "loss_scale": POSITIVE,
     "memory_limit": NOT_NEGATIVE,
+    "task_index": ([-1, LARGEST + 1], [0, 1, LARGEST]),
+    "start_timeout": POSITIVE,
+    "collective_timeout": POSITIVE,
 }
 CONTEXT = {"depth": {"model": "resnet"}}
 CHOICES = {
     "task": {"train", "test", "see", "export"},
     "nan_policy": {"stop", "skip"},
+    "lr_scale": {"none", "linear"},
     "precision": {"float32", "bfloat16", "float16"},
     "data": {"auto", "cifar100", "cifar10", "svhn", "digits", "synthetic"},
     "device": {"auto", "gpu", "cpu"},
@@ -84,7 +89,7 @@ CHOICES = {
     "optimizer": {"sgd", "sgdg", "adamg"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }
-TEXTS = {"data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_method"}
+TEXTS = {"worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_method"}
 
 
 def fields(name):

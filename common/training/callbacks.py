@@ -121,16 +121,16 @@ class Validate(Periodic):
       given_up: whether it was interrupted: the run that goes on does it then (`catch_up`).
     """
 
-    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, drift, stopping=lambda: False):
+    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, drift, stop):
         super().__init__(frequency, last, {"lr": rate})
         self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
-        self._drift, self._stopping = drift, stopping
+        self._drift, self._stop = drift, stop
         self.given_up = False
 
-    def fetches(self, step):
-        if step == 0:
+    def keep_start(self):
+        """Keeps the geometry before the first update, with which reports compare."""
+        if self._folder.kept:
             self._folder.write(START, f"{json.dumps(self._geometry())}\n")
-        return super().fetches(step)
 
     def _geometry(self):
         return {
@@ -139,8 +139,8 @@ class Validate(Periodic):
         }
 
     def catch_up(self, step, global_step):
-        """Does what is due at `step`, the one before the first of this run, if it was given up then."""
-        if not self.due(step) or self._folder.measured_before(step, "test"):
+        """Does what may have been due at `step`, the one before the first of this run."""
+        if not self.due(step):
             return
         values = {}
         for count in (step, step + 1):  # the rate of a step is that of the updates done before it
@@ -150,12 +150,20 @@ class Validate(Periodic):
 
     def act(self, step, values):
         start = time.perf_counter()
-        figures = self._evaluation.figures(self._session, self._stopping)
+        figures = self._evaluation.figures(self._session, self._stop.asked)
         if figures is None:
             self.given_up = True
+            self._stop.agree()
             self._folder.say(f"step {step}, validation given up: it is done when the run goes on")
             return
-        seconds = time.perf_counter() - start
+        orthogonality = self._tell(step, values, figures, time.perf_counter() - start) if self._folder.kept else {}
+        repair = (step + 1) % self._frequency == 0
+        for line in self._drift.look(self._session, step, orthogonality, repair):
+            self._folder.say(line)
+        self._clock.pause(time.perf_counter() - start)
+
+    def _tell(self, step, values, figures, seconds):
+        """Writes down the figures and the geometry; returns the layers' ||QQ^T - I||."""
         geometry = self._geometry()
         self._folder.say(f"step {step}, validation: {figures} ({seconds:.1f} s)")
         self._folder.say(f"step {step}, {_summary(geometry)}")
@@ -171,10 +179,7 @@ class Validate(Periodic):
             images_per_second=self._evaluation.store.size / seconds,
             **geometry,
         )
-        repair = (step + 1) % self._frequency == 0
-        for line in self._drift.look(self._session, step, geometry["orthogonality"], repair):
-            self._folder.say(line)
-        self._clock.pause(time.perf_counter() - start)
+        return geometry["orthogonality"]
 
 
 def _summary(geometry):
@@ -217,9 +222,14 @@ class Save(Periodic):
             self._folder.say(f"step {step}, saved {self.path}")
         self._clock.pause(time.perf_counter() - start)
 
-    def end(self, step, interrupted):
-        if interrupted and self._tried != step:
+    def at(self, step):
+        """Writes the checkpoint of the last step done, unless that was tried."""
+        if self._tried != step:
             self.act(step, {})
+
+    def end(self, step, interrupted):
+        if interrupted:
+            self.at(step)
 
 
 class Progress(Callback):

@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from common import kernels, losses, metrics, variables
+from common import exchange, kernels, losses, metrics, variables
+from common.cluster import ALONE
 from common.compat import tf
 from common.data import batches
 from common.data.store import store
+from common.exchange import Kind
 from common.layers import Mode
 
 ENERGY_POWERS = (0, 1, 2)
@@ -37,14 +39,16 @@ class Figures:
 class Evaluation:
     """The evaluation pass of a problem, over the variables of replica 0.
 
-    Built after the training pass it shares that one's kernels; built alone it makes the variables.
+    Built after the training pass it shares that one's kernels; built alone it makes the variables. The processes of a
+    cluster deal out the batches between them.
     """
 
-    def __init__(self, problem, dtype=tf.float32, device=None):
+    def __init__(self, problem, dtype=tf.float32, device=None, cluster=ALONE):
         dataset = problem.dataset
         self._k = problem.k
         self._batch_size = min(problem.vali_batch_size, len(dataset.test_images))
-        self._batches = -(-len(dataset.test_images) // self._batch_size)
+        self._cluster = cluster
+        self._rounds = -(-len(dataset.test_images) // (self._batch_size * cluster.count))
         tf.set_random_seed(problem.seed)
         with tf.device(device), tf.variable_scope("", reuse=tf.AUTO_REUSE):
             self.store = store(dataset.test_images, dataset.test_labels, "test_set")
@@ -61,23 +65,28 @@ class Evaluation:
                 1.0 - tf.cast(tf.reduce_all(tf.math.is_finite(self.logits), axis=-1), tf.float32),
             )
             weights = tf.cast(weights, tf.float64)
-            self._sums = tf.stack([tf.reduce_sum(weights * tf.cast(value, tf.float64)) for value in of_images])
+            sums = [tf.reduce_sum(weights * tf.cast(value, tf.float64)) for value in of_images]
+            self._wish = tf.placeholder_with_default(tf.zeros([], tf.float64), [])
+            self._sums = exchange.summed(tf.stack([*sums, self._wish]), cluster, Kind.EVALUATION)
             self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()]
             self._geometry = _geometry()
 
     def figures(self, session, stopping=lambda: False, scores=None):
         """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
 
-        It asks `stopping()` before each batch; once that is true, it returns None. To a list `scores` it adds the class
-        scores of all images, one array [images, classes].
+        It asks `stopping()` before each batch; once that is true, it returns None, in all processes of a cluster. To
+        a list `scores` it adds the class scores of all images, one array [images, classes]; in one process only.
         """
         frozen = dict(zip(self._rotated, session.run(self._rotated)))
-        total, logits = np.zeros(4), []
+        total, count, logits = np.zeros(4), self._cluster.count, []
         fetched = [self._sums] if scores is None else [self._sums, self.logits]
-        for index in range(self._batches):
-            if stopping():
+        for index in range(self._cluster.index, self._rounds * count, count):  # beyond the last batch weights are 0
+            wish = stopping()
+            if wish and count == 1:
                 return None
-            sums, *rest = session.run(fetched, {self._index: index, **frozen})
+            (*sums, wishes), *rest = session.run(fetched, {self._index: index, self._wish: float(wish), **frozen})
+            if wishes:
+                return None
             total += sums
             logits += rest
         if scores is not None:

@@ -24,7 +24,7 @@ def mean_gradients(loss, members, others, replica, scale=1.0):
     """
     if replica.count == 1:
         return gradients_of(loss, members, scale), list(others)
-    layers = {layer.trained.op.name: layer for layer in kernels.rotated_layers(replica.index) if _is_smaller(layer)}
+    layers = {layer.trained.op.name: layer for layer in kernels.rotated_layers(replica.local) if _is_smaller(layer)}
     turned = [layer.turned for layer in layers.values()]
     gradients = gradients_of(loss, [*members, *turned], scale, stop=turned)
     own, upstream = gradients[: len(members)], dict(zip(layers, gradients[len(members) :]))

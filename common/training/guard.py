@@ -13,7 +13,6 @@ from common import variables
 from common.compat import tf
 from common.data import batches
 from common.errors import one_line
-from common.training import files
 from common.training.callbacks import Callback
 
 FILE = "nonfinite.jsonl"
@@ -73,29 +72,17 @@ class Guard(Callback):
       frequency: of checkpoints. Before each of them variables are looked at: an update can overflow though its gradient
         is finite, and such a state is not to be saved.
       checkpoint: a function that returns the newest checkpoint, or None.
+      before: the number of dropped steps so far, and of those in a row that they end with (see `dropped_before`).
 
     Attributes:
       skipped: the number of dropped steps of the run so far, those before a resume included.
     """
 
-    def __init__(self, folder, session, diagnosis, skip, first, last, frequency, checkpoint):
+    def __init__(self, folder, session, diagnosis, skip, first, last, frequency, checkpoint, before=(0, 0)):
         self._folder, self._session, self._diagnosis, self._skip = folder, session, diagnosis, skip
         self._last, self._frequency, self._checkpoint = last, frequency, checkpoint
         self._step, self._rates = first, {}
-        before = self._earlier(first)
-        self.skipped = len(before)
-        self._in_a_row = next(count for count in range(len(before) + 1) if first - 1 - count not in before)
-
-    def _earlier(self, first):
-        """Returns the steps in the file, which loses those that will be done again."""
-        path = self._folder.file(FILE)
-        if not os.path.exists(path):
-            return set()
-        with open(path, encoding="utf-8") as file:
-            lines = {line: json.loads(line) for line in file if line.endswith("\n")}
-        kept = {line: entry["step"] for line, entry in lines.items() if entry["step"] < first and entry["dropped"]}
-        self._folder.write(FILE, "".join(kept))
-        return set(kept.values())
+        self.skipped, self._in_a_row = before
 
     def counts(self):
         """Returns what reports say of dropped steps: nothing, unless they are skipped."""
@@ -164,7 +151,7 @@ class Guard(Callback):
             **self._rates,
             "images": self._diagnosis.images(self._session, self._step),
         }
-        files.Appended(self._file).add(json.dumps(entry))
+        self._folder.add(FILE, entry)
 
     def _end(self, what, other=""):
         checkpoint = self._checkpoint()
@@ -178,6 +165,19 @@ class Guard(Callback):
 
     def _rates_in_words(self):
         return ", ".join(f"{name} = {rate:g}" for name, rate in self._rates.items()) or "the first step"
+
+
+def dropped_before(folder, first):
+    """Returns (count, count in a row up to `first` - 1) of the steps in the file, which loses those done again."""
+    path = folder.file(FILE)
+    if not os.path.exists(path):
+        return 0, 0
+    with open(path, encoding="utf-8") as file:
+        lines = {line: json.loads(line) for line in file if line.endswith("\n")}
+    kept = {line: entry["step"] for line, entry in lines.items() if entry["step"] < first and entry["dropped"]}
+    folder.write(FILE, "".join(kept))
+    steps = set(kept.values())
+    return len(steps), next(count for count in range(len(steps) + 1) if first - 1 - count not in steps)
 
 
 def _some(names):

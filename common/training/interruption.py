@@ -65,6 +65,19 @@ class Interruption:
         """Returns whether a signal came."""
         return self.signal is not None
 
+    # What an `Agreement` of several processes has besides: here there is nobody to agree with.
+
+    def asked(self):
+        """Returns whether a signal came to this process."""
+        return self.stopping()
+
+    def agree(self):
+        """Is called where all processes stop."""
+
+    def wishes(self):
+        """Returns what to feed to a step so that other processes learn of a signal."""
+        return {}
+
     def _note(self, number, frame):
         self.signal = number
         if not self._deferred:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from common import metrics, variables
+from common.cluster import ALONE
 from common.compat import tf
 from common.compilation import compiled
 from common.data import batches
@@ -87,6 +88,10 @@ class Training:
       global_step: the number of updates done, an int64 variable.
       groups: the pairs (optimizer, variables) of each replica.
       stores: the training images of each replica (see data/batches.py).
+      wish, stop: with several processes, a scalar to be fed, above 0 in a process that wants to stop; and its mean over
+        all of them, which each knows after the step. None in a process on its own.
+
+    Replicas of other processes are not in it, but in what is reduced.
     """
 
     images: tf.Tensor
@@ -102,19 +107,26 @@ class Training:
     global_step: tf.Variable
     groups: list
     stores: list
+    wish: tf.Tensor | None = None
+    stop: tf.Tensor | None = None
 
 
-def build(problem, devices=(None,), dtype=tf.float32):
+def build(problem, devices=(None,), dtype=tf.float32, cluster=ALONE):
     """Builds the training graph of `problem` in the default graph and returns it, a `Training`.
 
     Args:
       problem: a `Problem`.
       devices: one replica is built on each; (None,) leaves the placement of a single one to TensorFlow.
       dtype: of images and variables.
+      cluster: the `Cluster` that this process belongs to; the others build as many replicas each.
     """
     tf.set_random_seed(problem.seed)
+    first, count = cluster.index * len(devices), cluster.count * len(devices)
+    here = range(first, first + len(devices))
+    wish = tf.placeholder_with_default(tf.zeros([], dtype), []) if cluster.count > 1 else None
     towers = [
-        _build_replica(problem, Replica(index, len(devices)), device, dtype) for index, device in enumerate(devices)
+        _build_replica(problem, Replica(index, count, here, cluster.timeout), device, dtype, wish)
+        for index, device in zip(here, devices)
     ]
     train_op = tf.group(*[tower.train_op for tower in towers], name="train")
     stores = [store for tower in towers for store in tower.stores]
@@ -122,8 +134,8 @@ def build(problem, devices=(None,), dtype=tf.float32):
     return dataclasses.replace(towers[0], train_op=train_op, groups=groups, stores=stores)
 
 
-def _build_replica(problem, replica, device, dtype):
-    with tf.device(device), variables.replica_scope(replica.index):
+def _build_replica(problem, replica, device, dtype, wish):
+    with tf.device(device), variables.replica_scope(replica.local):
         step = variables.global_step()
         step_value = tf.identity(step.read_value())
         training_set = store(problem.dataset.train_images, problem.dataset.train_labels, "training_set")
@@ -138,18 +150,19 @@ def _build_replica(problem, replica, device, dtype):
         with compiled(problem.xla):
             logits = problem.logits(inputs, mode)
             fit = tf.reduce_mean(problem.fit(logits, targets))
-        regularisation = tf.convert_to_tensor(problem.penalty(replica.index), dtype)
+        regularisation = tf.convert_to_tensor(problem.penalty(replica.local), dtype)
         loss = fit + regularisation
         error = tf.reduce_mean(tf.cast(metrics.errors(logits, targets), dtype))
-        groups = problem.optimizers(step_value, replica.index)
+        groups = problem.optimizers(step_value, replica.local)
         rates = problem.rates(step_value)
     with tf.device(device):  # outside the replica's scope: an optimizer names a slot after the whole variable
-        report = {"loss": loss, "fit": fit, "error": error}
+        report = {"loss": loss, "fit": fit, "error": error} | ({} if wish is None else {"stop": wish})
         scale = problem.loss_scale or loss_scale_of(problem.precision)
         counted = problem.nan_policy == "skip"
         train_op, report, health = make_train_op(loss, groups, step, replica, report, counted, scale)
+        stop = report.pop("stop", None)
         report |= rates
     return Training(
         images, labels, logits, fit, regularisation, loss, error, report, train_op, health, step, [groups],
-        [training_set],
-    )
+        [training_set], wish, stop,
+    )  # fmt: skip

@@ -20,12 +20,18 @@ class RunFolder:
         checkpoint does again, are dropped from metrics.jsonl.
       tensorboard: whether figures go to event files too.
 
+    Attributes:
+      path: see above.
+      kept: that something is written here.
+
     Raises ValueError if it cannot be written to now. Later failures to write log.txt or metrics.jsonl are reported on
     standard error, and the lines are written when that is possible again.
 
     Attributes:
       events: the `Events`, or None.
     """
+
+    kept = True
 
     def __init__(self, path, first=0, tensorboard=False):
         self.path = path
@@ -70,6 +76,10 @@ class RunFolder:
         if self.events:
             self.events.scalars(step, split, figures)
 
+    def add(self, name, figures):
+        """Appends one JSON object to the file `name`."""
+        files.Appended(self.file(name)).add(json.dumps(figures))
+
     def measured_before(self, step, split):
         """Returns whether metrics.jsonl held the figures of a step and split when the run went on."""
         return (step, split) in self._measured
@@ -84,6 +94,32 @@ class RunFolder:
         self._metrics.sync()
         if self.events:
             self.events.sync()
+
+
+class Elsewhere:
+    """What a process that is not the chief has in place of a `RunFolder`: it writes nothing, and is silent.
+
+    Args:
+      whose: name of the process that has the folder.
+    """
+
+    kept = False
+
+    def __init__(self, whose):
+        self.path = f"the run folder of {whose}"
+
+    def file(self, name):
+        """Returns how a file of the folder is called in a message."""
+        return f"{name} in {self.path}"
+
+    def say(self, line):
+        pass
+
+    def note(self, line):
+        pass
+
+    def add(self, name, figures):
+        pass
 
 
 def _place(line):

@@ -46,8 +46,8 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
     """
     report = dict(report or {})
     members = [variable for _, group in groups for variable in group]
-    check_coverage(members, variables.trainable(replica.index))
-    changes = variables.changes(replica.index)
+    check_coverage(members, variables.trainable(replica.local))
+    changes = variables.changes(replica.local)
     others = [loss, *report.values(), *[change.amount for change in changes if change.local]]
     gradients, others = mean_gradients(loss, members, others, replica, scale)
     check_pairs(list(zip(gradients, members)))

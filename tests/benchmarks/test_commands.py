@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import maps, readme, report, scaling, step
+from benchmarks import cluster, maps, readme, report, scaling, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -67,6 +67,20 @@ def test_scaling(tmp_path):
     assert plot.read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
+def test_cluster(tmp_path):
+    pytest.importorskip("matplotlib")
+    words, results, plot = files(tmp_path)
+    small = ["--networks=cnn6", "--batch_size=4", "--width=4", "--repeats=2", "--seconds=0.1"]
+    status, out, err = command("cluster", *small, *words)
+    assert (status, err) == (0, "exchange\nstep\nmodel\n")
+    rows = report.read(results)["rows"]
+    assert [row["kind"] for row in rows] == ["loopback", *["exchange"] * 3, *["step"] * 3, *["model"] * 2]
+    assert all(row["of_bound"] > 0 for row in rows[1:4]) and rows[4]["speed_up"] == 1.0
+    assert cluster.tables(rows) in out and "GPU columns" not in out
+    assert plot.read_bytes().startswith(PNG)
+
+
 @pytest.mark.parametrize(
     "name, words, message",
     [
@@ -74,6 +88,7 @@ def test_scaling(tmp_path):
         ("maps", ["--maps=caley"], "--maps: 'caley' is unknown"),
         ("maps", ["--columns=0"], "--columns=0: expected numbers above 0 or n"),
         ("step", ["--networks=lenet"], "--networks: 'lenet' is unknown"),
+        ("cluster", ["--parts=steps"], "--parts: 'steps' is unknown, expected some of all, exchange, step, model"),
         ("scaling", ["--json=/nowhere/x.json"], "--json=/nowhere/x.json: there is no folder /nowhere; make it first"),
     ],
 )

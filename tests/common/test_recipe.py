@@ -156,6 +156,29 @@ def test_schedule_of_ogd():
     np.testing.assert_allclose([rate["rotation_lr"] for rate in rates], 0.02 * 0.2 ** np.arange(4), rtol=1e-5)
 
 
+# Rates in units of the given ones for batch 128 of a recipe for 32, three updates of warm-up: steps 0 to 3, two drops.
+SCALED = {"none": [1 / 3, 2 / 3, 1, 1, 0.1, 0.01], "linear": [2, 3, 4, 4, 0.4, 0.04]}
+
+
+@pytest.mark.parametrize("lr_scale", SCALED)
+@pytest.mark.parametrize("folder", METHODS)
+def test_scale_and_warm_up_reach_every_rate_of_every_method(folder, lr_scale):
+    own = {"episodes": 20, "episode_steps": 5} if folder == "sopt_gs" else {}
+    drops = [40, 65] if folder == "sopt_gs" else [30, 50]  # shares of 20 episodes, of 75 updates
+    method, step = method_of(folder), tf.placeholder(tf.int64, [])
+    flags = {"lr_scale": lr_scale, "warmup_steps": 3, "batch_size": 128, "base_lr": 0.3, "max_steps": 75, **own}
+    settings = method.resolve(settings_of(folder, **flags), synthetic.load(128, 8))
+    rates = method.rates(settings, step)
+    expected = {"lr": 0.3 * np.array(SCALED[lr_scale])}
+    if folder == "opt_ogd":  # its rotations' rate drops to a fifth
+        expected["rotation_lr"] = 0.02 * np.array(SCALED[lr_scale]) * [1, 1, 1, 1, 2, 4]
+    with tf.Session() as session:
+        actual = [session.run(rates, {step: number}) for number in [0, 1, 2, 3, *drops]]
+    assert set(rates) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose([rate[name] for rate in actual], values, rtol=1e-12)
+
+
 def test_schedule_of_stochastic_opt_follows_its_episodes():
     """400 episodes drop at 160, 260 and 340; --max_steps only ends the run early."""
     options = {"episodes": 400, "episode_steps": 2, "max_steps": 700}

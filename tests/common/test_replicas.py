@@ -25,6 +25,13 @@ def test_share_is_a_slice_of_the_batch():
         Replica(0, 4).share(10)
 
 
+def test_shares_follow_from_the_number_among_all_names_from_that_in_the_process():
+    replicas = [Replica(index, 6, range(4, 6)) for index in (4, 5)]
+    assert [(replica.index, replica.local) for replica in replicas] == [(4, 0), (5, 1)]
+    assert [replica.share(12) for replica in replicas] == [(8, 2), (10, 2)]
+    assert [Replica(index, 3).local for index in range(3)] == [0, 1, 2]
+
+
 def test_mean_is_the_same_everywhere():
     for value in run(lambda replica: replica.mean(tf.constant([1.0, 10.0]) * (replica.index + 1))):
         np.testing.assert_allclose(value, [1.5, 15.0])

@@ -135,6 +135,19 @@ def test_short_runs_have_the_shape_of_the_papers(model, steps, drops):
     assert (schedule.steps, schedule.boundaries) == (steps, drops)
 
 
+def test_scale_and_warm_up_reach_both_rates():
+    flags = settings(
+        data="cifar10", batch_size=512, lr_scale="linear", warmup_steps=3, learnRate=0.1, learnRateG=0.4, max_steps=20
+    )
+    step = tf.placeholder(tf.int64, [])
+    rates = Grassmann().rates(flags, named_like(1_000, "cifar10"), step)  # drops to a fifth at 6, 12, 16; from the next
+    with tf.Session() as session:
+        actual = [session.run(rates, {step: number}) for number in (0, 1, 2, 3, 6, 7)]
+    for name, base in (("lr", 0.1), ("learnRateG", 0.4)):
+        expected = base * np.array([2, 3, 4, 4, 4, 0.8])  # 512 images are four times the recipe's 128
+        np.testing.assert_allclose([rate[name] for rate in actual], expected, rtol=1e-12)
+
+
 def test_rates_drop_at_the_first_step_after_a_boundary():
     flags = settings(data="cifar10", batch_size=128, max_steps=None, learnRate=0.1, learnRateG=0.4, learnRateDecay=0.5)
     step = tf.placeholder(tf.int64, [])

@@ -1,0 +1,174 @@
+"""The other processes of a cluster: meeting them, being told the same by the chief, losing one, and parting."""
+
+import contextlib
+import time
+import typing
+
+import numpy as np
+
+from common import exchange, probe, variables
+from common.compat import tf
+from common.errors import one_line
+from common.exchange import Kind
+from common.training import digest
+
+_WORDS = {
+    probe.GONE: "has ended: nothing listens at its address",
+    probe.FROZEN: "does not answer: it is stopped, or hangs",
+    probe.UNREACHABLE: "cannot be reached: its machine is down, or the network is",
+}
+_LOOKS = 4  # at the other processes, a second apart: one that ends is there for a while yet
+_LINGER = 6.0  # seconds for which a process that gives up stays there, lest others take it for the one at fault
+_FLUSH = 0.5  # seconds for what the others have still to fetch from this one
+
+
+class Beginning(typing.NamedTuple):
+    """What the chief alone knows as a run begins, and all processes act on.
+
+    Attributes:
+      allowed: whether there is something to do.
+      owes: whether a validation has to be caught up with.
+      skipped, in_a_row: the number of dropped steps so far, and of those just before the first step.
+    """
+
+    allowed: int
+    owes: int
+    skipped: int
+    in_a_row: int
+
+
+class PeerLost(Exception):
+    """Another process is gone; the message is one line. This process cannot use its collectives any more."""
+
+
+class Peers:
+    """The other processes that train with this one; none if the cluster has but one.
+
+    Args:
+      cluster: a `Cluster`.
+
+    Attributes:
+      target: of sessions: TensorFlow's server of this process, or "" for none.
+    """
+
+    def __init__(self, cluster):
+        self._cluster = cluster
+        self._server, self.target = None, ""
+
+    @property
+    def is_chief(self):
+        """Whether this process is the chief."""
+        return self._cluster.is_chief
+
+    @property
+    def chief(self):
+        """What the chief is called."""
+        return self._cluster.name(0)
+
+    def meet(self, config, seconds, common, flags):
+        """Starts the server, waits for the others, and compares what each is about to do.
+
+        Args:
+          config: a `ConfigProto`.
+          seconds: for which a process waits for the others to start.
+          common, flags: see `digest.items`.
+
+        Raises ValueError in all processes, naming those at fault, if one does not start or is to do something else.
+        """
+        cluster = self._cluster
+        if cluster.count == 1:
+            return
+        self._server = cluster.server(config)
+        self.target = self._server.target
+        missing = probe.wait_for(self._others(), seconds)
+        if missing:
+            names = ", ".join(cluster.name(index) for index in missing)
+            time.sleep(_LINGER)
+            raise ValueError(f"not there within {seconds:g} s (--start_timeout): {names}; start all workers")
+        rows = np.zeros([cluster.count, digest.SLOTS], np.int64)
+        rows[cluster.index] = digest.row(common, flags)
+        with tf.Graph().as_default(), self.watched():
+            # The last to see all others sees them `seconds` later than the first.
+            total = exchange.Sum(cluster, Kind.DIGEST, rows.shape, tf.int64, seconds + cluster.timeout)
+            with tf.Session(self.target, config=config) as session:
+                rows = total(session, rows)
+        difference = digest.difference(rows, common, flags, cluster.name)
+        if difference:
+            time.sleep(_FLUSH)
+            raise ValueError(difference)
+
+    def prepare(self):
+        """Builds what `begin` and `part` run; call it when all variables are there, before the graph is finalised."""
+        if self._cluster.count == 1:
+            return
+        self._spread = exchange.spread(variables.saved(), self._cluster)
+        own = {variable.op.name: variable for variable in variables.saved()}
+        self._copies = tf.group(
+            *[
+                copy.assign(own[variables.bare_name(copy.op.name)].read_value(), read_value=False)
+                for copy in tf.global_variables()
+                if variables.replica_of(copy)
+            ]
+        )
+        self._beginning = exchange.Sum(self._cluster, Kind.BEGINNING, [len(Beginning._fields)], tf.int64)
+        self._end = exchange.Sum(self._cluster, Kind.END, [], tf.float32)
+
+    def share_variables(self, session):
+        """Gives all variables that are saved the chief's values, on all replicas of the other processes."""
+        if self._cluster.count > 1:
+            with self.watched():
+                session.run(self._spread)
+                if not self._cluster.is_chief:
+                    session.run(self._copies)
+
+    def begin(self, session, beginning=None):
+        """Returns the chief's `Beginning` in every process."""
+        if self._cluster.count == 1:
+            return beginning
+        with self.watched():
+            mine = beginning if self._cluster.is_chief else [0] * len(Beginning._fields)
+            return Beginning(*self._beginning(session, np.array(mine, np.int64)).tolist())
+
+    def part(self, session):
+        """Returns when the chief has got here too: what it had to save is saved then."""
+        if self._cluster.count == 1:
+            return
+        with self.watched() if not self._cluster.is_chief else contextlib.suppress(tf.errors.OpError):
+            self._end(session, 0.0)
+        time.sleep(_FLUSH)
+
+    @contextlib.contextmanager
+    def watched(self, rescue=None):
+        """Within it an error of TensorFlow's becomes a `PeerLost` that names the processes at fault.
+
+        `rescue(fault)` saves what can be saved, and returns what to say about that.
+        """
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self._cluster.count == 1:
+                raise
+            fault, begin = self._fault(error), time.monotonic()
+            told = f"{fault}; {_rescued(rescue, fault)}" if rescue else fault
+            if self._cluster.count > 2:
+                time.sleep(max(0.0, _LINGER - (time.monotonic() - begin)))
+            raise PeerLost(told) from error
+
+    def _others(self):
+        return {index: self._cluster.workers[index] for index in self._cluster.others}
+
+    def _fault(self, error):
+        for attempt in range(_LOOKS):
+            found = probe.look_at(self._others())
+            at_fault = [f"{self._cluster.name(index)} {_WORDS[what]}" for index, what in found.items() if what in _WORDS]
+            if at_fault:
+                return "; ".join(at_fault)
+            time.sleep(1.0)
+        return f"the exchange with the other workers failed, though all of them answer: {one_line(error)}"
+
+
+def _rescued(rescue, fault):
+    try:
+        return rescue(fault)
+    except Exception as error:  # whatever it is, the fault that it began with is to be told
+        return f"nothing could be saved ({one_line(error)})"

@@ -1,0 +1,54 @@
+"""One device, two devices, two processes and two of both give the same weights after ten steps."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.cluster import driver
+from tests.cluster.workers import free_addresses
+
+# Of each variable, relative to its largest value; that of a variable which is all zeros is absolute.
+TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """{(processes, devices): {index: files of all cases}}, each kind of processes run once."""
+    folder = tmp_path_factory.mktemp("equality")
+
+    def of(processes, count):
+        names = [f"{processes}x{count}-{index}" for index in range(processes)]
+        if not list(folder.glob(f"*-{names[0]}.npz")):
+            port = free_addresses(1)[0].rsplit(":", 1)[1]
+            started = [
+                subprocess.Popen([sys.executable, driver.__file__, folder, *map(str, (processes, count, index, port))])
+                for index in range(processes)
+            ]
+            assert [process.wait(1200) for process in started] == [0] * processes
+        return {name: folder / f"{{}}-{name}.npz" for name in names}
+
+    return of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes, count", [(1, 2), (2, 1), (2, 2)])
+def test_weights_after_ten_steps(processes, count, results):
+    (alone,) = results(1, 1).values()
+    for case in driver.CASES:
+        for dtype, tolerance in TOLERANCES.items():
+            expected = np.load(str(alone).format(f"{case}-{dtype}"))
+            for path in results(processes, count).values():
+                check(expected, np.load(str(path).format(f"{case}-{dtype}")), count, tolerance, f"{case}, {dtype}")
+
+
+def check(expected, found, count, tolerance, where):
+    assert len(found.files) == 2 + count * (len(expected.files) - 2), where
+    for name in expected.files:
+        of_replicas = [name] if name.startswith("the ") else [name, *(f"replica_{r}/{name}" for r in range(1, count))]
+        for copy in of_replicas:
+            scale = np.abs(expected[name]).max() or 1.0
+            np.testing.assert_allclose(
+                found[copy], expected[name], rtol=0, atol=tolerance * scale, err_msg=f"{where}: {copy}"
+            )

@@ -1,0 +1,76 @@
+"""The launcher with real training: workers that are killed, and runs that end as if nothing had happened."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from common.compat import tf
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STEPS = 40
+FLAGS = [
+    "--data=synthetic", "--widths=4,4,4,4", "--batch_size=8", f"--max_steps={STEPS}", "--save_freq=5", "--base_lr=0.01",
+    "--report_freq=1", f"--vali_freq={STEPS}", "--device=cpu",
+]  # fmt: skip
+LIMIT = 900.0
+
+
+def launch(folder, victim=None):
+    """Two workers of opt_gs; `victim` is killed once step 12 is reported. Returns (status, standard error)."""
+    words = ["--workers=2", "--max_restarts=2", "--", sys.executable, "opt_gs/train.py", *FLAGS]
+    command = [sys.executable, "-m", "common.launch", *words, f"--train_path={folder}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+    errors = []
+    reader = threading.Thread(target=lambda: errors.extend(process.stderr))
+    reader.start()
+    killed = victim is None
+    for line in process.stdout:
+        if not killed and re.match(r"\[0\] step (1[2-9]|2\d),", line):
+            os.kill(worker_of(process.pid, victim), signal.SIGKILL)
+            killed = True
+    status = process.wait(timeout=LIMIT)
+    reader.join()
+    assert killed
+    return status, "".join(errors)
+
+
+def worker_of(launcher, index):
+    """The process number of a worker, by its environment."""
+    for number in pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+        environment = pathlib.Path(f"/proc/{number}/environ").read_bytes().decode()
+        if f'"index": {index}}}' in environment:
+            return int(number)
+    raise AssertionError(f"worker {index} is not there")
+
+
+def values(folder):
+    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{STEPS - 1}"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    status, errors = launch(folder)
+    assert status == 0 and "RESTART" not in errors, errors
+    return values(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [1, 0], ids=["worker", "leader"])
+def test_a_run_whose_worker_is_killed_ends_as_if_nothing_had_happened(undisturbed, victim, tmp_path):
+    status, errors = launch(tmp_path / "run", victim)
+    assert status == 0, errors
+    assert f"RESTART 1 OF 2: worker {victim} ended with status 137 (SIGKILL)" in errors and "RESTART 2" not in errors
+    final = values(tmp_path / "run")
+    assert set(final) == set(undisturbed)
+    for name, value in undisturbed.items():
+        np.testing.assert_array_equal(final[name], value, err_msg=name)  # two terms of a sum have one order
