@@ -48,10 +48,8 @@ def test_weights_after_ten_steps(processes, count, results):
 def check(expected, found, count, tolerance, where):
     assert len(found.files) == 2 + count * (len(expected.files) - 2), where
     for name in expected.files:
-        of_replicas = [name] if name.startswith("the ") else [name, *(f"replica_{r}/{name}" for r in range(1, count))]
-        for copy in of_replicas:
-            slot = os.path.dirname(name) in expected.files
-        scale = (np.abs(expected[name]).max() or 1.0) * (OF_SLOTS if slot else 1)
-            np.testing.assert_allclose(
-                found[copy], expected[name], rtol=0, atol=tolerance * scale, err_msg=f"{where}: {copy}"
-            )
+        slot = os.path.dirname(name) in expected.files
+        bound = tolerance * (OF_SLOTS if slot else 1) * (np.abs(expected[name]).max() or 1.0)
+        copies = [] if name.startswith("the ") else [f"replica_{replica}/{name}" for replica in range(1, count)]
+        for copy in [name, *copies]:
+            np.testing.assert_allclose(found[copy], expected[name], rtol=0, atol=bound, err_msg=f"{where}: {copy}")

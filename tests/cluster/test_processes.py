@@ -1,7 +1,6 @@
 """Several processes train as one does, stop together, and survive none of their own without a word and a checkpoint."""
 
 import json
-import pathlib
 import shutil
 import signal
 
@@ -147,8 +146,9 @@ main(METHOD)
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("what", ["flags", "code", "data"])
+@pytest.mark.parametrize(
+    "what", ["flags", pytest.param("code", marks=pytest.mark.slow), pytest.param("data", marks=pytest.mark.slow)]
+)
 def test_workers_that_would_train_something_else_are_refused(what, tmp_path):
     script, flags, words = [ROOT / "opt_gs" / "train.py"] * 2, {}, "--weight_decay"
     if what == "flags":
@@ -169,4 +169,4 @@ def test_workers_that_would_train_something_else_are_refused(what, tmp_path):
                 f"not the same as of {workers.name(0)}: {words} of {workers.name(1)}. All workers need the same flags, "
                 "code and data"
             ]
-    assert not list(pathlib.Path(tmp_path).rglob("model.ckpt*"))
+    assert not list(tmp_path.rglob("model.ckpt*"))
