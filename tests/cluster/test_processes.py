@@ -72,10 +72,6 @@ def test_a_signal_to_one_stops_all_and_another_number_goes_on(tmp_path, alone):
         assert f"interrupted; {workers.name(0)} has saved a checkpoint" in workers.output(2)
         assert "interrupted by SIGTERM; go on with --resume" in workers.output(0)
     shutil.rmtree(tmp_path / "run")
-    shutil.copytree(alone, tmp_path / "run")
-    for path in (tmp_path / "run").iterdir():
-        if "ckpt" in path.name or path.name in ("checkpoint", "metrics.jsonl", "log.txt"):
-            path.unlink()
     with Workers(tmp_path, 2, *flags, "--num_gpus=2") as workers:
         workers.wait_for("step 2, loss")
         for process in workers.processes.values():
