@@ -95,14 +95,15 @@ def _from_flags(worker_hosts, task_index):
     if worker_hosts is None and task_index is None:
         return None
     if worker_hosts is None:
-        raise ValueError(f"--task_index={task_index} needs --worker_hosts=HOST:PORT,HOST:PORT,...: all workers, in order")
+        raise ValueError(f"--task_index={task_index} needs --worker_hosts=HOST:PORT,...: all workers, in order")
     workers = tuple(address.strip() for address in worker_hosts.split(","))
     _check_addresses(f"--worker_hosts={worker_hosts}", workers)
     if task_index is None:
         raise ValueError("--worker_hosts needs --task_index=I: which of them this process is, counted from 0")
     if not 0 <= task_index < len(workers):
         raise ValueError(
-            f"--task_index={task_index}: expected 0 to {len(workers) - 1}, as --worker_hosts names {len(workers)} workers"
+            f"--task_index={task_index}: expected 0 to {len(workers) - 1}, as --worker_hosts names {len(workers)} "
+            "workers"
         )
     return workers, task_index
 
@@ -122,7 +123,7 @@ def _from_environment():
         return None
     others = sorted(set(jobs) - {"chief", JOB})
     if others:
-        raise ValueError(f"TF_CONFIG has the job {others[0]!r}: every process here is a {JOB!r}, the first is the chief")
+        raise ValueError(f"TF_CONFIG has the job {others[0]!r}: here each process is a {JOB!r}, the first is the chief")
     chiefs = jobs.get("chief", ())
     if len(chiefs) > 1:
         raise ValueError(f"TF_CONFIG has {len(chiefs)} chiefs, expected one at most")
@@ -143,7 +144,8 @@ def _check_addresses(where, workers):
     for address in workers:
         match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
         if not match or not 1 <= int(match.group(2)) <= _MOST_PORTS:
-            raise ValueError(f"{where}: {address!r} is no address; expected HOST:PORT with a port of 1 to {_MOST_PORTS}")
+            wanted = f"expected HOST:PORT with a port of 1 to {_MOST_PORTS}"
+            raise ValueError(f"{where}: {address!r} is no address; {wanted}")
     twice = sorted({address for address in workers if workers.count(address) > 1})
     if twice:
         raise ValueError(f"{where}: {twice[0]} is there twice; each worker needs an address of its own")

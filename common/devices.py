@@ -28,12 +28,9 @@ class Devices:
     gpus: int = 0
     cluster: Cluster = ALONE
 
-    def session(self, log_placement=False, target=""):
-        """Opens a session on these devices, of this process or of the server `target`.
-
-        `log_placement` prints on which one each operation runs.
-        """
-        return tf.Session(target, config=self.config(log_placement))
+    def session(self, log_placement=False):
+        """Opens a session on these devices; `log_placement` prints on which one each operation runs."""
+        return tf.Session(config=self.config(log_placement))
 
     def config(self, log_placement=False):
         """Returns the configuration of a session, and of a server."""

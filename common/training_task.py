@@ -52,15 +52,7 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         peers.share_variables(session)
         first, steps = int(session.run(training.global_step)), program.steps(settings, dataset)
         folder, beginning = _begin(settings, start, first, steps, session, peers)
-        if cluster.is_chief:
-            folder.write(FLAGS, f"# {program.method(settings)}\n{flags.text(settings)}")
-            keeper.begin(start.checkpoint)
-            for line in start.lines:
-                folder.note(line)
-            for line in [*_head(program, settings, dataset, chosen, seconds), *origin]:
-                folder.say(line)
-        else:
-            say(f"{cluster.name(cluster.index)} trains too; {cluster.name(0)} reports and saves")
+        _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds)
         for store in [*training.stores, evaluation.store]:
             store.fill(session)
         clock, last = callbacks.Clock(settings.batch_size), steps - 1
@@ -107,6 +99,20 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
     if status and not cluster.is_chief:
         say(f"interrupted; {cluster.name(0)} has saved a checkpoint")
     return status
+
+
+def _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds):
+    """Writes what a run folder and a log begin with; a process without them says who it is."""
+    cluster = chosen.cluster
+    if not cluster.is_chief:
+        say(f"{cluster.name(cluster.index)} trains too; {cluster.name(0)} reports and saves")
+        return
+    folder.write(FLAGS, f"# {program.method(settings)}\n{flags.text(settings)}")
+    keeper.begin(start.checkpoint)
+    for line in start.lines:
+        folder.note(line)
+    for line in [*_head(program, settings, dataset, chosen, seconds), *origin]:
+        folder.say(line)
 
 
 def _begin(settings, start, first, steps, session, peers):
@@ -184,6 +190,9 @@ def _head(program, settings, dataset, chosen, seconds):
     title = networks.title(settings.model, settings.depth, settings.widen_factor)
     yield f"data set {dataset.name}: {len(dataset.train_images)} training and {len(dataset.test_images)} test images"
     yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
+    if chosen.cluster.count > 1:
+        replicas = chosen.cluster.count * len(chosen.names)
+        yield f"{chosen.cluster.count} workers, {replicas} replicas: {', '.join(chosen.cluster.workers)}"
     yield from counts()
     yield f"graph of {len(tf.get_default_graph().get_operations())} nodes, built in {seconds:.1f} s"
 

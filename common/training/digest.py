@@ -77,7 +77,7 @@ def _sum(head, array):
 
 def _code():
     """The names and contents of the project's source files: `common`, and all folders that have a train.py."""
-    folders = [folder for folder in sorted(_ROOT.iterdir()) if folder.name == "common" or (folder / "train.py").is_file()]
+    folders = [_ROOT / "common", *(script.parent for script in _ROOT.glob("*/train.py"))]
     digest = hashlib.sha256()
     for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         content = path.read_bytes()

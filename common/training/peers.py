@@ -17,7 +17,7 @@ _WORDS = {
     probe.FROZEN: "does not answer: it is stopped, or hangs",
     probe.UNREACHABLE: "cannot be reached: its machine is down, or the network is",
 }
-_LOOKS = 4  # at the other processes, a second apart: one that ends is there for a while yet
+_LOOKS, _PAUSE = 4, 1.0  # at the other processes, and seconds between: one that ends is there for a while yet
 _LINGER = 6.0  # seconds for which a process that gives up stays there, lest others take it for the one at fault
 _FLUSH = 0.5  # seconds for what the others have still to fetch from this one
 
@@ -160,10 +160,12 @@ class Peers:
     def _fault(self, error):
         for attempt in range(_LOOKS):
             found = probe.look_at(self._others())
-            at_fault = [f"{self._cluster.name(index)} {_WORDS[what]}" for index, what in found.items() if what in _WORDS]
+            bad = {index: what for index, what in found.items() if what in _WORDS}
+            at_fault = [f"{self._cluster.name(index)} {_WORDS[what]}" for index, what in bad.items()]
             if at_fault:
                 return "; ".join(at_fault)
-            time.sleep(1.0)
+            if attempt < _LOOKS - 1:
+                time.sleep(_PAUSE)
         return f"the exchange with the other workers failed, though all of them answer: {one_line(error)}"
 
 

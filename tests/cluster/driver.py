@@ -1,6 +1,6 @@
 """Ten steps of some programs on a number of processes and devices: what test_equality.py starts.
 
-    python driver.py FOLDER PROCESSES DEVICES INDEX PORT
+    python driver.py FOLDER PROCESSES DEVICES INDEX PORT [CASE ...]
 
 The process INDEX writes the variables of its replicas to FOLDER/CASE-PROCESSESxDEVICES-INDEX.npz. Each case has a
 server of its own: collectives keep their shapes for the life of a server.
@@ -38,6 +38,7 @@ CASES = {
     "adamg": (Grassmann(), GrassmannSettings(**ADAMG)),
 }
 DTYPES = {"float32": tf.float32, "float64": tf.float64}
+ALL = [f"{case}-{dtype}" for case in CASES for dtype in DTYPES]
 
 
 def trained(program, settings, dtype, cluster, count):
@@ -72,14 +73,17 @@ def trained(program, settings, dtype, cluster, count):
     return {**values, "the loss": loss, "the figures": np.array(figures)}
 
 
-def main(folder, processes, count, index, port):
-    for number, (case, (program, settings)) in enumerate(CASES.items()):
-        for dtype in DTYPES:
-            workers = tuple(f"127.0.0.1:{port + processes * (2 * number + (dtype == 'float64')) + i}" for i in range(processes))
-            cluster = Cluster(workers if processes > 1 else (), index, 120.0)
-            values = trained(program, settings, DTYPES[dtype], cluster, count)
-            np.savez(os.path.join(folder, f"{case}-{dtype}-{processes}x{count}-{index}.npz"), **values)
+def main(folder, processes, count, index, port, cases):
+    for number, case in enumerate(ALL):
+        if case not in cases:
+            continue
+        name, dtype = case.split("-")
+        first = port + processes * number
+        workers = tuple(f"127.0.0.1:{first + worker}" for worker in range(processes))
+        cluster = Cluster(workers if processes > 1 else (), index)
+        values = trained(*CASES[name], DTYPES[dtype], cluster, count)
+        np.savez(os.path.join(folder, f"{case}-{processes}x{count}-{index}.npz"), **values)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(sys.argv[1], *map(int, sys.argv[2:6]), sys.argv[6:] or ALL)

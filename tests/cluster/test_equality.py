@@ -1,5 +1,6 @@
 """One device, two devices, two processes and two of both give the same weights after ten steps."""
 
+import os
 import subprocess
 import sys
 
@@ -9,13 +10,15 @@ import pytest
 from tests.cluster import driver
 from tests.cluster.workers import free_addresses
 
-# Of each variable, relative to its largest value; that of a variable which is all zeros is absolute.
+# Of each variable, relative to its largest value; that of a variable which is all zeros is absolute. Optimizer slots
+# are sums of gradients, in which the rounding of small ones shows more.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
+OF_SLOTS = 5
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """{(processes, devices): {index: files of all cases}}, each kind of processes run once."""
+    """A function of (processes, devices) that runs them once and returns {which: pattern of their files}."""
     folder = tmp_path_factory.mktemp("equality")
 
     def of(processes, count):
@@ -36,19 +39,17 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("processes, count", [(1, 2), (2, 1), (2, 2)])
 def test_weights_after_ten_steps(processes, count, results):
     (alone,) = results(1, 1).values()
-    for case in driver.CASES:
-        for dtype, tolerance in TOLERANCES.items():
-            expected = np.load(str(alone).format(f"{case}-{dtype}"))
-            for path in results(processes, count).values():
-                check(expected, np.load(str(path).format(f"{case}-{dtype}")), count, tolerance, f"{case}, {dtype}")
+    for case in driver.ALL:
+        expected = np.load(str(alone).format(case))
+        for path in results(processes, count).values():
+            check(expected, np.load(str(path).format(case)), count, TOLERANCES[case.split("-")[1]], case)
 
 
 def check(expected, found, count, tolerance, where):
     assert len(found.files) == 2 + count * (len(expected.files) - 2), where
     for name in expected.files:
-        of_replicas = [name] if name.startswith("the ") else [name, *(f"replica_{r}/{name}" for r in range(1, count))]
-        for copy in of_replicas:
-            scale = np.abs(expected[name]).max() or 1.0
-            np.testing.assert_allclose(
-                found[copy], expected[name], rtol=0, atol=tolerance * scale, err_msg=f"{where}: {copy}"
-            )
+        slot = os.path.dirname(name) in expected.files
+        bound = tolerance * (OF_SLOTS if slot else 1) * (np.abs(expected[name]).max() or 1.0)
+        copies = [] if name.startswith("the ") else [f"replica_{replica}/{name}" for replica in range(1, count)]
+        for copy in [name, *copies]:
+            np.testing.assert_allclose(found[copy], expected[name], rtol=0, atol=bound, err_msg=f"{where}: {copy}")

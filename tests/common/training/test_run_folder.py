@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from common.training import files
-from common.training.run_folder import METRICS, RunFolder, holds_run
+from common.training.run_folder import METRICS, Elsewhere, RunFolder, holds_run
 
 
 def lines(path):
@@ -67,3 +67,13 @@ def test_a_small_file_is_the_old_or_the_new_one(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         folder.write("flags.txt", "new")
     assert (tmp_path / "flags.txt").read_text() == "old" and not (tmp_path / "flags.txt.tmp").exists()
+
+
+def test_a_process_without_a_folder_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = Elsewhere("worker 0 (a:1)")
+    elsewhere.say("x")
+    elsewhere.note("x")
+    elsewhere.add("nonfinite.jsonl", {"step": 1})
+    assert not elsewhere.kept and elsewhere.file("f") == "f in the run folder of worker 0 (a:1)"
+    assert not list(tmp_path.iterdir()) and capsys.readouterr().out == ""

@@ -1,0 +1,72 @@
+"""Stopping together, and what is said when another process is gone."""
+
+import signal
+import types
+
+import pytest
+
+from common.cluster import ALONE, Cluster
+from common.compat import tf
+from common.training import peers
+from common.training.agreement import Agreement
+from common.training.interruption import Interruption
+from tests.cluster.workers import free_addresses
+
+LOST = tf.errors.UnavailableError(None, None, "Collective ops is aborted")
+
+
+def test_a_signal_is_a_wish_and_what_all_know_after_a_step_an_agreement():
+    interruption, training = Interruption(), types.SimpleNamespace(wish="wish", stop="stop")
+    agreement = Agreement(interruption, training)
+    assert agreement.wishes() == {"wish": 0.0} and agreement.fetches(0) == "stop" and not agreement.asked()
+    interruption.signal = signal.SIGINT
+    assert agreement.wishes() == {"wish": 1.0} and agreement.asked() and not agreement.stopping()
+    agreement.after_step(0, 0.0)
+    assert not agreement.stopping()
+    agreement.after_step(1, 0.25)  # the mean over four replicas, one of which wishes
+    assert agreement.stopping() and agreement.signal == signal.SIGINT
+
+
+def test_a_signal_elsewhere_is_a_sigterm():
+    agreement = Agreement(Interruption(), None)
+    assert agreement.signal is None
+    agreement.agree()
+    assert agreement.stopping() and agreement.signal == signal.SIGTERM
+
+
+def test_the_lost_worker_is_named_and_what_was_saved_is_said():
+    cluster = Cluster(tuple(free_addresses(2)), 0)
+    with pytest.raises(peers.PeerLost) as caught, peers.Peers(cluster).watched(lambda fault: f"told '{fault}'"):
+        raise LOST
+    fault = f"{cluster.name(1)} has ended: nothing listens at its address"
+    assert str(caught.value) == f"{fault}; told '{fault}'"
+
+
+def test_a_rescue_that_fails_does_not_hide_the_fault():
+    def rescue(fault):
+        raise OSError("the disk is full")
+
+    cluster = Cluster(tuple(free_addresses(2)), 1)
+    with pytest.raises(peers.PeerLost, match=r"^worker 0 .* has ended.*; nothing could be saved .the disk is full.$"):
+        with peers.Peers(cluster).watched(rescue):
+            raise LOST
+
+
+def test_if_all_answer_the_error_itself_is_told(monkeypatch):
+    monkeypatch.setattr(peers, "_PAUSE", 0.0)
+    monkeypatch.setattr(peers.probe, "look_at", lambda addresses: dict.fromkeys(addresses, peers.probe.ANSWERS))
+    with pytest.raises(peers.PeerLost, match="all of them answer: Collective ops is aborted"):
+        with peers.Peers(Cluster(tuple(free_addresses(2)), 0)).watched():
+            raise LOST
+
+
+def test_other_errors_and_a_process_on_its_own_are_left_alone():
+    with pytest.raises(tf.errors.UnavailableError), peers.Peers(ALONE).watched():
+        raise LOST
+    with pytest.raises(ValueError, match="mine"), peers.Peers(Cluster(tuple(free_addresses(2)), 0)).watched():
+        raise ValueError("mine")
+
+
+def test_a_process_on_its_own_keeps_its_beginning():
+    beginning = peers.Beginning(True, False, 3, 1)
+    assert peers.Peers(ALONE).begin(None, beginning) is beginning
