@@ -14,7 +14,7 @@ SOURCES = sorted(path for folder in ("common", *METHODS, "benchmarks") for path 
 LAYERS = (
     (0, r"common\.compat"),
     (1, r"common\.variables"),
-    (1, r"common\.(map_arguments|orthonormal|precision|compilation)"),
+    (1, r"common\.(map_arguments|orthonormal|precision|compilation|shared)"),
     (1, r"common\.(devices|errors|locks)"),
     (1, r"opt_cp\.cayley|opt_gs\.gram_schmidt|opt_hr\.householder|opt_ls\.lowdin\w*|grassmann\.geometry"),
     (2, r"common\.(replicas|kernels|losses|schedules|metrics)"),

@@ -129,7 +129,7 @@ def test_with_frozen_kernels_a_batch_executes_what_ordinary_evaluation_does():
     _, *ordinary = executed(kernels.plain())
     maps, *frozen = executed(kernels.rotated(gram_schmidt))
     assert len(frozen) == len(ordinary) == 3
-    assert maps["Cholesky"] + maps["Qr"] + maps["While"] + maps["Enter"] > 0
+    assert maps["StatefulPartitionedCall"] + maps["PartitionedCall"] == 7  # the maps of CNN-6
     handed_in = {"ReadVariableOp", "VarHandleOp", "_Arg", "_Recv", "_HostRecv"}
     for one, other in zip(frozen, ordinary):
         assert {kind: one[kind] for kind in one if kind not in handed_in} == {
