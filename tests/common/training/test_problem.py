@@ -128,7 +128,8 @@ def clusters(**options):
         training.stores[0].fill(session)
         seen, wanted = tf.RunMetadata(), tf.RunOptions(output_partition_graphs=True)
         session.run(training.train_op, options=wanted, run_metadata=seen)
-        types = {node.name: node.op.removeprefix("_MklNative") for graph in seen.partition_graphs for node in graph.node}
+        nodes = [node for graph in seen.partition_graphs for node in graph.node]
+        types = {node.name: node.op.removeprefix("_MklNative") for node in nodes}
         return types, list(types.values()).count("_XlaRun")
 
 
