@@ -41,6 +41,10 @@ class Devices:
         )
         # This pass turns sums of three and more into AddN, whose order, and so the last bit, varies from run to run.
         config.graph_options.rewrite_options.arithmetic_optimization = 2  # RewriterConfig.OFF
+        # Nor is anything computed when the graph is looked at: initial values and identities would be held as constants
+        # of every copy of the graph, for as long as the session is open. Level 0 (-1 here) folds no constants either.
+        config.graph_options.rewrite_options.constant_folding = 2
+        config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
         config.gpu_options.allow_growth = True
         return self.cluster.configure(config)
 

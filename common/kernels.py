@@ -14,6 +14,7 @@ import numpy as np
 
 from common import variables
 from common.compat import tf
+from common.shared import shared
 from common.variables import Role
 
 _KERNELS = "common/kernels"
@@ -57,8 +58,7 @@ class LayerKernel:
 
     def rotation(self):
         """Returns Q itself, by applying the map to the identity: as costly as a map gets, so not for every step."""
-        size = int(self.generator.shape[0])
-        return self.rotate(self.generator, tf.eye(size, dtype=self.generator.dtype))
+        return rotation(self.rotate, self.generator)
 
 
 def plain(initial=variables.he_normal, role=Role.WEIGHT, name="weight"):
@@ -98,7 +98,7 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
         trained = variables.create("rotation", [inputs, inputs], role, start, dtype)
         weights, generator = tf.convert_to_tensor(weights), one_at_a_time(tf.convert_to_tensor(trained))
         turn = in_use(rotate, inputs, shape[-1])
-        turned = turn(generator, weights)
+        turned = turned_by(turn, generator, weights)
         freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
         return record(tf.reshape(turned, shape), turn, generator, freedom, turned, trained)
 
@@ -126,6 +126,22 @@ def in_use(rotate, size, columns):
         turned.append((rotate, size, columns))
         return tf.matmul
     return rotate
+
+
+def rotation(rotate, generator):
+    """Returns Q(generator), [n, n]."""
+    return rotate(generator, tf.eye(int(generator.shape[0]), dtype=generator.dtype))
+
+
+def turned_by(rotate, generator, weights):
+    """Returns Q(generator) @ weights, by a body that layers of equal shapes share; the fixed weights get no gradient."""
+    if rotate is tf.matmul:  # one node already
+        return tf.matmul(generator, weights)
+    return shared(_turn, rotate)(generator, weights)
+
+
+def _turn(rotate, generator, weights):
+    return rotate(generator, tf.stop_gradient(weights))
 
 
 def one_at_a_time(generator):

@@ -11,6 +11,7 @@ from common.data import batches
 from common.data.store import store
 from common.exchange import Kind
 from common.layers import Mode
+from common.shared import shared
 
 ENERGY_POWERS = (0, 1, 2)
 
@@ -105,12 +106,23 @@ class Evaluation:
 
 def _geometry():
     neurons = [kernel for kernel in kernels.of_layers() if kernel.tensor.shape[0] > 1]
+    energies = {kernel.layer: tf.unstack(shared(_energies)(kernel.matrix)) for kernel in neurons}
     figures = {
-        f"energy_{power}": {
-            kernel.layer: metrics.hyperspherical_energy(kernel.matrix, power) for kernel in neurons
-        }
-        for power in ENERGY_POWERS
+        f"energy_{power}": {layer: of_layer[index] for layer, of_layer in energies.items()}
+        for index, power in enumerate(ENERGY_POWERS)
     }
-    rotated = kernels.rotated_layers()
-    figures["orthogonality"] = {kernel.layer: metrics.orthogonality_error(kernel.rotation()) for kernel in rotated}
-    return figures
+    errors = {}
+    for kernel in kernels.rotated_layers():
+        # One after the other: what each needs on the way is not in memory together.
+        with tf.control_dependencies(list(errors.values())[-1:]):
+            generator = tf.identity(kernel.generator)
+        errors[kernel.layer] = shared(_orthogonality_error, kernel.rotate)(generator)
+    return figures | {"orthogonality": errors}
+
+
+def _energies(weights):
+    return tf.stack([metrics.hyperspherical_energy(weights, power) for power in ENERGY_POWERS])
+
+
+def _orthogonality_error(rotate, generator):
+    return metrics.orthogonality_error(kernels.rotation(rotate, generator))

@@ -28,3 +28,13 @@ def test_the_cpu_asked_for_is_not_called_a_missing_gpu():
 def test_a_gpu_that_is_not_there_is_an_error_if_insisted_on():
     with pytest.raises(ValueError, match="--device=gpu: TensorFlow finds no GPU here"):
         devices.choose("gpu", 1)
+
+
+def test_initial_values_are_not_kept_as_constants_of_the_open_session():
+    """An orthogonal matrix that starts at random would be in memory several times, for as long as the session is."""
+    with tf.Graph().as_default(), devices.choose("cpu").session() as session:
+        tf.get_variable("start", initializer=0.5 * tf.random.stateless_normal([64, 64], [1, 2]))
+        options, seen = tf.RunOptions(output_partition_graphs=True), tf.RunMetadata()
+        session.run(tf.global_variables_initializer(), options=options, run_metadata=seen)
+    constants = [node for graph in seen.partition_graphs for node in graph.node if node.op == "Const"]
+    assert constants and max(node.ByteSize() for node in constants) < 64 * 64
