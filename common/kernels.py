@@ -137,7 +137,8 @@ def turned_by(rotate, generator, weights):
     """Returns Q(generator) @ weights, by a body that layers of equal shapes share; the fixed weights get no gradient."""
     if rotate is tf.matmul:  # one node already
         return tf.matmul(generator, weights)
-    return shared(_turn, rotate)(generator, weights)
+    # An identity: tf.gradients differentiates calls also where it is told to stop (see training/exchange.py).
+    return tf.identity(shared(_turn, rotate)(generator, weights))
 
 
 def _turn(rotate, generator, weights):
