@@ -20,11 +20,13 @@ COMMANDS = [(where, command) for where, lines in SCRIPTS.items() for line in lin
 def test_commands_are_found_wherever_they_stand():
     text = (
         "Run `python a.py\n--b` or `train.py`, `--c=1` and `cd x && python y.py`.\n```bash\ncd d  # why\n"
-        "python e.py \\\n  --f\n# alone\n```\n```\nG  output 3\npython g.py\n```\n```python\npip install h\n```\n| `pip install i` |\n"
+        "python e.py \\\n  --f\n# alone\n```\n```\nG  output 3\npython g.py\n```\n```python\npip install h\n```\n"
+        "| `pip install i` |\n```\n$ python j.py\nerror: k\n```\n"
     )
     assert list(scripts(text).values()) == [
         ["cd d", "python e.py    --f"],
         ["python g.py"],
+        ["python j.py"],
         ["python a.py --b"],
         ["cd x && python y.py"],
         ["pip install i"],
