@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from common import devices, memory_guard
+from common import devices, memory_guard, recipe
 from common.compat import tf
 from common.data import synthetic
 from common.program import run
@@ -134,6 +134,16 @@ def test_what_does_not_fit_is_refused_in_one_line_with_what_would(monkeypatch):
         memory_guard.check(program, dataclasses.replace(settings, memory_limit=0.5), dataset, chosen)
     monkeypatch.setattr(devices.host_memory, "free", lambda: None)  # nobody says what there is
     memory_guard.check(program, settings, dataset, chosen)
+
+
+def test_only_methods_of_this_project_are_imported(tmp_path, monkeypatch):
+    """Installed, the folders lie among all other packages, some of which may have a train.py too."""
+    (tmp_path / "somebody").mkdir()
+    (tmp_path / "somebody" / "train.py").write_text("METHOD = 1 / 0\n")
+    (tmp_path / "opt_gs").mkdir()
+    (tmp_path / "opt_gs" / "train.py").write_text("from common.program import main\n")  # the module found is the real one
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert recipe.methods(tmp_path) == {"opt_gs": METHOD}
 
 
 def test_a_run_asks_before_its_graph_is_built(monkeypatch, tmp_path):
