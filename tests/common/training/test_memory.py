@@ -141,7 +141,8 @@ def test_only_methods_of_this_project_are_imported(tmp_path, monkeypatch):
     (tmp_path / "somebody").mkdir()
     (tmp_path / "somebody" / "train.py").write_text("METHOD = 1 / 0\n")
     (tmp_path / "opt_gs").mkdir()
-    (tmp_path / "opt_gs" / "train.py").write_text("from common.program import main\n")  # the module found is the real one
+    # The module that is found by this name is the real one.
+    (tmp_path / "opt_gs" / "train.py").write_text("from common.program import main\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert recipe.methods(tmp_path) == {"opt_gs": METHOD}
 
