@@ -34,6 +34,7 @@ SHORTER_STEPS = 400  # opt_ls: its map costs the most, and the short run is to e
 LENGTHS = {"cifar100": PAPER, "cifar10": PAPER, "svhn": PAPER, "digits": SHORT, "synthetic": SHORT}
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 BASELINE_SHORT_LR = 0.005  # ten classes and few images: kernels that are trained directly blow up at the paper's rate
+_ENTRY = "from common.program import main"  # what every train.py of this project says
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,10 +189,15 @@ class Method(Program):
         return [self.method(settings), settings.model, settings.data]
 
 
-def methods():
-    """Returns {folder: its `Method`} of the folders beside this one that have a train.py with one."""
+def methods(root=pathlib.Path(__file__).resolve().parents[1]):
+    """Returns {folder: its `Method`} of the folders beside this one that have a train.py with one.
+
+    Of an installed project that is where every package lies: a train.py of somebody else's is not imported.
+    """
     found = {}
-    for script in sorted(pathlib.Path(__file__).resolve().parents[1].glob("*/train.py")):
+    for script in sorted(root.glob("*/train.py")):
+        if _ENTRY not in script.read_text(encoding="utf-8", errors="replace"):
+            continue
         method = getattr(importlib.import_module(f"{script.parent.name}.train"), "METHOD", None)
         if isinstance(method, Method):
             found[script.parent.name] = method

@@ -50,7 +50,8 @@ class StochasticOpt(Method):
 
     def check(self, settings):
         if settings.rotation != "method" and settings.map != "gs":
-            raise ValueError(f"--map={settings.map}: --rotation={settings.rotation} has no map; leave one of the two out")
+            text = f"--map={settings.map}: --rotation={settings.rotation} has no map; leave one of the two out"
+            raise ValueError(text)
         super().check(settings)
 
     def of(self, settings):

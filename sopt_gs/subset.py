@@ -59,8 +59,8 @@ def merge(episode, optimizer, replica=0):
     """Returns the op that ends an episode: the effective kernels become W0, and the turning starts afresh.
 
     For every layer of one replica: W0 <- the kernel in use; P <- its start, where Q = I; P's slots of `optimizer` <- 0;
-    subset <- the draw of `episode`, the number of the one that begins. The kernel in use is the same before and after, as exactly as the
-    map gives the identity. All new values are computed before any is written.
+    subset <- the draw of `episode`, the number of the one that begins. The kernel in use is the same before and after,
+    as exactly as the map gives the identity. All new values are computed before any is written.
     """
     values = []
     for layer in (layer for layer in tf.get_collection(_LAYERS) if layer.replica == replica):

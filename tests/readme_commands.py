@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs", "grassmann")
+METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs", "grassmann")
 
 _FIRST_WORDS = (
     r"\(?(cd|python3?|pip|pytest|tensorboard|git|bash|sh|source|export|torchrun|srun|curl|tar|\.|[A-Z_]+=\S+) "
@@ -31,7 +31,7 @@ def scripts(text):
 
     def block(match):
         label, content = match.groups()
-        lines = [_without_comment(line) for line in content.replace("\\\n", " ").splitlines()]
+        lines = [_without_comment(line).removeprefix("$ ") for line in content.replace("\\\n", " ").splitlines()]
         commands = [line for line in lines if line and (label == "bash" or re.match(_FIRST_WORDS, line + " "))]
         if label in ("", "bash", "sh", "console") and commands:
             add(commands, match.start())
@@ -156,6 +156,7 @@ RULES = (
         folder="grassmann",
         before=_A_WIDE_RUN,
     ),
+    Rule(r"python train\.py .*--memory_limit=6", status=1),  # says so, and ends
     Rule(r"python train\.py .*--widen_factor=(10|8) .*", wide),
     Rule(r"python train\.py .*--task=see --model=resnet .*", two_updates, folder="grassmann"),
     Rule(r"python train\.py\b.*", two_updates),
@@ -172,6 +173,7 @@ RULES = (
         lambda command: re.sub(r" \[.*\]", "", command) + " --steps=400 --json=soak.json",
         folder=".",
     ),
+    Rule(r"saved_model_cli show .*"),  # comes with TensorFlow
     Rule(r"tensorboard --logdir=\./logs", left_out),  # serves until it is stopped
 )
 

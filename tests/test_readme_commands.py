@@ -20,11 +20,13 @@ COMMANDS = [(where, command) for where, lines in SCRIPTS.items() for line in lin
 def test_commands_are_found_wherever_they_stand():
     text = (
         "Run `python a.py\n--b` or `train.py`, `--c=1` and `cd x && python y.py`.\n```bash\ncd d  # why\n"
-        "python e.py \\\n  --f\n# alone\n```\n```\nG  output 3\npython g.py\n```\n```python\npip install h\n```\n| `pip install i` |\n"
+        "python e.py \\\n  --f\n# alone\n```\n```\nG  output 3\npython g.py\n```\n```python\npip install h\n```\n"
+        "| `pip install i` |\n```\n$ python j.py\nerror: k\n```\n"
     )
     assert list(scripts(text).values()) == [
         ["cd d", "python e.py    --f"],
         ["python g.py"],
+        ["python j.py"],
         ["python a.py --b"],
         ["cd x && python y.py"],
         ["pip install i"],
@@ -53,7 +55,8 @@ def folder_of(where, command):
     """The folder in which a command is given: that of the `cd` before it, or its rule's."""
     text, _ = shell(SCRIPTS[where])
     before = text[: text.index(rule_of(command).cut(command))]
-    return re.findall(r"\bcd (\w+|\.)", before)[-1]
+    open_ones = re.sub(r"\([^()]*\)", "", before)  # a `cd` in parentheses ends with them
+    return re.findall(r"\bcd (?:\.\./)?(\w+|\.)", open_ones)[-1]
 
 
 @pytest.mark.parametrize("where", SCRIPTS)
@@ -65,7 +68,8 @@ def test_folders_modules_and_flags_exist(where):
         for module in re.findall(r"python -m ((?:common|benchmarks)[\w.]*)", command):
             assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), command
         if command.startswith("cd ") and "logs" not in command:
-            assert (ROOT / rule_of(command).cut(command).removeprefix("cd ")).is_dir(), command
+            folder = rule_of(command).cut(command).removeprefix("cd ").removeprefix("../")
+            assert (ROOT / folder).is_dir(), command
         if "train.py" in command and "--help" not in command and "--flagfile" not in command:
             assert folder_of(where, command) in METHODS, f"in which folder? {command}"
             check_flags(command, PROGRAMS[folder_of(where, command)].settings_class)

@@ -22,6 +22,8 @@ _VIEWS = {"Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "EnsureSh
 _IN_PLACE = {"Relu", "Add", "AddV2", "Sub", "Mul", "Neg", "RealDiv", "BiasAdd", "SelectV2", "InplaceUpdate"}
 _LIBRARY = 64 * 2**20  # what TensorFlow takes for a graph without maps, its threads and blocks of convolutions
 _NODE = 36 * 2**10  # and for each node of a map and its gradient, in the copies of the graph that it optimises
+_ROUGH = 16  # times the matrices that a map is given, or the trained variables: more than any map or optimizer takes
+_ROUGH_NODES = 2000  # more than a map and its gradient have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +53,12 @@ class Estimate:
         return ", ".join(f"{name} {size / GIB:.3g}" for name, size in dataclasses.asdict(self).items())
 
 
-def estimate(task, replicas=1):
-    """Returns the `Estimate` of training a `Problem` with so many replicas that share one memory."""
+def estimate(task, replicas=1, enough=0):
+    """Returns the `Estimate` of training a `Problem` with so many replicas that share one memory.
+
+    Maps, optimizers and penalties are built only if a generous bound of what they take (see `_ROUGH`) leads above
+    `enough` bytes; else the bound stands in for it.
+    """
     data, batch = task.dataset, task.batch_size // replicas
     stored = sum(array.nbytes for array in (data.train_images, data.test_images))
     with tf.Graph().as_default(), kernels.outline() as turned:
@@ -62,8 +68,21 @@ def estimate(task, replicas=1):
         operations = needed(task.logits(images, Mode(True, task.batch_norm, task.keep_prob, step)).op)
         made = sorted(_Buffers(operations).bytes.values())
         evaluated = peak(operations) * min(task.vali_batch_size, len(data.test_images)) // batch
+        activations = max(replicas * (sum(made) + sum(made[-2:])), evaluated)
+        trained = sum(map(bytes_of, variables.trainable()))
+        given = stored + sum(map(bytes_of, tf.global_variables()))
+        squares = sum(4 * size * (size + columns) for _, size, columns in turned)
+        rough = Estimate(
+            replicas * (given + 3 * trained),
+            replicas * _ROUGH * trained,
+            activations,
+            replicas * _ROUGH * squares,
+            _LIBRARY + replicas * len(turned) * _ROUGH_NODES * _NODE,
+        )
+        if rough.total <= enough:
+            return rough
         updates = sum(map(_update_memory, task.optimizers(step, 0)))
-        gradients = sum(map(bytes_of, variables.trainable())) + updates + _penalty_memory(task)
+        gradients = trained + updates + _penalty_memory(task)
         values = sum(map(bytes_of, tf.global_variables()))
     memories = [map_memory(*layer) for layer in turned]
     kept, working, nodes = [sum(figures) for figures in zip(*memories)] if memories else (0, 0, 0)
@@ -72,7 +91,7 @@ def estimate(task, replicas=1):
     return Estimate(
         replicas * (values + stored),
         replicas * gradients,
-        max(replicas * (sum(made) + sum(made[-2:])), evaluated),
+        activations,
         replicas * (kept + working),
         _LIBRARY + replicas * nodes * _NODE,
     )

@@ -26,7 +26,7 @@ CNN = {"widths": (4, 4, 4, 4)}
 GRASSMANN = {"model": "resnet", "grassmann": True, "keep_prob": 0.7}
 # Name: folder, flags.
 FAST = {
-    "opt_cp": ("opt_cp", CNN),
+    "opt_ogd": ("opt_ogd", CNN),  # the quickest to build; every map is among the slow ones
     "ordinary": ("opt_hr", {**CNN, "rotation": "none"}),
     "grassmann": ("grassmann", {**GRASSMANN, "crop_size": 24}),
 }
@@ -35,7 +35,8 @@ SLOW = {
     "baseline": ("opt_hr", {**CNN, "rotation": "none"}),
     "opt_gs": ("opt_gs", CNN),
     "opt_ls": ("opt_ls", CNN),
-    "opt_ogd": ("opt_ogd", CNN),
+    "opt_cp": ("opt_cp", CNN),
+    "opt_or": ("opt_or", CNN),
     "sopt_gs": ("sopt_gs", CNN),
     "free": ("opt_hr", {**CNN, "rotation": "free"}),
     "cnn9": ("opt_hr", {"model": "cnn9", **CNN}),
@@ -72,7 +73,8 @@ def unlike_the_start(name, shape, role, random):
     """A value that a trained network might have."""
     if role in (Role.GAMMA, Role.MOVING) and not name.endswith("mean"):
         return random.uniform(0.5, 2.0, shape)
-    return random.normal(0.0, 0.5 if role in (Role.GENERATOR, Role.ROTATION) else 0.1, shape)
+    # Where a generator is itself what turns, it must not make kernels large: scores are compared to 1e-4.
+    return random.normal(0.0, shape[0] ** -0.5 if role in (Role.GENERATOR, Role.ROTATION) else 0.1, shape)
 
 
 def trained(name, folder):
@@ -103,7 +105,7 @@ def exported(cases, folder):
         (folder / f"{place.name}_run").mkdir()
         path, *expected[name] = trained(name, folder / f"{place.name}_run")
         program, settings = program_of(name)
-        if name == "opt_cp":
+        if name == "opt_ogd":
             place.mkdir()  # empty: that is as good as none
         assert run(program, dataclasses.replace(settings, load=path, export_dir=f"{place}/")) == 0
         expected[name].append(place)
@@ -150,7 +152,7 @@ def test_a_process_without_this_project_gets_the_scores_of_the_evaluation(name, 
 
 
 def test_a_turned_network_is_node_by_node_an_ordinary_one(fast):
-    turned, ordinary = (collections.Counter(fast[name][2]["types"].tolist()) for name in ("opt_cp", "ordinary"))
+    turned, ordinary = (collections.Counter(fast[name][2]["types"].tolist()) for name in ("opt_ogd", "ordinary"))
     assert turned == ordinary
     assert (turned["Conv2D"], turned["BiasAdd"], turned["Mul"]) == (8, 6, 1)  # the product is the images' scale
 
@@ -172,7 +174,7 @@ def test_every_method_and_network(tmp_path):
         check_types(values)
     check_products(seen["wide resnet"][2], 3)  # WRN-10-2: group 2 has a projection of the first conv
     check_products(seen["vgg11"][2], 0)
-    for name in ("opt_hr", "opt_gs", "opt_ls", "opt_ogd", "sopt_gs", "free"):
+    for name in ("opt_hr", "opt_gs", "opt_ls", "opt_cp", "opt_or", "sopt_gs", "free"):
         assert seen[name][2]["types"].tolist() == seen["baseline"][2]["types"].tolist()
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from common import devices, memory_guard
+from common import devices, memory_guard, recipe
 from common.compat import tf
 from common.data import synthetic
 from common.program import run
@@ -14,6 +14,7 @@ from opt_gs.train import METHOD
 from tests.common.test_recipe import method_of, settings_of
 
 FLOAT = 4
+SLOW_METHODS = ["opt_cp", "opt_gs", "opt_hr", "sopt_gs"]
 
 
 def test_the_peak_of_a_chain():
@@ -36,10 +37,10 @@ def test_what_gram_schmidt_keeps():
     assert memory.map_memory(tf.matmul, 288, 16) == (0, 0, 0)
 
 
-def estimate(folder, dataset=None, replicas=1, **options):
+def estimate(folder, dataset=None, replicas=1, enough=0, **options):
     dataset, method = dataset or synthetic.load(16, 8), method_of(folder)
     settings = method.resolve(settings_of(folder, **options), dataset)
-    return memory.estimate(method.problem(settings, dataset), replicas)
+    return memory.estimate(method.problem(settings, dataset), replicas, enough)
 
 
 @pytest.mark.parametrize("folder", ["opt_gs", "sopt_gs"])
@@ -63,6 +64,19 @@ def test_a_small_network_against_bytes_counted_by_hand(folder):
     largest = 2 * batch * width * planes[0]
     assert found.activations == pytest.approx(FLOAT * (kept + largest), rel=0.1)
     assert FLOAT * generators < found.maps < 12 * FLOAT * generators
+
+
+@pytest.mark.parametrize("width", [4, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "folder", ["opt_ls", "opt_ogd", "opt_or", *[pytest.param(name, marks=pytest.mark.slow) for name in SLOW_METHODS]]
+)
+def test_the_quick_bound_is_a_bound(folder, width):
+    exact = estimate(folder, widths=(width,) * 4, batch_size=16)
+    bound = estimate(folder, widths=(width,) * 4, batch_size=16, enough=2**50)
+    for field in dataclasses.fields(bound):
+        assert getattr(bound, field.name) >= getattr(exact, field.name)
+    assert bound.maps > 1.2 * exact.maps and bound.library > 1.2 * exact.library  # it is not the exact one
+    assert estimate(folder, widths=(width,) * 4, batch_size=16, enough=bound.total - 1) == exact
 
 
 def test_replicas_share_the_batch_and_have_a_copy_each_of_all_else():
@@ -92,11 +106,13 @@ def small(**options):
 
 def test_what_does_not_fit_is_refused_in_one_line_with_what_would(monkeypatch):
     program, settings, dataset, chosen = small()
+    asked = []
     needs = {"opt_gs": 9e9, "sopt_gs": 4e9, "opt_gs-none": 1e9}
 
-    def of(task, replicas):
+    def of(task, replicas, enough):
+        asked.append((task.parts, task.batch_size))
         total = 5e9 if task.batch_size < 8 else needs.get(task.parts, 7e9)
-        return memory.Estimate(int(total), 0, 0, 0, 0)
+        return memory.Estimate(int(total - 4e9), 0, int(4e9), 0, 0)
 
     def problem(self, settings, dataset):
         return dataclasses.make_dataclass("Task", ["parts", "batch_size"])(self.of(settings).name, settings.batch_size)
@@ -107,15 +123,28 @@ def test_what_does_not_fit_is_refused_in_one_line_with_what_would(monkeypatch):
     with pytest.raises(ValueError) as error:
         memory_guard.check(program, settings, dataset, chosen)
     line = str(error.value)
-    assert line.startswith("this training takes about 8.38 GiB (variables 8.38, ") and "\n" not in line
+    assert line.startswith("this training takes about 8.38 GiB (variables 4.66, ") and "\n" not in line
     assert "and 5.59 GiB is free on CPU" in line
-    assert "; would fit: --batch_size=4, --batch_size=2, --batch_size=1, sopt_gs, --rotation=none; " in line
+    assert "; would fit: --batch_size=4, sopt_gs, --rotation=none; " in line
+    # Batches of 8 would have 7e9 bytes at least; those below 4 fit if 4 does.
+    assert [batch for name, batch in asked if name == "opt_gs"] == [16, 4]
     memory_guard.check(program, dataclasses.replace(settings, memory_limit=9.0), dataset, chosen)
     memory_guard.check(program, dataclasses.replace(settings, memory_limit=0.0), dataset, chosen)
     with pytest.raises(ValueError, match="and 0.5 GiB is --memory_limit; would fit: none of the methods and batch"):
         memory_guard.check(program, dataclasses.replace(settings, memory_limit=0.5), dataset, chosen)
     monkeypatch.setattr(devices.host_memory, "free", lambda: None)  # nobody says what there is
     memory_guard.check(program, settings, dataset, chosen)
+
+
+def test_only_methods_of_this_project_are_imported(tmp_path, monkeypatch):
+    """Installed, the folders lie among all other packages, some of which may have a train.py too."""
+    (tmp_path / "somebody").mkdir()
+    (tmp_path / "somebody" / "train.py").write_text("METHOD = 1 / 0\n")
+    (tmp_path / "opt_gs").mkdir()
+    # The module that is found by this name is the real one.
+    (tmp_path / "opt_gs" / "train.py").write_text("from common.program import main\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert recipe.methods(tmp_path) == {"opt_gs": METHOD}
 
 
 def test_a_run_asks_before_its_graph_is_built(monkeypatch, tmp_path):
