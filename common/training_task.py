@@ -17,7 +17,7 @@ from common.training.evaluate import Evaluation
 from common.training.guard import Diagnosis, Guard, dropped_before
 from common.training.keeper import Keeper
 from common.training.loop import train as run_loop
-from common.training.peers import Beginning, Peers
+from common.training.peers import Alignment, Beginning, Peers
 from common.training.run_folder import FLAGS, Elsewhere, RunFolder, say
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
@@ -49,7 +49,8 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         seconds = time.perf_counter() - begin
         session.run(initialize)
         origin = list(_load_all(session, start.checkpoint, chosen)) if start.checkpoint else []
-        peers.share_variables(session)
+        with peers.watched():
+            peers.share_variables(session)
         first, steps = int(session.run(training.global_step)), program.steps(settings, dataset)
         folder, beginning = _begin(settings, start, first, steps, session, peers)
         _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds)
@@ -66,7 +67,8 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
             checkpoint=lambda: (save.path or start.checkpoint) if cluster.is_chief else f"in {folder.path}",
             before=(beginning.skipped, beginning.in_a_row),
         )  # fmt: skip
-        everything = [guard, *first_callbacks, validate]
+        alignment = [Alignment(peers, session, settings.save_freq, last)] if cluster.count * len(chosen.names) > 1 else []
+        everything = [guard, *first_callbacks, validate, *alignment]
         if cluster.is_chief:
             everything = [
                 guard,
@@ -74,6 +76,7 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
                 *first_callbacks,
                 callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts),
                 validate,
+                *alignment,
                 save,
                 *_board(settings, folder.events, task, training, last),
                 callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE),

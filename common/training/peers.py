@@ -1,4 +1,7 @@
-"""The other processes of a cluster: meeting them, being told the same by the chief, losing one, and parting."""
+"""The other processes of a cluster: meeting them, being told the same by the chief, losing one, and parting.
+
+What concerns all copies of the variables holds for the devices of one process too.
+"""
 
 import contextlib
 import time
@@ -11,6 +14,7 @@ from common.compat import tf
 from common.errors import one_line
 from common.exchange import Kind
 from common.training import digest
+from common.training.callbacks import Periodic
 
 _WORDS = {
     probe.GONE: "has ended: nothing listens at its address",
@@ -98,10 +102,7 @@ class Peers:
             raise ValueError(difference)
 
     def prepare(self):
-        """Builds what `begin` and `part` run; call it when all variables are there, before the graph is finalised."""
-        if self._cluster.count == 1:
-            return
-        self._spread = exchange.spread(variables.saved(), self._cluster)
+        """Builds what the methods below run; call it when all variables are there, before the graph is finalised."""
         own = {variable.op.name: variable for variable in variables.saved()}
         self._copies = tf.group(
             *[
@@ -110,16 +111,17 @@ class Peers:
                 if variables.replica_of(copy)
             ]
         )
+        if self._cluster.count == 1:
+            return
+        self._spread = exchange.spread(variables.saved(), self._cluster)
         self._beginning = exchange.Sum(self._cluster, Kind.BEGINNING, [len(Beginning._fields)], tf.int64)
         self._end = exchange.Sum(self._cluster, Kind.END, [], tf.float32)
 
     def share_variables(self, session):
-        """Gives all variables that are saved the chief's values, on all replicas of the other processes."""
+        """Gives all variables that are saved the values of replica 0, on all replicas of all processes."""
         if self._cluster.count > 1:
-            with self.watched():
-                session.run(self._spread)
-                if not self._cluster.is_chief:
-                    session.run(self._copies)
+            session.run(self._spread)
+        session.run(self._copies)
 
     def begin(self, session, beginning=None):
         """Returns the chief's `Beginning` in every process."""
@@ -174,3 +176,20 @@ def _rescued(rescue, fault):
         return rescue(fault)
     except Exception as error:  # whatever it is, the fault that it began with is to be told
         return f"nothing could be saved ({one_line(error)})"
+
+
+class Alignment(Periodic):
+    """Gives all replicas the variables of replica 0 before each checkpoint of the run.
+
+    They have them already if all devices compute alike. But each replica pulls gradients back through the maps by
+    itself (see exchange.py), and devices of two kinds, or a library that adds in varying order, may round that
+    differently, after which nothing would bring the copies together. A run that goes on from the checkpoint begins
+    with equal copies as well, so it stays the same run.
+    """
+
+    def __init__(self, peers, session, frequency, last):
+        super().__init__(frequency, last, {})
+        self._peers, self._session = peers, session
+
+    def act(self, step, values):
+        self._peers.share_variables(self._session)

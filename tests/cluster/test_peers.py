@@ -3,13 +3,16 @@
 import signal
 import types
 
+import numpy as np
 import pytest
 
+from common import variables
 from common.cluster import ALONE, Cluster
 from common.compat import tf
 from common.training import peers
 from common.training.agreement import Agreement
 from common.training.interruption import Interruption
+from common.variables import Role
 from tests.cluster.workers import free_addresses
 
 LOST = tf.errors.UnavailableError(None, None, "Collective ops is aborted")
@@ -70,3 +73,24 @@ def test_other_errors_and_a_process_on_its_own_are_left_alone():
 def test_a_process_on_its_own_keeps_its_beginning():
     beginning = peers.Beginning(True, False, 3, 1)
     assert peers.Peers(ALONE).begin(None, beginning) is beginning
+
+
+def test_copies_get_the_values_of_replica_0_before_each_checkpoint():
+    """Copies that have drifted apart, as devices that round otherwise let them."""
+    start = np.arange(3, dtype=np.float32)
+    for replica in range(3):
+        with variables.replica_scope(replica), tf.variable_scope("layer"):
+            variables.create("rotation", [3], Role.GENERATOR, lambda *_, r=replica: tf.constant(start + 0.1 * r))
+    own, *copies = tf.global_variables()
+    together = peers.Peers(ALONE)
+    together.prepare()
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        alignment = peers.Alignment(together, session, frequency=3, last=7)
+        for step in range(8):
+            before = session.run(own.assign_add([1.0, 1.0, 1.0]))
+            assert not np.array_equal(session.run(copies[0]), before)
+            alignment.after_step(step, {})
+            equal = [np.array_equal(value, before) for value in session.run(copies)]
+            assert equal == 2 * [step in (2, 5, 7)]
+            np.testing.assert_array_equal(session.run(own), before)
