@@ -127,6 +127,8 @@ _A_WIDE_RUN = (
     "python train.py --model=resnet --optimizer=sgd --data=synthetic --max_steps=1 "
     "--train_path=./logs/resnet_train_cifar100"
 )
+_TINY_RUN = "python opt_hr/train.py --data=synthetic --widths=4,4,4,4 --max_steps=2"
+_TINY_TABLE = "python -m common.reproduce opt-comparison --data=synthetic --runs=1 --rows=baseline"
 _SMALL_STEP = ["--batch_size=4", "--width=4", "--test_images=4", "--repeats=2", "--seconds=0.1"]
 _SMALL_SCALING = [
     "--sizes=8,16", "--maps=cayley", "--batch_sizes=2,4", "--methods=ordinary", "--width=4", "--repeats=2"
@@ -157,10 +159,32 @@ RULES = (
         before=_A_WIDE_RUN,
     ),
     Rule(r"python train\.py .*--memory_limit=6", status=1),  # says so, and ends
+    Rule(r"export TF_CONFIG=.*", left_out),  # would wait for a second machine, as the next two; tests/cluster has both
+    Rule(r"python train\.py --worker_hosts=\S+ --task_index=[01] --num_gpus=2", left_out),
+    Rule(r"python -m common\.launch .*", lambda command: two_updates(command, "--batch_size=8"), folder="."),
     Rule(r"python train\.py .*--widen_factor=(10|8) .*", wide),
     Rule(r"python train\.py .*--task=see --model=resnet .*", two_updates, folder="grassmann"),
     Rule(r"python train\.py\b.*", two_updates),
     # Figures and plots.
+    Rule(r"python -m common\.report opt_hr/logs", folder=".", before=f"{_TINY_RUN} --train_path=opt_hr/logs/tiny"),
+    Rule(
+        r"python -m common\.report RUN1 RUN2 .*",
+        folder=".",
+        before=f"{_TINY_RUN} --train_path=RUN1 && {_TINY_RUN} --base_lr=0.01 --train_path=RUN2",
+    ),
+    Rule(r"python -m common\.reproduce .* --dry_run", folder="."),
+    Rule(
+        r"python -m common\.reproduce opt-comparison --data=digits --runs=3",
+        lambda command: f"{_TINY_TABLE} -- --widths=4,4,4,4 --max_steps=2 --batch_size=8",
+        folder=".",
+    ),
+    Rule(
+        r"python -m common\.reproduce .*",  # runs of hours or days: what would be run
+        lambda command: command.replace(" -- ", " --dry_run -- ") if " -- " in command else f"{command} --dry_run",
+        folder=".",
+    ),
+    Rule(r"python -m common\.readme", folder="."),
+    Rule(r"python -m benchmarks\.cluster", with_flags("--parts=model"), folder="."),
     Rule(
         r"python -m benchmarks\.maps",
         with_flags("--sizes=8", "--columns=4", "--maps=cayley", "--repeats=2"),

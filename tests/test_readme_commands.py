@@ -71,8 +71,9 @@ def test_folders_modules_and_flags_exist(where):
             folder = rule_of(command).cut(command).removeprefix("cd ").removeprefix("../")
             assert (ROOT / folder).is_dir(), command
         if "train.py" in command and "--help" not in command and "--flagfile" not in command:
-            assert folder_of(where, command) in METHODS, f"in which folder? {command}"
-            check_flags(command, PROGRAMS[folder_of(where, command)].settings_class)
+            folder = re.search(r"(\w*)/?train\.py", command).group(1) or folder_of(where, command)
+            assert folder in METHODS, f"in which folder? {command}"
+            check_flags(command, PROGRAMS[folder].settings_class)
 
 
 def check_flags(command, settings_class):
@@ -82,8 +83,8 @@ def check_flags(command, settings_class):
         define = flags._DEFINE[flags._type_of(field)]
         define(field.name, field.default, field.metadata["help"], flag_values=values)
     arguments = command.split()
-    start = arguments.index("train.py")
-    assert values(arguments[start:]) == ["train.py"], f"more than flags: {command}"
+    start = [argument.endswith("train.py") for argument in arguments].index(True)
+    assert values(["train.py", *arguments[start + 1 :]]) == ["train.py"], f"more than flags: {command}"
     given = {name: values[name].value for name in values if values[name].present}
     given = {name: tuple(map(int, value.split(","))) if name == "widths" else value for name, value in given.items()}
     settings_class(**given)
