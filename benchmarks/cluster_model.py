@@ -26,7 +26,7 @@ class Link:
     latency: float
 
 
-# NVIDIA's data sheet of the H100 SXM: 67 TFLOP/s float32 (these programs switch TensorFloat-32 off), 989 dense bfloat16.
+# NVIDIA's data sheet of the H100 SXM: 67 TFLOP/s float32 (TensorFloat-32 is switched off here), 989 dense bfloat16.
 PEAKS = {"float32": 67e12, "bfloat16": 989e12}
 NODE = 8  # GPUs of a node
 WITHIN_NODE = Link(rate=450e9, latency=2e-6)  # NVLink 4: 900 GB/s in both directions; the latency is assumed

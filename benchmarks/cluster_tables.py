@@ -53,7 +53,8 @@ def predicted(row, precision):
     }
     for gpus in model.SIZES:
         link = model.link(gpus)
-        sizes = {"ring": ("numbers", row["collectives"], model.ring), "tree": ("numbers", row["collectives"], model.tree)}
+        count = row["collectives"]
+        sizes = {"ring": ("numbers", count, model.ring), "tree": ("numbers", count, model.tree)}
         sizes["no sync_bn"] = ("largest", 1, model.ring)
         for kind, (field, count, hops) in sizes.items():
             share = model.efficiency(seconds, 4 * row[field], gpus, link.rate, link.latency, count, hops)

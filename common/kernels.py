@@ -134,7 +134,7 @@ def rotation(rotate, generator):
 
 
 def turned_by(rotate, generator, weights):
-    """Returns Q(generator) @ weights, by a body that layers of equal shapes share; the fixed weights get no gradient."""
+    """Returns Q(generator) @ weights, by a body that layers of equal shapes share; fixed weights get no gradient."""
     if rotate is tf.matmul:  # one node already
         return tf.matmul(generator, weights)
     # An identity: tf.gradients differentiates calls also where it is told to stop (see training/exchange.py).

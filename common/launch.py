@@ -4,8 +4,8 @@
 
 What follows `--` is the command. Every line of worker i's output comes behind `[i] `. All end together: when one fails,
 the others have --grace seconds, then SIGTERM, and as many seconds later SIGKILL. The exit status is that of the worker
-that failed first, 128 + signal if a signal ended it or this program. With --max_restarts=N all of them are started again
-after a failure, at most N times, with --resume: they go on from the newest checkpoint in their --train_path.
+that failed first, 128 + signal if a signal ended it or this program. With --max_restarts=N all of them are started
+again after a failure, at most N times, with --resume: they go on from the newest checkpoint in their --train_path.
 
 TensorFlow is not imported here.
 """
@@ -97,7 +97,7 @@ def check(settings, command, environment):
     if shutil.which(command[0]) is None:
         raise ValueError(f"{command[0]}: there is no such command; write for example {sys.executable} in its place")
     if "TF_CONFIG" in environment:
-        raise ValueError("TF_CONFIG is set, so this is a worker of a cluster already; unset it, or leave the launcher out")
+        raise ValueError("TF_CONFIG is set: this is a worker of a cluster already; unset it, or leave the launcher out")
     words = absl_flags.FlagValues().read_flags_from_files(command)
     for name in _OWN_FLAGS:
         if _has(words, name):

@@ -31,7 +31,7 @@ _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*
 class Common(flags.Checked):
     """The flags that all programs share."""
 
-    task: str = flags.option("train", "train, test a checkpoint, see variables, or export a network", tuple(tasks.TASKS))
+    task: str = flags.option("train", "train, test a checkpoint, see variables or export a network", tuple(tasks.TASKS))
     data: str = flags.option("auto", "data set; auto is the paper's if it can be had, else digits", catalogue.NAMES)
     data_dir: str = flags.option(catalogue.DEFAULT_DATA_DIR, "folder that holds data sets")
     depth: int = flags.option(10, "depth of resnet, 6n + 4", minimum=10)

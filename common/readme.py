@@ -1,6 +1,7 @@
 """Puts the tables and figures of benchmarks/results/ into README.md: `python -m common.readme`.
 
-They are those of `python -m common.reproduce TABLE --out=benchmarks/results`; see common/results/places.py for where they go.
+They are those of `python -m common.reproduce TABLE --out=benchmarks/results`; where they go is said in
+common/results/places.py.
 """
 
 import dataclasses

@@ -129,7 +129,7 @@ class Method(Program):
         ways = self.of(settings).map_methods
         if settings.map_method not in ways:
             raise ValueError(
-                f"--map_method={settings.map_method}: {self.of(settings).name} has {', '.join(ways)}; choose one of these"
+                f"--map_method={settings.map_method}: {self.of(settings).name} has {', '.join(ways)}; choose one"
             )
 
     def of(self, settings):

@@ -98,7 +98,8 @@ def check(program, settings, start):
     if start.goes_on and changed[Resume.FIXED]:
         raise ValueError(
             f"the run in {start.folder} cannot go on with other flags than its own "
-            f"({'; '.join(changed[Resume.FIXED])}): give those in its {FLAGS}, or begin a run with these flags from its checkpoint with "
+            f"({'; '.join(changed[Resume.FIXED])}): give those in its {FLAGS}, or "
+            "begin a run with these flags from its checkpoint with "
             f"--load={start.checkpoint} --train_path=NEW"
         )
     loud = changed[Resume.FIXED] + changed[Resume.STEERS]

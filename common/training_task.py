@@ -67,7 +67,8 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
             checkpoint=lambda: (save.path or start.checkpoint) if cluster.is_chief else f"in {folder.path}",
             before=(beginning.skipped, beginning.in_a_row),
         )  # fmt: skip
-        alignment = [Alignment(peers, session, settings.save_freq, last)] if cluster.count * len(chosen.names) > 1 else []
+        several = cluster.count * len(chosen.names) > 1
+        alignment = [Alignment(peers, session, settings.save_freq, last)] if several else []
         everything = [guard, *first_callbacks, validate, *alignment]
         if cluster.is_chief:
             everything = [

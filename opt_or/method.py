@@ -7,7 +7,7 @@ from common.variables import Role
 from opt_or.penalty import excess_norm
 
 _STRENGTH = 0.1  # of the penalty, as the authors have it
-_SHORT_LR = 0.001  # on the digits 0.1 and 0.02 ended at chance, 0.005 at 2 % error with one seed and at 20 % with another
+_SHORT_LR = 0.001  # on digits 0.1 and 0.02 ended at chance, 0.005 at 2 % error with one seed and 20 % with another
 
 
 class OrthogonalRegularisation(Method):
@@ -22,8 +22,8 @@ class OrthogonalRegularisation(Method):
         super().__init__("opt_or", kernels.free(), short_lr=_SHORT_LR)
 
     def penalty(self, settings, replica):
-        # One reading of P for L2 and norm: their gradients are added first and then to the kernel's. Three at once would
-        # be added in whatever order they are ready, and the last bit would differ between runs.
+        # One reading of P for L2 and norm: their gradients are added first and then to the kernel's. Three at once
+        # would be added in whatever order they are ready, and the last bit would differ between runs.
         generators = [tf.identity(p) for p in variables.with_role(Role.GENERATOR, replica=replica)]
         others = [role for role in (*DECAYED, Role.FIXED) if role is not Role.GENERATOR]
         decay = losses.decay([*variables.with_role(*others, replica=replica), *generators], settings.weight_decay)

@@ -139,7 +139,7 @@ RULES = (
     Rule(r"python3 -m venv \.venv", left_out),
     Rule(r"\. \.venv/bin/activate", left_out),
     Rule(r"pip install (-q )?-e \S+", left_out),
-    Rule(r"pytest( -m slow)?", left_out),  # this very suite
+    Rule(r"pytest( -n 2 --dist=loadfile| -m slow)?", left_out),  # this very suite
     # The shell.
     Rule(r"cd FOLDER", lambda command: "cd opt_hr"),
     Rule(r"cd \S+"),

@@ -110,7 +110,7 @@ class Report(Periodic):
 
 
 class Validate(Periodic):
-    """Evaluates the test set and the geometry of the kernels; interrupted, when the run is to stop, between two batches.
+    """Evaluates the test set and the geometry of the kernels; when the run is to stop, it ends between two batches.
 
     Before the first update the geometry alone is measured, into start.json: later figures are compared with it.
 
