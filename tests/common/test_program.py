@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pytest
 
-from common import program, tasks
+from common import program, training_task
 from common.program import run
 from opt_gs.train import METHOD
 
@@ -245,7 +245,7 @@ def test_a_long_run_says_so_after_20_steps(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
     for last, expected in ((100, True), (70, False)):
-        patience = callbacks.Patience(0, last, tasks.ADVICE)
+        patience = callbacks.Patience(0, last, training_task.ADVICE)
         for step in range(30):
             now[0] += 60.0  # a minute a step
             patience.after_step(step, {})

@@ -198,7 +198,7 @@ def without(steps, total):
     with tf.Graph().as_default():
         dataset = synthetic.load()
         training = problem.build(METHOD.problem(METHOD.resolve(TINY, dataset), dataset))
-        with tf.Session() as session:
+        with devices.choose("cpu").session() as session:
             session.run(tf.global_variables_initializer())
             training.stores[0].fill(session)
             for step in range(total):
