@@ -17,3 +17,8 @@ PER_WORKER = frozenset(PLACE) | {
     "data_dir", "report_freq", "max_to_keep", "memory_limit", "device", "visible_devices", "log_device_placement",
     "tensorboard", "verbose",
 }  # fmt: skip
+
+# Flags that came later, and what runs of versions without them did, whose flags.txt does not have them: all programs'
+# first, then those of methods that have more.
+LATER = {"lr_scale": "none", "warmup_steps": "0", "sync_bn": "True"}
+LATER_OF = {"sopt_gs": {"map": "gs"}}

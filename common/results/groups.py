@@ -108,7 +108,8 @@ def of_row(row, data, runs, wanted):
 
 
 def _key(run):
-    flags = tuple(sorted((name, value) for name, value in run.flags.items() if name not in _FREE))
+    later = run_flags.LATER | run_flags.LATER_OF.get(run.method, {}) if run.flags else {}
+    flags = tuple(sorted((name, value) for name, value in {**later, **run.flags}.items() if name not in _FREE))
     # Without flags nothing is known about a run, so it stands alone.
     return run.method, flags, "load" in run.flags, run.path if not run.flags else None
 

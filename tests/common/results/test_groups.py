@@ -1,9 +1,13 @@
 """Groups of runs: what belongs together, medians and ranges."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from common import run_flags
 from common.results import groups, runs
+from sopt_gs.method import EpisodeSettings
 from tests import run_folders
 
 
@@ -58,3 +62,17 @@ def test_labels_are_one_for_each_group(tmp_path):
 def test_energy_against_its_start():
     assert groups.relative({0: 0.5, 10: 0.505, 20: 0.5}) == pytest.approx({0: 0, 10: 1.0, 20: 0})
     assert groups.relative({10: 0.5}) == {} and groups.relative({}) == {}
+
+
+def test_a_run_of_an_earlier_version_is_of_the_group_of_the_later_defaults(tmp_path):
+    """The later flags are those of the programs, with their defaults."""
+    later = {**run_flags.LATER, **run_flags.LATER_OF["sopt_gs"]}
+    fields = {field.name: field.default for field in dataclasses.fields(EpisodeSettings)}
+    assert later == {name: str(fields[name]) for name in later}
+    paths = [run_folders.write(tmp_path / str(seed), "sopt_gs", seed=seed) for seed in (0, 1)]
+    with open(f"{paths[1]}/flags.txt", "a", encoding="utf-8") as file:
+        file.writelines(f"--{name}={value}\n" for name, value in later.items())
+    assert [len(group.runs) for group in groups.grouped([runs.read(path) for path in paths])] == [2]
+    with open(f"{paths[1]}/flags.txt", "a", encoding="utf-8") as file:
+        file.write("--warmup_steps=5\n")
+    assert [len(group.runs) for group in groups.grouped([runs.read(path) for path in paths])] == [1, 1]
