@@ -233,7 +233,7 @@ def test_a_restart_that_succeeds_ends_well_and_resume_is_not_doubled(tmp_path, c
         ([], {}, {}, "there is no command: write it after --"),
         (["nosuch-command", "x"], {}, {}, "nosuch-command: there is no such command"),
         (["true", "a"], {"max_restarts": 1}, {}, "--max_restarts=1 needs --train_path=FOLDER in the command"),
-        (["true"], {}, {"TF_CONFIG": "{}"}, "TF_CONFIG is set, so this is a worker"),
+        (["true"], {}, {"TF_CONFIG": "{}"}, "TF_CONFIG is set: this is a worker"),
         (["true", "--task_index=1"], {}, {}, "--task_index: the launcher says itself"),
         (["true", "--worker_hosts", "a:1"], {}, {}, "--worker_hosts: the launcher says itself"),
         (["true", "--flagfile=/nowhere"], {}, {}, "nowhere"),
