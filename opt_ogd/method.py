@@ -7,7 +7,8 @@ from common.compat import tf
 from common.kernels import rotated
 from common.recipe import DECAYED, Method, Settings
 from common.variables import Role
-from opt_ogd.ogd import OrthogonalGradientDescent
+from opt_ogd.ogd import OrthogonalGradientDescent, RelativeGradientDescent
+from opt_ogd.relative import turn
 
 _DECAY_SHARE = 0.1  # of the recipe's L2, in this method
 _DROP = 0.2  # factor of the rotations' rate at each step of the schedule
@@ -19,21 +20,28 @@ class OgdSettings(Settings):
 
     rotation_lr: float = flags.option(0.02, "learning rate of the orthogonal matrices at the start", above=0)
 
-    on_resume = {**Settings.on_resume, **flags.on_resume(steers=("rotation_lr",))}
+    # Each way keeps a momentum of its own, so a run cannot go on by the other one.
+    on_resume = {
+        **{name: how for name, how in Settings.on_resume.items() if name != "map_method"},
+        **flags.on_resume(steers=("rotation_lr",)),
+    }
 
 
 class Ogd(Method):
     """Q starts at the identity and steps along the orthogonal group; all else is momentum SGD on fit + 0.1 L2.
 
     No L2 term contains Q, so the gradient of that sum is, for Q, the gradient of the fit loss alone: one backward pass
-    serves both optimizers.
+    serves both optimizers. The step is taken in relative coordinates, or with --map_method=published in the paper's.
     """
 
     settings_class = OgdSettings
 
     def __init__(self):
-        kernel = rotated(tf.matmul, start=variables.identity, role=Role.ROTATION)
-        super().__init__("opt_ogd", kernel, short_lr=0.02)
+        relative, published = [
+            rotated(product, start=variables.identity, role=Role.ROTATION) for product in (turn, tf.matmul)
+        ]
+        ways = {"relative": relative, "published": published}
+        super().__init__("opt_ogd", relative, map_methods=ways, short_lr=0.02)
 
     def penalty(self, settings, replica):
         return losses.decay(variables.with_role(*DECAYED, replica=replica), _DECAY_SHARE * settings.weight_decay)
@@ -46,7 +54,8 @@ class Ogd(Method):
         rates = self.rates(settings, step)
         rotations = variables.with_role(Role.ROTATION, replica=replica)
         others = variables.with_role(*DECAYED, replica=replica)
+        way = OrthogonalGradientDescent if settings.map_method == "published" else RelativeGradientDescent
         return [
-            (OrthogonalGradientDescent(rates["rotation_lr"], settings.momentum), rotations),
+            (way(rates["rotation_lr"], settings.momentum), rotations),
             (tf.train.MomentumOptimizer(rates["lr"], settings.momentum), others),
         ]

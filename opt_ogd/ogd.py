@@ -7,6 +7,7 @@ ICLR 2020 (arXiv 2002.01113), section 4: Cayley SGD with momentum.
 from common.compat import tf
 from common.training.drift import ORTHOGONAL
 from common.training.step_optimizer import StepOptimizer, same_shape
+from opt_ogd.relative import relative_gradient_step
 
 
 def cayley_gradient_step(point, gradient, momentum, learning_rate, beta):
@@ -20,7 +21,7 @@ def cayley_gradient_step(point, gradient, momentum, learning_rate, beta):
     X drifts from orthogonality by that much, so no product may be saved through X X^T = I. Six products of n x n
     matrices remain: M X^T, once for both its places, the two around it, W X, and one for each pass. (The passes amount
     to (a^2/2 W^2 + a^3/4 W^3) X, two products beyond W X in any grouping. A gradient through Q W0 has the rank of W0
-    at most, but M, the sum of many, each turned since, has not.)
+    at most, but M, the sum of many, each turned since, has not.) What does with three is `relative_gradient_step`.
 
     Args:
       point, gradient, momentum: X, G and M, all [n, n], float32 or float64.
@@ -41,21 +42,14 @@ def cayley_gradient_step(point, gradient, momentum, learning_rate, beta):
     return y, m
 
 
-class OrthogonalGradientDescent(StepOptimizer):
-    """`tf.train.Optimizer` for orthogonal matrices: see `cayley_gradient_step`.
-
-    Args:
-      learning_rate, momentum: numbers, scalar tensors or functions without arguments that return one.
-      name: the optimizer's name. In a checkpoint its slot is MATRIX/Momentum.
-
-    Raises ValueError for a variable that is not a square matrix.
-    """
+class _OfSquareMatrices(StepOptimizer):
+    """An optimizer of orthogonal matrices; its step has the momentum as its one slot."""
 
     keeps = ORTHOGONAL
 
-    def __init__(self, learning_rate, momentum=0.9, name="OrthogonalGradientDescent"):
+    def __init__(self, name, step, slot, learning_rate, momentum):
         settings = {"learning_rate": learning_rate, "beta": momentum}
-        super().__init__(name, cayley_gradient_step, {"momentum": ("Momentum", same_shape)}, settings)
+        super().__init__(name, step, {"momentum": (slot, same_shape)}, settings)
 
     def _create_slots(self, var_list):
         for variable in var_list:
@@ -66,3 +60,33 @@ class OrthogonalGradientDescent(StepOptimizer):
                     "matrices: give this variable to another optimizer"
                 )
         super()._create_slots(var_list)
+
+
+class OrthogonalGradientDescent(_OfSquareMatrices):
+    """`tf.train.Optimizer` for orthogonal matrices, as published: see `cayley_gradient_step`.
+
+    Args:
+      learning_rate, momentum: numbers, scalar tensors or functions without arguments that return one.
+      name: the optimizer's name. In a checkpoint its slot is MATRIX/Momentum.
+
+    Raises ValueError for a variable that is not a square matrix.
+    """
+
+    def __init__(self, learning_rate, momentum=0.9, name="OrthogonalGradientDescent"):
+        super().__init__(name, cayley_gradient_step, "Momentum", learning_rate, momentum)
+
+
+class RelativeGradientDescent(_OfSquareMatrices):
+    """The same with half of the products, for matrices that are applied by `opt_ogd.relative.turn`.
+
+    Its gradients have to be relative ones, G X^T, as those through `turn` are: see `relative_gradient_step`.
+
+    Args:
+      learning_rate, momentum: numbers, scalar tensors or functions without arguments that return one.
+      name: the optimizer's name. In a checkpoint its slot is MATRIX/RelativeMomentum.
+
+    Raises ValueError for a variable that is not a square matrix.
+    """
+
+    def __init__(self, learning_rate, momentum=0.9, name="RelativeGradientDescent"):
+        super().__init__(name, relative_gradient_step, "RelativeMomentum", learning_rate, momentum)

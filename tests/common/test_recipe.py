@@ -278,7 +278,7 @@ def test_testing_a_checkpoint_gives_the_figures_of_its_training_run(tmp_path, ca
         assert tested.split(" (")[0] == trained.removeprefix("step 6, ").split(" (")[0]
 
 
-@pytest.mark.parametrize("folder", mostly_slow(("opt_gs", "opt_hr", "opt_ls", "sopt_gs"), but="opt_ls"))
+@pytest.mark.parametrize("folder", mostly_slow(("opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs"), but="opt_ls"))
 def test_every_way_to_compute_a_map_gives_the_same_training(folder):
     ways = list(method_of(folder).map_methods)
     assert ways[0] == "auto" and len(ways) > 2
