@@ -45,10 +45,11 @@ def triangular_inverse(lower):
 
 
 def halve(rows, shifts=(0.0,)):
-    """Returns the `Halves` of C C^T + c I for every number c in shifts, as a batch; rows is C, [n, n].
+    """Returns the `Halves` of C C^T + c I for every c in shifts, [r], as a batch; rows is C, [n, n].
 
     Of C C^T only what counts is computed. Shifts are added to the smallest blocks only: no copies of all of it.
     """
+    shifts = tf.reshape(tf.convert_to_tensor(shifts, rows.dtype), [-1, 1, 1])
     upper, below = tf.split(rows, 2)
     coupled, other_corner = tf.split(tf.matmul(below, rows, transpose_b=True), 2, 1)
     return _halves(tf.matmul(upper, upper, transpose_b=True), coupled, other_corner, shifts, LEVELS)
@@ -78,7 +79,6 @@ def _inverse(matrix, shifts, levels):
         below = tf.matmul(second, -coupling)
         upper = first - tf.matmul(coupling, below, transpose_a=True)
         return _join(upper, tf.linalg.matrix_transpose(below), below, second)
-    shifts = tf.constant(np.reshape(shifts, [-1, 1, 1]), matrix.dtype)
     shifted = matrix + shifts * _identities(matrix, 1)
     root = _triangular_inverses(tf.linalg.cholesky(shifted), int(shifts.shape[0]))
     return tf.matmul(root, root, transpose_a=True)

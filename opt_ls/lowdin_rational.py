@@ -2,19 +2,24 @@
 
     P = L S           S orthogonal, L lower triangular (`orthonormal.factor`): polar(P) = polar(L) S
     C = (z L + L^-T / z) / 2      one step of Newton's iteration: the same polar factor, all singular values >= 1
-    D = (y C + C^-T / y) / 2      another; L's condition number k became about k^(1/2) / 2 in C, k^(1/4) / 3 in D
+    D = C (p + q N),  N = (I + k C^T C)^-1      one of Halley's, dynamically weighted: the same polar factor again;
+                      L's condition number 1e4 became 50 in C and 1.7 in D, 1.1e5 became 166 and 2.3
     polar(D) V = D (w_0 + sum_j w_j (D^T D + c_j)^-1) V,     V = S W
 
-with Zolotarev's best rational approximation of x^(-1/2) in partial fractions (Nakatsukasa and Freund, SIAM Review 58,
-2016; Higham, "Functions of Matrices", 2008, chapter 8). The second step inverts C^T C, so its square condition number
-does no harm: singular values near 1 lose no orthogonality, as they would if the sum were taken over C^T C.
+with Zolotarev's best rational approximation of x^(-1/2) in partial fractions (Nakatsukasa, Bai and Gygi, SIAM J. Matrix
+Anal. Appl. 31, 2010; Nakatsukasa and Freund, SIAM Review 58, 2016; Higham, "Functions of Matrices", 2008, chapter 8).
+N and the sum take the squares of singular values. For L that would lose its small ones; C's lie in a range where N is
+well conditioned, and what errors N has move C and D alike, since D is formed before the sum makes it orthogonal.
 
 Gradient of the sum, with Z_j = (D^T D + c_j)^-1 V and T_j = (D^T D + c_j)^-1 D^T G: D' = G Z^T - D E, where
-E = sum_j w_j (T_j Z_j^T + Z_j T_j^T) and Z = w_0 V + sum_j w_j Z_j. The polar factor does not depend on z and y, and
-H_C K + K H_C = skew is the same equation for all of its arguments (see lowdin.py), so a step goes back by
+E = sum_j w_j (T_j Z_j^T + Z_j T_j^T) and Z = w_0 V + sum_j w_j Z_j. The polar factor is the same function of C, and
+C' = Q K with the skew K that solves H K + K H = Q^T G V^T - V G^T Q, H = Q^T C; that equation with D in place of C has
+the same right-hand side (see lowdin.py). So p, q, k and z count as constants, and D cancels:
 
-    C' = (y D' - C^-T D'^T C^-T / y) / 2,    in which D cancels:
-    C' = (y G Z^T - (C^-T Z) (C^-1 G)^T / y) / 2 - C ((y^2 / 4) E - A^-1 E A^-1 / (4 y^2)),    A = C^T C.
+    C' = p G Z^T + q (N_l G) (N Z)^T - q k (C N Z) (N C^T G)^T
+         - C (p^2 E + (2 p q - q^2) N E N + q^2 (N^2 E N + N E N^2)),      N_l G = G - k C N C^T G.
+
+Everything in it is thin, or a sum of thin products, but for one product with C and the step back to L.
 """
 
 import numpy as np
@@ -24,9 +29,9 @@ from common import orthonormal
 from common.compat import tf
 from opt_ls import lowdin_blocks as blocks
 
-_TERMS = 5
-_RANGE = 8.0  # the sum is made for singular values of D from 1 to this; its error is then 6e-7
-_MARGIN = 1.1  # by which estimates of D's range may be too small; with it P's condition number may be 1.8e5
+_TERMS = 3
+_RANGE = 2.36  # the sum is made for singular values of D from 1 to this; its error is then 6e-7
+_MARGIN = 1.1  # by which the estimate of C's range may be too small; with it P's condition number may be 1.1e5
 _ITERATIONS = 3  # of the power method
 _LENGTHS = 1e-5  # by which inner products of the result may differ from those of the weights
 
@@ -51,12 +56,12 @@ def rational(name, generator, weights):
     factors = orthonormal.factor(name, matrix, by_rows=True)
     lower, rows = orthonormal.lower(factors, matrix), factors.rows
     inverse = blocks.triangular_inverse(lower)
-    z, y, largest = _scales(lower, inverse)
+    z, (p, q, k), largest = _scales(lower, inverse)
 
     # All steps are kept transposed: rows of C^T are what the inverse of C^T C multiplies.
     first = z / 2 * tf.transpose(lower) + inverse / (2 * z)
-    first_halves = blocks.halve(first)
-    second = y / 2 * first + blocks.solve(first_halves, first)[0] / (2 * y)
+    shifted = blocks.halve(first, 1 / k[tf.newaxis])  # (C^T C + I / k)^-1 = k N
+    second = p * first + q / k * blocks.solve(shifted, first)[0]
     shifts, numerators, constant = inverse_root(_RANGE, _TERMS)
     numerators = tf.constant(numerators[:, np.newaxis, np.newaxis], generator.dtype)
     terms = blocks.halve(second, shifts)
@@ -72,23 +77,29 @@ def rational(name, generator, weights):
         solved_back = blocks.solve(terms, back)
         of_weights = tf.matmul(rows, constant * back + tf.reduce_sum(numerators * solved_back, 0), transpose_a=True)
 
-        left, right = _side_by_side(solved_back), _side_by_side(solved)
-        parts = tf.concat([left, right, total, tf.matmul(first, upstream)], 1)
-        widths = [int(part.shape[1]) for part in (left, right, total, upstream)]
-        left_2, right_2, total_2, upstream_2 = tf.split(blocks.solve(first_halves, parts)[0], widths, 1)
+        left, right = _side_by_side(solved_back), _side_by_side(solved)  # E = left right^T + right left^T
+        pair = tf.concat([left, right], 1)
+        once = blocks.solve(shifted, tf.concat([pair, total, tf.matmul(first, upstream)], 1))[0] / k
+        pair_1, total_1, upstream_1 = tf.split(once, [int(part.shape[1]) for part in (pair, total, upstream)], 1)
+        left_1, right_1 = tf.split(pair_1, 2, 1)
+        left_2, right_2 = tf.split(blocks.solve(shifted, pair_1)[0] / k, 2, 1)
         half = tf.matmul(
-            tf.concat([y * y / 4 * left, left_2 / (-4 * y * y)], 1), tf.concat([right, right_2], 1), transpose_b=True
-        )
-        of_first = tf.matmul(
-            tf.concat([y / 2 * total, upstream_2 / (-2 * y)], 1),
-            tf.concat([upstream, tf.matmul(first, total_2, transpose_a=True)], 1),
+            tf.concat([-p * p * left, left_1, -q * q * left_2], 1),
+            tf.concat([right, (q * q - 2 * p * q) * right_1 - q * q * right_2, right_1], 1),
             transpose_b=True,
-        ) - tf.matmul(half + tf.transpose(half), first)
+        )
+        both = tf.matmul(first, tf.concat([upstream_1, total_1], 1), transpose_a=True)
+        upstream_l, total_l = tf.split(both, 2, 1)
+        of_first = tf.matmul(
+            tf.concat([total, total_1, upstream_1], 1),
+            tf.concat([p * upstream, q * (upstream - k * upstream_l), -q * k * total_l], 1),
+            transpose_b=True,
+        ) + tf.matmul(half + tf.transpose(half), first)
         reflected = tf.matmul(tf.matmul(inverse, of_first, transpose_a=True), inverse, transpose_b=True)
         of_lower = z / 2 * tf.transpose(of_first) - reflected / (2 * z)
         return tf.matmul(of_lower, rows)[:size, :size], of_weights[:size]
 
-    return result, gradient, (largest < _RANGE / _MARGIN) & _same_lengths(result, weights)
+    return result, gradient, (largest < _RANGE) & _same_lengths(result, weights)
 
 
 def inverse_root(largest, terms):
@@ -109,11 +120,25 @@ def inverse_root(largest, terms):
 
 
 def _scales(lower, inverse):
-    """Returns z, y, and the largest singular value of D, from estimates of the norms of L and of its inverse."""
+    """Returns z, (p, q, k) and the largest singular value of D, from estimates of the norms of L and of its inverse."""
     norm, inverse_norm = _norm(lower), _norm(inverse)
     spread = (norm * inverse_norm) ** 0.5  # of the singular values of z L: from 1 / spread to spread
-    largest = (spread + 1 / spread) / 2
-    return (inverse_norm / norm) ** 0.5, largest**-0.5, (largest**0.5 + largest**-0.5) / 2
+    return (inverse_norm / norm) ** 0.5, *halley_weights(_MARGIN * (spread + 1 / spread) / 2)
+
+
+def halley_weights(largest):
+    """Returns (p, q, k) of Halley's step for singular values from 1 to `largest` > 1, and the largest that it leaves.
+
+    x (p + q / (1 + k x^2)) is then between 1 and that, as close to 1 as such a function can be: x (a + b x^2) /
+    (1 + c x^2) for x from l = 1 / largest to 1 (Nakatsukasa, Bai and Gygi, equation 3.10), scaled. Scalar tensors.
+    """
+    least = 1 / largest
+    d = (4 * (1 - least**2) / least**4) ** (1 / 3)
+    a = (1 + d) ** 0.5 + (8 - 4 * d + 8 * (2 - least**2) / (least**2 * (1 + d) ** 0.5)) ** 0.5 / 2
+    b = (a - 1) ** 2 / 4
+    c = a + b - 1
+    left = least * (a + b * least**2) / (1 + c * least**2)  # of the smallest; the largest stays 1
+    return (b / c * least / left, (a - b / c) * least / left, c * least**2), 1 / left
 
 
 def _norm(matrix):

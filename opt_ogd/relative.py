@@ -1,9 +1,9 @@
 """Orthogonality-preserving gradient descent in coordinates that move along with the matrix: half of the products.
 
-Of the published iteration (see ogd.py) only the products with X^T make n x n matrices of rank n out of thin ones and
-undo each other. With X X^T = I all of it can be said of U = G X^T, the relative gradient (Cardoso and Laheld, "Equivariant
-adaptive source separation", IEEE Transactions on Signal Processing 44, 1996): the change of the loss if X becomes
-(I + E) X is <U, E>. A layer X W0 = Y with the upstream gradient D has U = D Y^T: it never needs G = D W0^T.
+The published iteration (see ogd.py) multiplies with X^T and with X in turns. Where X X^T = I all of it can be said of
+U = G X^T, the relative gradient (Cardoso and Laheld, "Equivariant adaptive source separation", IEEE Transactions on
+Signal Processing 44, 1996): if X becomes (I + E) X, the loss changes by <U, E>. A layer X W0 = Y with the upstream
+gradient D has U = D Y^T: it never needs G = D W0^T.
 """
 
 from common.compat import tf

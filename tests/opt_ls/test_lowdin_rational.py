@@ -5,11 +5,11 @@ import pytest
 
 from common.compat import tf
 from opt_ls import lowdin
-from opt_ls.lowdin_rational import inverse_root, rational
+from opt_ls.lowdin_rational import halley_weights, inverse_root, rational
 from tests.oracles import generators, maps
 
 
-@pytest.mark.parametrize("largest, terms, bound", [(2.0, 2, 2e-5), (8.0, 5, 1e-6), (100.0, 8, 1e-5)])
+@pytest.mark.parametrize("largest, terms, bound", [(2.0, 2, 2e-5), (2.36, 3, 6e-7), (8.0, 5, 1e-6), (100.0, 8, 1e-5)])
 def test_the_sum_is_the_best_approximation(largest, terms, bound):
     """Errors of one size and alternating signs at 2 terms + 2 points: no function of its kind has smaller ones."""
     shifts, weights, constant = inverse_root(largest, terms)
@@ -20,6 +20,25 @@ def test_the_sum_is_the_best_approximation(largest, terms, bound):
     extreme = np.sign(errors[np.abs(errors) > 0.99 * size])
     assert 1 + np.count_nonzero(np.diff(extreme)) == 2 * terms + 2
     assert (shifts > 0).all() and (weights > 0).all() and constant > 0
+
+
+CASES = [(1.1, "float64"), (50.0, "float64"), (166.0, "float64"), (166.0, "float32")]
+
+
+@pytest.mark.parametrize("largest, dtype", CASES)
+def test_halley_s_step_leaves_the_least_range_of_singular_values(largest, dtype):
+    """Least and greatest are each taken twice, in turns, which is best for a function with three free numbers."""
+    weights, left = halley_weights(tf.constant(largest, dtype))
+    with tf.Session() as session:
+        (p, q, k), left = session.run([weights, left])
+    points = np.geomspace(1, largest, 200001)
+    values = points * (p + q / (1 + k * points**2))
+    rounding = 1e-5 if dtype == "float32" else 1e-9
+    assert 1 - rounding < values.min() and values.max() < left * (1 + rounding)
+    near = np.where(values < 1 + 1e-4 * (left - 1), -1, np.where(values > left - 1e-4 * (left - 1), 1, 0))
+    turns = near[near != 0]
+    assert 1 + np.count_nonzero(np.diff(turns)) == 4
+    assert left < 1 + (largest - 1) / 4
 
 
 def _trusted(generator, weights):
