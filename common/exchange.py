@@ -8,6 +8,7 @@ import enum
 
 import numpy as np
 
+from common import variables
 from common.compat import tf
 
 _GROUP_KEY = 2
@@ -64,9 +65,11 @@ def spread(members, cluster, source=None):
     Or those of the process `source`, whose collectives have keys of their own.
 
     They are sent in blocks of one type, one block after the other: an operation for each variable takes several times
-    as long.
+    as long. Within a block they are in the order of their names without replicas: that in which slots were made depends
+    on which of them a process steps.
     """
     last, first = [], _FIRST_OF_VARIABLES * (1 if source is None else 2 + source)
+    members = sorted(members, key=lambda member: variables.bare_name(member.op.name))
     for key, block in enumerate(_blocks(members), first):
         with tf.control_dependencies(last), tf.device("/cpu:0"):
             send = _send if cluster.index == (source or 0) else _receive

@@ -127,7 +127,7 @@ class Peers:
     def _gathered(self):
         """Returns the operation of `gather`, or None if each replica steps all that it has."""
         copies = {}  # {bare name: the copies here, by their replica's number in this process}
-        for copy in tf.global_variables():
+        for copy in sorted(tf.global_variables(), key=variables.replica_of):
             if variables.owner_of(copy) is not None:
                 copies.setdefault(variables.bare_name(copy.op.name), []).append(copy)
         here = max(map(len, copies.values()), default=1)

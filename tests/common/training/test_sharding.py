@@ -7,8 +7,8 @@ import types
 import numpy as np
 import pytest
 
-from common import devices, kernels, variables
-from common.cluster import ALONE
+from common import devices, exchange, kernels, variables
+from common.cluster import ALONE, Cluster
 from common.compat import tf
 from common.data import synthetic
 from common.replicas import Replica
@@ -174,6 +174,16 @@ def test_the_penalty_reported_is_that_of_the_owners_values():
 
 
 PENALISED = (Role.GENERATOR,), (Role.GAMMA, Role.BETA, Role.WEIGHT, Role.BIAS, Role.FIXED)
+
+
+def test_variables_travel_in_the_order_of_their_names(monkeypatch):
+    """Slots are made in another order where another process steps their variables, and blocks are nothing but numbers."""
+    sent = []
+    monkeypatch.setattr(exchange, "_send", lambda block, *_: sent.append([v.op.name for v in block]) or tf.no_op())
+    made = [variables.create(name, [2], Role.WEIGHT, variables.zeros) for name in ("b", "a/slot", "a", "c")]
+    for members in (made, made[::-1]):
+        exchange.spread(members, Cluster(("a:1", "b:1"), 0))
+    assert sent == 2 * [["a", "a/slot", "b", "c"]]
 
 
 def test_generators_are_gathered_where_they_are_read():
