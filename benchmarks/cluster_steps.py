@@ -1,4 +1,4 @@
-"""Training steps of one and of two processes, with their maps computed everywhere or shared, in turns on the same cores."""
+"""Training steps of one and of two processes, maps computed everywhere or once, in turns on the same cores."""
 
 import contextlib
 import dataclasses
@@ -41,7 +41,8 @@ def steps(settings, networks):
         figures = _timed(job, setups, settings)
         alone = figures[setups[0].name]["ms"]
         for setup, own in figures.items():
-            yield {"kind": "step", "case": f"{network}, {job.method}", "setup": setup, **own, "speed_up": alone / own["ms"]}
+            case = {"kind": "step", "case": f"{network}, {job.method}", "setup": setup}
+            yield {**case, **own, "speed_up": alone / own["ms"]}
 
 
 def maps(settings, methods):

@@ -126,7 +126,7 @@ def outline():
 
 @contextlib.contextmanager
 def postponed(wanted=True):
-    """Within it, no maps are built if `wanted`; each rotated layer's `turned` is an identity that has still to `arrive`.
+    """Within it, no maps are built if `wanted`; a rotated layer's `turned` is an identity that has still to `arrive`.
 
     Only when all layers are known can it be said who computes which map (see training/sharding.py).
     """

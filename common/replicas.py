@@ -80,7 +80,7 @@ class Replica:
         return _parts(self._all_here(self._reduce(_flat(tensors)) / self.count), tensors)
 
     def sum_ahead(self, tensors):
-        """Returns the sum over all replicas of each of `tensors`, likewise, by a collective that comes before all others.
+        """Returns the sum over all replicas of each of `tensors`, likewise, by a collective that comes first of all.
 
         It may be built after them, as what they wait for may be; but once only.
         """

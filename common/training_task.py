@@ -12,12 +12,13 @@ from common.compat import tf
 from common.models import catalogue as networks
 from common.training import board, callbacks, checkpoints, digest, problem
 from common.training.agreement import Agreement
+from common.training.alignment import Alignment, Gather
 from common.training.drift import Drift
 from common.training.evaluate import Evaluation
 from common.training.guard import Diagnosis, Guard, dropped_before
 from common.training.keeper import Keeper
 from common.training.loop import train as run_loop
-from common.training.peers import Alignment, Beginning, Gather, Peers
+from common.training.peers import Beginning, Peers
 from common.training.run_folder import FLAGS, Elsewhere, RunFolder, say
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."

@@ -10,13 +10,13 @@ from common.training import checkpoints, problem
 from common.training.peers import Peers
 
 
-def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, save=None, begin=lambda session: None):
+def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, save=None, begin=None):
     """Returns the variables of all replicas after `steps` updates, a list of {bare name: value}, and the last report.
 
     Every saved variable: weights, slots, averages, the step, S-OPT's W0 and subset, whose episodes end as in a run.
     What one replica owns is gathered, but only in the end.
-    `load` is a checkpoint to start from, `save` the prefix of one to write in the end; `begin(session)` is called before
-    the first update.
+    `load` is a checkpoint to start from, `save` the prefix of one to write in the end; `begin(session)` comes before the
+    first update.
     """
     dataset = synthetic.load(train=24, test=8)
     settings = program.resolve(settings, dataset)
@@ -33,7 +33,8 @@ def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, sa
                 assert checkpoints.load(session, load, of_tower) == []
             for store in training.stores:
                 store.fill(session)
-            begin(session)
+            if begin:
+                begin(session)
             first, report = int(session.run(training.global_step)), None
             for step in range(first, first + steps):
                 _, report = session.run([training.train_op, training.report])

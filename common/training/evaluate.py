@@ -83,8 +83,9 @@ class Evaluation:
     def figures(self, session, stopping=lambda: False, scores=None, frozen=None):
         """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
 
-        `frozen` are the kernels, if they have been computed. It asks `stopping()` before each batch; once that is true, it returns None, in all processes of a cluster. To
-        a list `scores` it adds the class scores of all images, one array [images, classes]; in one process only.
+        `frozen` are the kernels, if they have been computed. It asks `stopping()` before each batch; once that is true,
+        it returns None, in all processes of a cluster. To a list `scores` it adds the class scores of all images, one
+        array [images, classes]; in one process only.
         """
         frozen = self.frozen(session) if frozen is None else frozen
         total, count, logits = np.zeros(4), self._cluster.count, []

@@ -49,7 +49,7 @@ def mean_gradients(loss, members, others, replica, scale=1.0):
 
 
 def verdicts(gradients, replica, dtype):
-    """Returns a scalar of `dtype` for each of some gradients, finite on all replicas if the gradient is, on the one that has it.
+    """Returns a scalar of `dtype` for each of some gradients, finite, on all replicas, if the gradient is.
 
     Of each gradient, one replica has a tensor and the others have None.
     """

@@ -14,7 +14,7 @@ from common.compat import tf
 from common.errors import one_line
 from common.exchange import Kind
 from common.training import digest
-from common.training.callbacks import Callback, Periodic
+from common.training.alignment import gathering
 
 _WORDS = {
     probe.GONE: "has ended: nothing listens at its address",
@@ -117,35 +117,12 @@ class Peers:
                 if variables.replica_of(copy)
             ]
         )
-        self._gather = self._gathered()
+        self._gather = gathering(self._cluster)
         if self._cluster.count == 1:
             return
         self._spread = exchange.spread(variables.saved(), self._cluster)
         self._beginning = exchange.Sum(self._cluster, Kind.BEGINNING, [len(Beginning._fields)], tf.int64)
         self._end = exchange.Sum(self._cluster, Kind.END, [], tf.float32)
-
-    def _gathered(self):
-        """Returns the operation of `gather`, or None if each replica steps all that it has."""
-        copies = {}  # {bare name: the copies here, by their replica's number in this process}
-        for copy in sorted(tf.global_variables(), key=variables.replica_of):
-            if variables.owner_of(copy) is not None:
-                copies.setdefault(variables.bare_name(copy.op.name), []).append(copy)
-        here = max(map(len, copies.values()), default=1)
-        sources = {name: divmod(variables.owner_of(same[0]), here) for name, same in copies.items()}
-        last = []
-        for process in range(self._cluster.count if self._cluster.count > 1 else 0):
-            sent = [copies[name][sources[name][1] if process == self._cluster.index else 0]
-                    for name in copies if sources[name][0] == process]
-            with tf.control_dependencies(last):
-                last = [exchange.spread(sent, self._cluster, process)]
-        with tf.control_dependencies(last):
-            assigned = []
-            for name, same in copies.items():
-                process, number = sources[name]
-                source = same[number if process == self._cluster.index else 0]
-                value = source.read_value()
-                assigned += [copy.assign(value, read_value=False) for copy in same if copy is not source]
-        return tf.group(*last, *assigned) if copies else None
 
     def gather(self, session):
         """Gives all replicas of all processes the newest values of generators that one replica owns, and their slots.
@@ -214,38 +191,3 @@ def _rescued(rescue, fault):
         return rescue(fault)
     except Exception as error:  # whatever it is, the fault that it began with is to be told
         return f"nothing could be saved ({one_line(error)})"
-
-
-class Gather(Callback):
-    """Gathers the generators that one replica owns (`Peers.gather`) before anything outside the training step reads them.
-
-    That is where a validation or a checkpoint is due, for each of the frequencies, and where the run is interrupted.
-    """
-
-    def __init__(self, peers, session, frequencies, last):
-        self._peers, self._session, self._frequencies, self._last = peers, session, frequencies, last
-
-    def after_step(self, step, values):
-        if step == self._last or any((step + 1) % frequency == 0 for frequency in self._frequencies):
-            self._peers.gather(self._session)
-
-    def end(self, step, interrupted):
-        if interrupted:
-            self._peers.gather(self._session)
-
-
-class Alignment(Periodic):
-    """Gives all replicas the variables of replica 0 before each checkpoint of the run.
-
-    They have them already if all devices compute alike. But each replica pulls gradients back through the maps by
-    itself (see exchange.py), and devices of two kinds, or a library that adds in varying order, may round that
-    differently, after which nothing would bring the copies together. A run that goes on from the checkpoint begins
-    with equal copies as well, so it stays the same run.
-    """
-
-    def __init__(self, peers, session, frequency, last):
-        super().__init__(frequency, last, {})
-        self._peers, self._session = peers, session
-
-    def act(self, step, values):
-        self._peers.share_variables(self._session)

@@ -32,7 +32,7 @@ def by_one(name, steps):
     return trained(*small(name), 1, steps=steps)
 
 
-def check(name, counts, steps=10, begin=lambda session: None, **options):
+def check(name, counts, steps=10, begin=None, **options):
     (alone,), report = by_one(name, steps)
     assert alone["global_step"] == steps
     for count in counts:

@@ -13,8 +13,9 @@ from common.compat import tf
 from common.data import synthetic
 from common.replicas import Replica
 from common.training import problem, sharding
+from common.training.alignment import Gather
 from common.training.evaluate import Evaluation
-from common.training.peers import Gather, Peers
+from common.training.peers import Peers
 from common.training.train_op import make_train_op
 from common.variables import Role
 from opt_gs.train import METHOD
@@ -177,7 +178,7 @@ PENALISED = (Role.GENERATOR,), (Role.GAMMA, Role.BETA, Role.WEIGHT, Role.BIAS, R
 
 
 def test_variables_travel_in_the_order_of_their_names(monkeypatch):
-    """Slots are made in another order where another process steps their variables, and blocks are nothing but numbers."""
+    """Slots are made in another order where another process steps their variables; blocks are nothing but numbers."""
     sent = []
     monkeypatch.setattr(exchange, "_send", lambda block, *_: sent.append([v.op.name for v in block]) or tf.no_op())
     made = [variables.create(name, [2], Role.WEIGHT, variables.zeros) for name in ("b", "a/slot", "a", "c")]
