@@ -60,11 +60,12 @@ def exchanges(settings):
         for method in methods:
             sizes |= apart(_buffers, programs.Job(network, method, settings.batch_size, 1, settings.width))
     with contextlib.ExitStack() as stack:
-        pair = stack.enter_context(Pair())
         sockets = stack.enter_context(Stream())
-        pair(_Exchange.open, pair.addresses, sizes)
         turns = {"socket": functools.partial(measure.turn, sockets)}
-        turns |= {name: functools.partial(measure.turn, functools.partial(pair, _Exchange.run, name)) for name in sizes}
+        for name, size in sizes.items():
+            pair = stack.enter_context(Pair())
+            pair(_Exchange.open, pair.addresses, size)
+            turns[name] = functools.partial(measure.turn, functools.partial(pair, _Exchange.run))
         times = measure.round_robin(turns, settings.repeats, settings.seconds)
     stream = measure.summary(times.pop("socket"))
     rate = STREAM_BYTES / stream["ms"] * 1e3
@@ -100,26 +101,28 @@ def _build(job, cluster=ALONE):
 
 
 class _Exchange:
-    """In a worker: a session of the cluster with an all-reduce of each buffer."""
+    """In a worker: a session of the cluster with the all-reduce of a buffer.
+
+    A replica runs its collectives in the order in which they were built: of two in one session, the second one's time
+    would hold the first one's. So each buffer has processes of its own.
+    """
 
     @staticmethod
-    def open(index, addresses, sizes):
+    def open(index, addresses, size):
         cluster = Cluster(addresses, index, LIMIT)
         config = choose("cpu", cluster=cluster).config()
         session = tf.Session(cluster.server(config).target, config=config)
         replica = Replica(index, 2, range(index, index + 1), LIMIT)
-        buffers = {name: tf.Variable(tf.random.uniform([size]), use_resource=True) for name, size in sizes.items()}
+        buffer = tf.Variable(tf.random.uniform([size]), use_resource=True)
         # A sum of the result would be another pass over it: that it is there is enough.
-        done = {}
-        for name, buffer in buffers.items():
-            with tf.control_dependencies([replica.mean(tf.identity(buffer))]):
-                done[name] = tf.no_op()
+        with tf.control_dependencies([replica.mean(tf.identity(buffer))]):
+            done = tf.no_op()
         session.run(tf.global_variables_initializer())
-        _Exchange.calls = {name: session.make_callable(op) for name, op in done.items()}
+        _Exchange.call = session.make_callable(done)
 
     @staticmethod
-    def run(index, name):
-        _Exchange.calls[name]()
+    def run(index):
+        _Exchange.call()
 
 
 # --- model ---
