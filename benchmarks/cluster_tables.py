@@ -78,7 +78,8 @@ def tables(rows):
     if of_kind["exchange"]:
         parts.append(report.table(of_kind["exchange"], _EXCHANGE_COLUMNS))
     if of_kind["step"]:
-        parts.append(report.table(of_kind["step"], _STEP_COLUMNS))
+        by_case = sorted(of_kind["step"], key=lambda row: row["case"])  # a run may have added setups later
+        parts.append(report.table(by_case, _STEP_COLUMNS))
     if of_kind["maps"]:
         parts.append(report.table(of_kind["maps"], _MAPS_COLUMNS))
     if of_kind["model"]:
