@@ -6,12 +6,12 @@
 import contextlib
 import dataclasses
 import functools
-import os
 import sys
 
 from benchmarks import cluster_model as model
-from benchmarks import command, measure, programs
+from benchmarks import cluster_steps, command, measure, programs
 from benchmarks.cluster_pair import STREAM_BYTES, Pair, Stream
+from benchmarks.cluster_steps import LIMIT, MAPS, STEPS
 from benchmarks.cluster_tables import plot, tables
 from benchmarks.processes import apart
 from common import flags, kernels, variables
@@ -22,22 +22,19 @@ from common.replicas import Replica
 from common.training import problem
 
 KEY = ("kind", "case", "setup", "device")
-# Network and method of the steps that are timed, and of those in the model.
-STEPS = {"cnn6": "opt_gs", "resnet-10-1": "sgd"}
 BUFFERS = {"cnn6": ("opt_gs",), "resnet-16-2": ("sgd",)}
 MODELS = {"cnn6": ("ordinary", "opt_gs"), "resnet-28-10": ("sgd",)}
-ONE_CORE, TWO_PROCESSES, TWO_CORES = "1 process, 1 core", "2 processes, 1 core each", "1 process, 2 cores"
-_LIMIT = 120.0  # seconds after which a collective of the benchmark fails
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(command.Settings):
     """Flags of this benchmark."""
 
-    parts: str = flags.option("all", "parts to measure: exchange, step, model")
+    parts: str = flags.option("all", "parts to measure: exchange, step, maps, model")
     batch_size: int = flags.option(128, "images of a step, over all processes; in the model, of each GPU", minimum=2)
     width: int = flags.option(64, "filters of cnn6, everywhere", minimum=1)
     device: str = flags.option("cpu", "processes on one machine are measured on its CPU", ("cpu",))
+    methods: str = flags.option("all", f"those whose maps are shared or not, of {', '.join(MAPS)}")
     networks: str = flags.option("all", "those of the step and of the model, as cnn6 or resnet-10-1")
 
 
@@ -63,11 +60,12 @@ def exchanges(settings):
         for method in methods:
             sizes |= apart(_buffers, programs.Job(network, method, settings.batch_size, 1, settings.width))
     with contextlib.ExitStack() as stack:
-        pair = stack.enter_context(Pair())
         sockets = stack.enter_context(Stream())
-        pair(_Exchange.open, pair.addresses, sizes)
         turns = {"socket": functools.partial(measure.turn, sockets)}
-        turns |= {name: functools.partial(measure.turn, functools.partial(pair, _Exchange.run, name)) for name in sizes}
+        for name, size in sizes.items():
+            pair = stack.enter_context(Pair())
+            pair(_Exchange.open, pair.addresses, size)
+            turns[name] = functools.partial(measure.turn, functools.partial(pair, _Exchange.run))
         times = measure.round_robin(turns, settings.repeats, settings.seconds)
     stream = measure.summary(times.pop("socket"))
     rate = STREAM_BYTES / stream["ms"] * 1e3
@@ -103,66 +101,28 @@ def _build(job, cluster=ALONE):
 
 
 class _Exchange:
-    """In a worker: a session of the cluster with an all-reduce of each buffer."""
+    """In a worker: a session of the cluster with the all-reduce of a buffer.
+
+    A replica runs its collectives in the order in which they were built: of two in one session, the second one's time
+    would hold the first one's. So each buffer has processes of its own.
+    """
 
     @staticmethod
-    def open(index, addresses, sizes):
-        cluster = Cluster(addresses, index, _LIMIT)
+    def open(index, addresses, size):
+        cluster = Cluster(addresses, index, LIMIT)
         config = choose("cpu", cluster=cluster).config()
         session = tf.Session(cluster.server(config).target, config=config)
-        replica = Replica(index, 2, range(index, index + 1), _LIMIT)
-        buffers = {name: tf.Variable(tf.random.uniform([size]), use_resource=True) for name, size in sizes.items()}
+        replica = Replica(index, 2, range(index, index + 1), LIMIT)
+        buffer = tf.Variable(tf.random.uniform([size]), use_resource=True)
         # A sum of the result would be another pass over it: that it is there is enough.
-        done = {}
-        for name, buffer in buffers.items():
-            with tf.control_dependencies([replica.mean(tf.identity(buffer))]):
-                done[name] = tf.no_op()
+        with tf.control_dependencies([replica.mean(tf.identity(buffer))]):
+            done = tf.no_op()
         session.run(tf.global_variables_initializer())
-        _Exchange.calls = {name: session.make_callable(op) for name, op in done.items()}
-
-    @staticmethod
-    def run(index, name):
-        _Exchange.calls[name]()
-
-
-# --- step ---
-
-
-def steps(settings):
-    """Yields a training step with one process and with two, which share its batch; the same cores in turns."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise ValueError("--parts: step needs two cores, and there is one")
-    for network in _networks(settings, STEPS):
-        job = programs.Job(network, STEPS[network], settings.batch_size, 1, settings.width)
-        setups = {ONE_CORE: (cores[:1],), TWO_PROCESSES: (cores[:1], cores[1:2]), TWO_CORES: (cores[:2],)}
-        with contextlib.ExitStack() as stack:
-            pairs = {setup: stack.enter_context(Pair(own)) for setup, own in setups.items()}
-            for pair in pairs.values():
-                pair(_Step.open, pair.addresses, job)
-            turns = {
-                setup: functools.partial(measure.turn, functools.partial(pair, _Step.run))
-                for setup, pair in pairs.items()
-            }
-            times = measure.round_robin(turns, settings.repeats, settings.seconds)
-        figures = {setup: measure.summary(seconds) for setup, seconds in times.items()}
-        for setup, own in figures.items():
-            speed_up = figures[ONE_CORE]["ms"] / own["ms"]
-            yield {"kind": "step", "case": f"{network}, {job.method}", "setup": setup, **own, "speed_up": speed_up}
-
-
-class _Step:
-    """In a worker: a program with its session, as one of its cluster."""
-
-    @staticmethod
-    def open(index, addresses, job):
-        cluster = Cluster(addresses, index, _LIMIT) if len(addresses) > 1 else ALONE
-        _Step.training = programs.Training(job, cluster=cluster)
-        _Step.training.step()
+        _Exchange.call = session.make_callable(done)
 
     @staticmethod
     def run(index):
-        _Step.training.step()
+        _Exchange.call()
 
 
 # --- model ---
@@ -198,7 +158,18 @@ def _all_reduces(job):
         return model.collectives(graph)
 
 
-_PARTS = {"exchange": exchanges, "step": steps, "model": models}
+def steps(settings):
+    """Yields the steps of the networks that are asked for."""
+    yield from cluster_steps.steps(settings, _networks(settings, STEPS))
+
+
+def maps(settings):
+    """Yields the steps of the methods that are asked for, with and without --shard_maps."""
+    names = {method: method for method in MAPS}
+    yield from cluster_steps.maps(settings, command.chosen("methods", settings.methods, names))
+
+
+_PARTS = {"exchange": exchanges, "step": steps, "maps": maps, "model": models}
 
 
 BENCHMARK = command.Benchmark("cluster", Settings, KEY, measure_all, tables, plot, gpu_columns=False)

@@ -17,16 +17,17 @@ class Pair:
 
     Args:
       cores: which cores each may use; None for all.
+      environment: what is added to the environment of both.
     """
 
-    def __init__(self, cores=(None, None)):
+    def __init__(self, cores=(None, None), environment=None):
         self._stack = contextlib.ExitStack()
         ports = self._stack.enter_context(reserved(len(cores)))
         self.addresses = tuple(f"127.0.0.1:{port}" for port in ports)
         self._workers = [self._stack.enter_context(Worker()) for _ in cores]
         self._threads = self._stack.enter_context(concurrent.futures.ThreadPoolExecutor(len(cores)))
         for worker, own in zip(self._workers, cores):
-            worker(_confine, own)
+            worker(_confine, own, environment or {})
 
     def __call__(self, function, *arguments):
         """Returns what the first worker's call of `function(index, *arguments)` does."""
@@ -42,7 +43,8 @@ class Pair:
         self._stack.close()
 
 
-def _confine(cores):
+def _confine(cores, environment):
+    os.environ.update(environment)
     if cores:
         os.sched_setaffinity(0, cores)
 

@@ -23,6 +23,11 @@ _STEP_COLUMNS = (
     Column("ms", report.times()),
     Column("speed-up", report.number("speed_up", ".2f")),
 )
+_MAPS_COLUMNS = (
+    *_STEP_COLUMNS[:3],
+    Column("of every map everywhere, times as fast", report.number("speed_up", ".2f")),
+)
+_KINDS = ("loopback", "exchange", "step", "maps", "model")
 _MODEL_COLUMNS = (
     Column("step", report.text("case")),
     Column("precision", report.text("precision")),
@@ -64,7 +69,7 @@ def predicted(row, precision):
 
 def tables(rows):
     """Returns the tables of the parts that there are rows of."""
-    of_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in ("loopback", "exchange", "step", "model")}
+    of_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in _KINDS}
     parts = [
         f"{row['case']} through the loopback interface: {row['bytes_per_second'] / 1e9:.3g} GB/s "
         f"({report.significant(row['ms'])} ms for {STREAM_BYTES >> 20} MiB).\n"
@@ -73,7 +78,10 @@ def tables(rows):
     if of_kind["exchange"]:
         parts.append(report.table(of_kind["exchange"], _EXCHANGE_COLUMNS))
     if of_kind["step"]:
-        parts.append(report.table(of_kind["step"], _STEP_COLUMNS))
+        by_case = sorted(of_kind["step"], key=lambda row: row["case"])  # a run may have added setups later
+        parts.append(report.table(by_case, _STEP_COLUMNS))
+    if of_kind["maps"]:
+        parts.append(report.table(of_kind["maps"], _MAPS_COLUMNS))
     if of_kind["model"]:
         lines = [predicted(row, precision) for row in of_kind["model"] for precision in model.PEAKS]
         parts.append(report.table(lines, _MODEL_COLUMNS))

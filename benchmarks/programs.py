@@ -115,14 +115,14 @@ class Training:
         program, settings = program_of(job)
         images = dataset(job.test_images, job.batch_size, job.seed)
         with tf.Graph().as_default() as graph:
-            chosen = devices.choose(job.device, cluster=cluster)
+            chosen = devices.choose(job.device, settings.num_gpus, cluster=cluster)
             # A process on its own opens its session before the graph is built: starting the library is not counted.
             config = chosen.config()
             target = cluster.server(config).target if cluster.count > 1 else ""
             self._session = tf.Session(target, config=config)
             start = time.perf_counter()
             task = program.problem(settings, images)
-            training = problem.build(task, cluster=cluster)
+            training = problem.build(task, chosen.names, cluster=cluster)
             self.build_seconds = time.perf_counter() - start
             definition = graph.as_graph_def()
             self.nodes = len(definition.node) + sum(len(f.node_def) for f in definition.library.function)

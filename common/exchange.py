@@ -8,11 +8,12 @@ import enum
 
 import numpy as np
 
+from common import variables
 from common.compat import tf
 
 _GROUP_KEY = 2
 _FIRST_OF_VARIABLES = 1000  # keys below are those of `Kind`
-_LEAST = 64  # numbers of a sum; one that is smaller fills up: TensorFlow cuts it in parts for its workers, none empty
+LEAST = 64  # numbers of a sum; one that is smaller fills up: TensorFlow cuts it in parts for its workers, none empty
 _BLOCK_BYTES = 64 << 20  # of variables in one message
 
 
@@ -33,7 +34,7 @@ def summed(tensor, cluster, kind, timeout=None):
         flat = tf.reshape(tensor, [-1])
         size = flat.shape.num_elements()
         total = tf.raw_ops.CollectiveReduceV2(
-            input=tf.pad(flat, [[0, max(_LEAST - size, 0)]]), ordering_token=[], merge_op="Add", final_op="Id",
+            input=tf.pad(flat, [[0, max(LEAST - size, 0)]]), ordering_token=[], merge_op="Add", final_op="Id",
             **_group(cluster, int(kind), timeout),
         )  # fmt: skip
         return tf.reshape(total[:size], tensor.shape)
@@ -58,16 +59,21 @@ class Sum:
         return session.run(self._total, {self._mine: array})
 
 
-def spread(members, cluster):
+def spread(members, cluster, source=None):
     """Returns an operation after which variables have the chief's values in every process.
 
+    Or those of the process `source`, whose collectives have keys of their own.
+
     They are sent in blocks of one type, one block after the other: an operation for each variable takes several times
-    as long.
+    as long. Within a block they are in the order of their names without replicas: that in which slots were made depends
+    on which of them a process steps.
     """
-    last = []
-    for key, block in enumerate(_blocks(members), _FIRST_OF_VARIABLES):
+    last, first = [], _FIRST_OF_VARIABLES * (1 if source is None else 2 + source)
+    members = sorted(members, key=lambda member: variables.bare_name(member.op.name))
+    for key, block in enumerate(_blocks(members), first):
         with tf.control_dependencies(last), tf.device("/cpu:0"):
-            last = [_send(block, cluster, key) if cluster.is_chief else _receive(block, cluster, key)]
+            send = _send if cluster.index == (source or 0) else _receive
+            last = [send(block, cluster, key)]
     return tf.group(*last)
 
 

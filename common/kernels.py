@@ -14,11 +14,13 @@ import numpy as np
 
 from common import variables
 from common.compat import tf
+from common.late import connect
 from common.shared import shared
 from common.variables import Role
 
 _KERNELS = "common/kernels"
 _OUTLINE = "common/kernels/outline"
+_POSTPONED = "common/kernels/postponed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ class LayerKernel:
       degrees_of_freedom: how many numbers training can choose: p(p-1)/2 for an orthogonal matrix.
       turned: what the map gave, [p, m]; all of the kernel, or the part of it that is turned.
       trained: the variable that the generator is read from.
+      result: `turned` as this replica's own map gave it; None where another replica computes it (`postponed`).
     """
 
     layer: str
@@ -44,6 +47,7 @@ class LayerKernel:
     degrees_of_freedom: int = 0
     turned: tf.Tensor | None = None
     trained: tf.Variable | None = None
+    result: tf.Tensor | None = None
 
     @property
     def matrix(self):
@@ -120,6 +124,41 @@ def outline():
         marks.pop()
 
 
+@contextlib.contextmanager
+def postponed(wanted=True):
+    """Within it, no maps are built if `wanted`; a rotated layer's `turned` is an identity that has still to `arrive`.
+
+    Only when all layers are known can it be said who computes which map (see training/sharding.py).
+    """
+    marks = tf.get_collection_ref(_POSTPONED)
+    marks.append(wanted)
+    try:
+        yield
+    finally:
+        marks.pop()
+
+
+def _is_postponed():
+    return any(tf.get_collection(_POSTPONED))
+
+
+def arrive(layer, result, turned):
+    """Gives a layer that was `postponed` the tensor `turned`, and notes the `result` of its own map, or None."""
+    connect(layer.turned, turned)
+    known = tf.get_collection_ref(_KERNELS)
+    place = next(index for index, kernel in enumerate(known) if kernel is layer)
+    known[place] = dataclasses.replace(layer, result=result)
+
+
+def together():
+    """Returns operations to run whenever kernels of replica 0 are computed: what those of the others wait for.
+
+    There are none unless maps' results are exchanged; then the processes of a cluster compute kernels together too.
+    """
+    of_others = [kernel for kernel in tf.get_collection(_KERNELS) if kernel.replica and kernel.rotate is not None]
+    return [kernel.turned.op for kernel in of_others if variables.owner_of(kernel.trained) is not None]
+
+
 def in_use(rotate, size, columns):
     """Returns the map that a layer is to be built with: `rotate`, but for an `outline`."""
     for turned in tf.get_collection(_OUTLINE):
@@ -135,6 +174,8 @@ def rotation(rotate, generator):
 
 def turned_by(rotate, generator, weights):
     """Returns Q(generator) @ weights, by a body that layers of equal shapes share; fixed weights get no gradient."""
+    if _is_postponed():
+        return tf.identity(weights)
     if rotate is tf.matmul:  # one node already
         return tf.matmul(generator, weights)
     # An identity: tf.gradients differentiates calls also where it is told to stop (see training/exchange.py).
@@ -151,7 +192,7 @@ def one_at_a_time(generator):
     All generators are known when a step begins, so that TensorFlow would compute all maps at once, and what each needs
     on the way would be in memory together.
     """
-    before = rotated_layers(variables.current_replica())[-1:]
+    before = [] if _is_postponed() else rotated_layers(variables.current_replica())[-1:]
     with tf.control_dependencies([kernel.tensor for kernel in before]):
         return tf.identity(generator)
 
@@ -166,7 +207,7 @@ def record(tensor, rotate=None, generator=None, degrees_of_freedom=0, turned=Non
     if not _known():
         layer = variables.bare_name(tf.get_variable_scope().name)
         replica = variables.current_replica()
-        kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom, turned, trained)
+        kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom, turned, trained, turned)
         tf.add_to_collection(_KERNELS, kernel)
     return tensor
 

@@ -63,6 +63,7 @@ class Common(flags.Checked):
         1, "devices of this machine that share each batch; virtual ones of the CPU if there is no GPU", minimum=1
     )
     sync_bn: bool = flags.option(True, "several devices: batch norm over the whole batch, not over each one's share")
+    shard_maps: bool = flags.option(False, "several devices: each map is computed by one of them, and its result sent")
     memory_limit: float | None = flags.option(
         None, "GiB that training may take, in place of what the device has free; 0 asks nothing", minimum=0
     )
@@ -100,7 +101,7 @@ class Common(flags.Checked):
 
     def of_problem(self):
         """Returns the fields of a `Problem` that are flags of all programs."""
-        names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla", "sync_bn")
+        names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla", "sync_bn", "shard_maps")
         return {name: getattr(self, name) for name in names}
 
     def check_network(self):

@@ -104,7 +104,10 @@ class Method(Program):
         return length.schedule.stretched(settings.max_steps or steps)
 
     def penalty(self, settings, replica):
-        """What is added to the fit loss. That of the fixed W0 is a constant, reported as the originals do."""
+        """What is added to the fit loss: a sum of terms of one variable each (--shard_maps parts them).
+
+        That of the fixed W0 is a constant, reported as the originals do.
+        """
         return losses.decay(variables.with_role(*DECAYED, Role.FIXED, replica=replica), settings.weight_decay)
 
     def rates(self, settings, step):

@@ -12,12 +12,13 @@ from common.compat import tf
 from common.models import catalogue as networks
 from common.training import board, callbacks, checkpoints, digest, problem
 from common.training.agreement import Agreement
+from common.training.alignment import Alignment, Gather
 from common.training.drift import Drift
 from common.training.evaluate import Evaluation
 from common.training.guard import Diagnosis, Guard, dropped_before
 from common.training.keeper import Keeper
 from common.training.loop import train as run_loop
-from common.training.peers import Alignment, Beginning, Peers
+from common.training.peers import Beginning, Peers
 from common.training.run_folder import FLAGS, Elsewhere, RunFolder, say
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
@@ -69,9 +70,11 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         )  # fmt: skip
         several = cluster.count * len(chosen.names) > 1
         alignment = [Alignment(peers, session, settings.save_freq, last)] if several else []
-        everything = [guard, *first_callbacks, validate, *alignment]
+        gather = Gather(peers, session, (settings.vali_freq, settings.save_freq), last)
+        everything = [gather, guard, *first_callbacks, validate, *alignment]
         if cluster.is_chief:
             everything = [
+                gather,
                 guard,
                 callbacks.Progress(training.report, first, steps, settings.batch_size),
                 *first_callbacks,
@@ -87,6 +90,8 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         done = first >= steps
 
         def rescue(fault):
+            if peers.owns_some:
+                return _lost(fault, folder, save.path or start.checkpoint)
             return _rescue(fault, folder, session, training, diagnosis, save, first)
 
         with interruption.deferred(), peers.watched(rescue if cluster.is_chief else None), guard:
@@ -145,6 +150,16 @@ def _board(settings, events, task, training, last):
         board.Sample(events, training.images, task.pipeline),
         board.Gradients(events, training.health.gradients, settings.vali_freq, last),
     ]
+
+
+def _lost(fault, folder, newest):
+    """Returns what to say of a run whose generators' newest values are gone with the worker that owned them."""
+    folder.note(f"error: {fault}")
+    kept = f"the newest checkpoint is {newest}" if newest else "there is no checkpoint yet, so the run starts afresh"
+    return (
+        f"what it owned of the last step (--shard_maps) is lost with it; {kept}; start all workers again with --resume "
+        f"--train_path={folder.path}"
+    )
 
 
 def _rescue(fault, folder, session, training, diagnosis, save, first):

@@ -27,4 +27,5 @@ class OrthogonalRegularisation(Method):
         generators = [tf.identity(p) for p in variables.with_role(Role.GENERATOR, replica=replica)]
         others = [role for role in (*DECAYED, Role.FIXED) if role is not Role.GENERATOR]
         decay = losses.decay([*variables.with_role(*others, replica=replica), *generators], settings.weight_decay)
-        return decay + _STRENGTH * tf.reduce_sum(tf.stack([excess_norm(p) for p in generators]))
+        norms = [excess_norm(p) for p in generators]  # none where other replicas compute all maps
+        return decay + _STRENGTH * tf.reduce_sum(tf.stack(norms)) if norms else decay

@@ -129,13 +129,14 @@ class Validate(Periodic):
 
     def keep_start(self):
         """Keeps the geometry before the first update, with which reports compare."""
+        frozen = self._evaluation.frozen(self._session)
         if self._folder.kept:
-            self._folder.write(START, f"{json.dumps(self._geometry())}\n")
+            self._folder.write(START, f"{json.dumps(self._geometry(frozen))}\n")
 
-    def _geometry(self):
+    def _geometry(self, frozen):
         return {
             kind: {layer: float(value) for layer, value in of_layers.items()}
-            for kind, of_layers in self._evaluation.geometry(self._session).items()
+            for kind, of_layers in self._evaluation.geometry(self._session, frozen).items()
         }
 
     def catch_up(self, step, global_step):
@@ -150,21 +151,23 @@ class Validate(Periodic):
 
     def act(self, step, values):
         start = time.perf_counter()
-        figures = self._evaluation.figures(self._session, self._stop.asked)
+        frozen = self._evaluation.frozen(self._session)
+        figures = self._evaluation.figures(self._session, self._stop.asked, frozen=frozen)
         if figures is None:
             self.given_up = True
             self._stop.agree()
             self._folder.say(f"step {step}, validation given up: it is done when the run goes on")
             return
-        orthogonality = self._tell(step, values, figures, time.perf_counter() - start) if self._folder.kept else {}
+        seconds = time.perf_counter() - start
+        orthogonality = self._tell(step, values, figures, frozen, seconds) if self._folder.kept else {}
         repair = (step + 1) % self._frequency == 0
         for line in self._drift.look(self._session, step, orthogonality, repair):
             self._folder.say(line)
         self._clock.pause(time.perf_counter() - start)
 
-    def _tell(self, step, values, figures, seconds):
+    def _tell(self, step, values, figures, frozen, seconds):
         """Writes down the figures and the geometry; returns the layers' ||QQ^T - I||."""
-        geometry = self._geometry()
+        geometry = self._geometry(frozen)
         self._folder.say(f"step {step}, validation: {figures} ({seconds:.1f} s)")
         self._folder.say(f"step {step}, {_summary(geometry)}")
         self._folder.measure(

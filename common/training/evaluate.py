@@ -69,16 +69,25 @@ class Evaluation:
             sums = [tf.reduce_sum(weights * tf.cast(value, tf.float64)) for value in of_images]
             self._wish = tf.placeholder_with_default(tf.zeros([], tf.float64), [])
             self._sums = exchange.summed(tf.stack([*sums, self._wish]), cluster, Kind.EVALUATION)
-            self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()]
+            self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()], kernels.together()
             self._geometry = _geometry()
 
-    def figures(self, session, stopping=lambda: False, scores=None):
+    def frozen(self, session):
+        """Returns {kernel computed by a map: its value}, to be fed.
+
+        With --shard_maps all processes of a cluster have to call it at once, as each computes some of them.
+        """
+        rotated, together = self._rotated
+        return dict(zip(rotated, session.run([rotated, together])[0]))
+
+    def figures(self, session, stopping=lambda: False, scores=None, frozen=None):
         """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
 
-        It asks `stopping()` before each batch; once that is true, it returns None, in all processes of a cluster. To
-        a list `scores` it adds the class scores of all images, one array [images, classes]; in one process only.
+        `frozen` are the kernels, if they have been computed. It asks `stopping()` before each batch; once that is true,
+        it returns None, in all processes of a cluster. To a list `scores` it adds the class scores of all images, one
+        array [images, classes]; in one process only.
         """
-        frozen = dict(zip(self._rotated, session.run(self._rotated)))
+        frozen = self.frozen(session) if frozen is None else frozen
         total, count, logits = np.zeros(4), self._cluster.count, []
         fetched = [self._sums] if scores is None else [self._sums, self.logits]
         for index in range(self._cluster.index, self._rounds * count, count):  # beyond the last batch weights are 0
@@ -95,13 +104,15 @@ class Evaluation:
         *means, _ = (total / self.store.size).tolist()
         return Figures(*means, k=self._k, not_finite=round(total[3]))
 
-    def geometry(self, session):
+    def geometry(self, session, frozen=None):
         """Returns what OPT is about, per layer: {"energy_s": {layer: mean energy}, "orthogonality": {layer: error}}.
+
+        `frozen` are the kernels, if they have been computed; generators are those of this process's first replica.
 
         energy_0, energy_1 and energy_2 are hyperspherical energies of all conv kernels but 1x1 ones; orthogonality is
         ||QQ^T - I||_F of those that are rotated.
         """
-        return session.run(self._geometry)
+        return session.run(self._geometry, self.frozen(session) if frozen is None else frozen)
 
 
 def _geometry():

@@ -14,7 +14,7 @@ from common.compat import tf
 from common.errors import one_line
 from common.exchange import Kind
 from common.training import digest
-from common.training.callbacks import Periodic
+from common.training.alignment import gathering
 
 _WORDS = {
     probe.GONE: "has ended: nothing listens at its address",
@@ -58,6 +58,7 @@ class Peers:
     def __init__(self, cluster):
         self._cluster = cluster
         self._server, self.target = None, ""
+        self._gather = None
 
     @property
     def is_chief(self):
@@ -68,6 +69,11 @@ class Peers:
     def chief(self):
         """What the chief is called."""
         return self._cluster.name(0)
+
+    @property
+    def owns_some(self):
+        """Whether there is what only one replica of the cluster knows the newest value of; once prepared."""
+        return self._gather is not None
 
     def meet(self, config, seconds, common, flags):
         """Starts the server, waits for the others, and compares what each is about to do.
@@ -111,11 +117,20 @@ class Peers:
                 if variables.replica_of(copy)
             ]
         )
+        self._gather = gathering(self._cluster)
         if self._cluster.count == 1:
             return
         self._spread = exchange.spread(variables.saved(), self._cluster)
         self._beginning = exchange.Sum(self._cluster, Kind.BEGINNING, [len(Beginning._fields)], tf.int64)
         self._end = exchange.Sum(self._cluster, Kind.END, [], tf.float32)
+
+    def gather(self, session):
+        """Gives all replicas of all processes the newest values of generators that one replica owns, and their slots.
+
+        All processes have to call it after the same step. Without such generators it does nothing.
+        """
+        if self._gather is not None:
+            session.run(self._gather)
 
     def share_variables(self, session):
         """Gives all variables that are saved the values of replica 0, on all replicas of all processes."""
@@ -176,20 +191,3 @@ def _rescued(rescue, fault):
         return rescue(fault)
     except Exception as error:  # whatever it is, the fault that it began with is to be told
         return f"nothing could be saved ({one_line(error)})"
-
-
-class Alignment(Periodic):
-    """Gives all replicas the variables of replica 0 before each checkpoint of the run.
-
-    They have them already if all devices compute alike. But each replica pulls gradients back through the maps by
-    itself (see exchange.py), and devices of two kinds, or a library that adds in varying order, may round that
-    differently, after which nothing would bring the copies together. A run that goes on from the checkpoint begins
-    with equal copies as well, so it stays the same run.
-    """
-
-    def __init__(self, peers, session, frequency, last):
-        super().__init__(frequency, last, {})
-        self._peers, self._session = peers, session
-
-    def act(self, step, values):
-        self._peers.share_variables(self._session)

@@ -88,7 +88,7 @@ def test_cluster(tmp_path):
         ("maps", ["--maps=caley"], "--maps: 'caley' is unknown"),
         ("maps", ["--columns=0"], "--columns=0: expected numbers above 0 or n"),
         ("step", ["--networks=lenet"], "--networks: 'lenet' is unknown"),
-        ("cluster", ["--parts=steps"], "--parts: 'steps' is unknown, expected some of all, exchange, step, model"),
+        ("cluster", ["--parts=steps"], "--parts: 'steps' is unknown, expected some of all, exchange, step, maps, model"),
         ("scaling", ["--json=/nowhere/x.json"], "--json=/nowhere/x.json: there is no folder /nowhere; make it first"),
     ],
 )

@@ -35,12 +35,14 @@ ADAMG = {
 }  # fmt: skip
 CASES = {
     "opt_gs": (OPT_GS, OPT_GS.settings_class(**TINY)),
+    "opt_gs shared": (OPT_GS, OPT_GS.settings_class(**TINY, shard_maps=True)),
     "sopt_gs": (SOPT_GS, SOPT_GS.settings_class(**TINY, episode_steps=4)),  # merges after steps 3 and 7
     "adamg": (Grassmann(), GrassmannSettings(**ADAMG)),
 }
 # In float32 the rates are a hundredth of these: see test_replica_equality.py.
 SLOW = {
-    "opt_gs": {"base_lr": 5e-4}, "sopt_gs": {"base_lr": 5e-4}, "adamg": {"learnRate": 1e-4, "learnRateG": 5e-4}
+    **dict.fromkeys(("opt_gs", "opt_gs shared", "sopt_gs"), {"base_lr": 5e-4}),
+    "adamg": {"learnRate": 1e-4, "learnRateG": 5e-4},
 }  # fmt: skip
 DTYPES = {"float32": tf.float32, "float64": tf.float64}
 ALL = [f"{case}-{dtype}" for case in CASES for dtype in DTYPES]
@@ -72,6 +74,7 @@ def trained(program, settings, dtype, cluster, count):
                 for callback in callbacks:
                     callback.after_step(step, {})
             figures = evaluation.figures(session)
+            peers.gather(session)
             values = session.run({variable.op.name: variable for variable in tf.global_variables()})
             peers.part(session)
     figures = (figures.cross_entropy, figures.error, figures.error_k)

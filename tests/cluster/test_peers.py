@@ -11,6 +11,7 @@ from common.cluster import ALONE, Cluster
 from common.compat import tf
 from common.training import peers
 from common.training.agreement import Agreement
+from common.training.alignment import Alignment
 from common.training.interruption import Interruption
 from common.variables import Role
 from tests.cluster.workers import free_addresses
@@ -86,7 +87,7 @@ def test_copies_get_the_values_of_replica_0_before_each_checkpoint():
     together.prepare()
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
-        alignment = peers.Alignment(together, session, frequency=3, last=7)
+        alignment = Alignment(together, session, frequency=3, last=7)
         for step in range(8):
             before = session.run(own.assign_add([1.0, 1.0, 1.0]))
             assert not np.array_equal(session.run(copies[0]), before)

@@ -22,9 +22,9 @@ FLAGS = [
 LIMIT = 900.0
 
 
-def launch(folder, victim=None):
+def launch(folder, victim=None, *flags):
     """Two workers of opt_gs; `victim` is killed once step 12 is reported. Returns (status, standard error)."""
-    words = ["--workers=2", "--max_restarts=2", "--", sys.executable, "opt_gs/train.py", *FLAGS]
+    words = ["--workers=2", "--max_restarts=2", "--", sys.executable, "opt_gs/train.py", *FLAGS, *flags]
     command = [sys.executable, "-m", "common.launch", *words, f"--train_path={folder}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
@@ -65,10 +65,13 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [1, 0], ids=["worker", "leader"])
-def test_a_run_whose_worker_is_killed_ends_as_if_nothing_had_happened(undisturbed, victim, tmp_path):
-    status, errors = launch(tmp_path / "run", victim)
+@pytest.mark.parametrize("victim, shard", [(1, False), (0, False), (1, True)], ids=["worker", "leader", "owner of maps"])
+def test_a_run_whose_worker_is_killed_ends_as_if_nothing_had_happened(undisturbed, victim, shard, tmp_path):
+    """With --shard_maps too, bit for bit as without it: to what the owner has made others have added zeros."""
+    status, errors = launch(tmp_path / "run", victim, f"--shard_maps={shard}")
     assert status == 0, errors
+    lost = re.findall(r"--shard_maps\) is lost with it; the newest checkpoint is \S+/model.ckpt-(\d+); start", errors)
+    assert [step in ("9", "14", "19", "24", "29") for step in lost] == [True] * shard, errors
     assert f"RESTART 1 OF 2: worker {victim} ended with status 137 (SIGKILL)" in errors and "RESTART 2" not in errors
     final = values(tmp_path / "run")
     assert set(final) == set(undisturbed)
