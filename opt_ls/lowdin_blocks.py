@@ -45,7 +45,7 @@ def triangular_inverse(lower):
 
 
 def halve(rows, shifts=(0.0,)):
-    """Returns the `Halves` of C C^T + c I for every c in shifts, [r], as a batch; rows is C, [n, n].
+    """Returns the `Halves` of C C^T + c I for every c in shifts, [r] or one, as a batch; rows is C, [n, n].
 
     Of C C^T only what counts is computed. Shifts are added to the smallest blocks only: no copies of all of it.
     """
