@@ -53,6 +53,7 @@ class Cluster:
         else:
             config.experimental.collective_group_leader = f"/job:{JOB}/replica:0/task:0"
             config.device_filters.append(f"/job:{JOB}/task:{self.index}")
+            config.operation_timeout_in_ms = int(1000 * self.timeout)  # of every call of a session
         return config
 
     def server(self, config):

@@ -52,11 +52,12 @@ class Sum:
 
     def __init__(self, cluster, kind, shape, dtype, timeout=None):
         self._mine = tf.placeholder(dtype, shape)
+        self._options = tf.RunOptions(timeout_in_ms=int(1000 * timeout)) if timeout else None
         self._total = summed(self._mine, cluster, kind, timeout)
 
     def __call__(self, session, array):
         """Returns the sum; every process has to call it."""
-        return session.run(self._total, {self._mine: array})
+        return session.run(self._total, {self._mine: array}, options=self._options)
 
 
 def spread(members, cluster, source=None):

@@ -6,7 +6,6 @@ from many, in one process or in several.
 """
 
 from common import variables
-from common.cluster import TIMEOUT_SECONDS
 from common.compat import tf
 from common.compilation import excluded
 from common.late import run_before
@@ -22,7 +21,6 @@ class Replica:
     Args:
       index, count: its number among all replicas, those of other processes included.
       here: the numbers of the replicas in this process, a range; None for all.
-      timeout: seconds after which a collective whose peers do not come fails; it would otherwise wait for ever.
 
     Attributes:
       index, count: see above.
@@ -31,13 +29,16 @@ class Replica:
     Collectives are matched across replicas by a key that counts up in the order in which they are built, which is the
     same on each replica, and are run in that order: two replicas that start two collectives in different orders would
     wait for each other.
+
+    None has a timeout of its own: for each that has, TensorFlow starts a thread that sleeps until the time is over, so
+    that a run of some hundred steps would have more threads than a process may. It is the session that does not wait
+    for ever for peers that do not come (`Cluster.configure`).
     """
 
-    def __init__(self, index=0, count=1, here=None, timeout=TIMEOUT_SECONDS):
+    def __init__(self, index=0, count=1, here=None):
         self.index = index
         self.count = count
         self._here = here or range(count)
-        self._timeout = timeout
         self.local = index - self._here.start
         self._built = 0
         self._first = self._last = None
@@ -118,7 +119,7 @@ class Replica:
                 merge_op="Add",
                 final_op="Id",
                 communication_hint="nccl",  # between GPUs; between CPUs that means the ring
-                timeout_seconds=self._timeout,
+                timeout_seconds=0,
             )
         self._first, self._last = self._first or total.op, total.op
         return total

@@ -128,7 +128,7 @@ def build(problem, devices=(None,), dtype=tf.float32, cluster=ALONE):
     here = range(first, first + len(devices))
     wish = tf.placeholder_with_default(tf.zeros([], dtype), []) if cluster.count > 1 else None
     towers = [
-        _build_replica(problem, Replica(index, count, here, cluster.timeout), device, dtype, wish)
+        _build_replica(problem, Replica(index, count, here), device, dtype, wish)
         for index, device in zip(here, devices)
     ]
     train_op = tf.group(*[tower.train_op for tower in towers], name="train")

@@ -41,7 +41,7 @@ def test_operations_of_a_convolution_and_a_product_with_their_gradients():
 
 def test_collectives_are_counted_with_their_sizes():
     with tf.Graph().as_default() as graph:
-        replica = Replica(0, 2, range(1), Cluster().timeout)
+        replica = Replica(0, 2, range(1))
         replica.mean_of_all([tf.ones([3, 4]), tf.ones([])])
         tf.gradients(replica.mean(tf.ones([5]) * tf.ones([])), [tf.ones([5])])
         assert model.collectives(graph) == [13, 5]

@@ -1,5 +1,7 @@
 """Collectives between virtual CPU devices."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,27 @@ def test_shares_follow_from_the_number_among_all_names_from_that_in_the_process(
 def test_mean_is_the_same_everywhere():
     for value in run(lambda replica: replica.mean(tf.constant([1.0, 10.0]) * (replica.index + 1))):
         np.testing.assert_allclose(value, [1.5, 15.0])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted by Linux")
+def test_steps_leave_no_threads_behind():
+    """A collective with a timeout leaves one that sleeps until then: after some hundred steps a process had too many."""
+
+    def build(replica):
+        first = replica.mean(tf.ones([100]))
+        return replica.mean_of_all([first, tf.ones([7])])[0]
+
+    chosen = devices.choose("cpu", 2)
+    results = []
+    for index, name in enumerate(chosen.names):
+        with tf.device(name):
+            results.append(build(Replica(index, 2)))
+    with chosen.session() as session:
+        session.run(results)
+        before = len(os.listdir("/proc/self/task"))
+        for _ in range(100):
+            session.run(results)
+        assert len(os.listdir("/proc/self/task")) < before + 20
 
 
 def test_averaged_gradients_are_those_of_the_mean_loss():
