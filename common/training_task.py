@@ -92,9 +92,11 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         def rescue(fault):
             if peers.owns_some:
                 return _lost(fault, folder, save.path or start.checkpoint)
-            return _rescue(fault, folder, session, training, diagnosis, save, first)
+            with tf.Session(peers.target, config=config) as anew:  # the other one may be closed
+                save.use(anew)
+                return _rescue(fault, folder, anew, training, diagnosis, save, first)
 
-        with interruption.deferred(), peers.watched(rescue if cluster.is_chief else None), guard:
+        with interruption.deferred(), peers.watched(rescue if cluster.is_chief else None, session), guard:
             if first == 0:
                 validate.keep_start()
             if beginning.owes:

@@ -225,6 +225,10 @@ class Save(Periodic):
             self._folder.say(f"step {step}, saved {self.path}")
         self._clock.pause(time.perf_counter() - start)
 
+    def use(self, session):
+        """Takes the variables from another session from now on."""
+        self._session = session
+
     def at(self, step):
         """Writes the checkpoint of the last step done, unless that was tried."""
         if self._tried != step:

@@ -15,6 +15,7 @@ from common.errors import one_line
 from common.exchange import Kind
 from common.training import digest
 from common.training.alignment import gathering
+from common.training.lookout import Lookout
 
 _WORDS = {
     probe.GONE: "has ended: nothing listens at its address",
@@ -22,7 +23,7 @@ _WORDS = {
     probe.UNREACHABLE: "cannot be reached: its machine is down, or the network is",
 }
 _LOOKS, _PAUSE = 4, 1.0  # at the other processes, and seconds between: one that ends is there for a while yet
-_LINGER = 6.0  # seconds for which a process that gives up stays there, lest others take it for the one at fault
+_LINGER = 10.0  # seconds for which a process that gives up stays there, lest others take it for the one at fault
 _FLUSH = 0.5  # seconds for what the others have still to fetch from this one
 
 
@@ -155,15 +156,20 @@ class Peers:
         time.sleep(_FLUSH)
 
     @contextlib.contextmanager
-    def watched(self, rescue=None):
+    def watched(self, rescue=None, session=None):
         """Within it an error of TensorFlow's becomes a `PeerLost` that names the processes at fault.
 
-        `rescue(fault)` saves what can be saved, and returns what to say about that.
+        Args:
+          rescue: `rescue(fault)` saves what can be saved, and returns what to say about that.
+          session: is closed as soon as another process has ended, see `Lookout`; `rescue` needs one of its own.
         """
+        several = self._cluster.count > 1
+        lookout = Lookout(session, self._neighbours()) if several and session else None
         try:
-            yield
-        except tf.errors.OpError as error:
-            if self._cluster.count == 1:
+            with lookout or contextlib.nullcontext():
+                yield
+        except (tf.errors.OpError, RuntimeError) as error:  # a RuntimeError, if the session is closed before it runs
+            if not several or not (isinstance(error, tf.errors.OpError) or lookout and lookout.found):
                 raise
             fault, begin = self._fault(error), time.monotonic()
             told = f"{fault}; {_rescued(rescue, fault)}" if rescue else fault
@@ -173,6 +179,11 @@ class Peers:
 
     def _others(self):
         return {index: self._cluster.workers[index] for index in self._cluster.others}
+
+    def _neighbours(self):
+        """The others, the next one first."""
+        after = {index: address for index, address in self._others().items() if index > self._cluster.index}
+        return after | self._others()
 
     def _fault(self, error):
         for attempt in range(_LOOKS):
