@@ -100,7 +100,7 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
         inputs = int(np.prod(shape[:-1]))
         weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
         trained = variables.create("rotation", [inputs, inputs], role, start, dtype)
-        weights, generator = tf.convert_to_tensor(weights), one_at_a_time(tf.convert_to_tensor(trained))
+        weights, generator = tf.convert_to_tensor(weights), two_at_a_time(tf.convert_to_tensor(trained))
         turn = in_use(rotate, inputs, shape[-1])
         turned = turned_by(turn, generator, weights)
         freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
@@ -186,13 +186,13 @@ def _turn(rotate, generator, weights):
     return rotate(generator, tf.stop_gradient(weights))
 
 
-def one_at_a_time(generator):
-    """Returns a generator that is there when the map of the layer before is done.
+def two_at_a_time(generator):
+    """Returns a generator that is there when the map of the layer before the last one is done.
 
     All generators are known when a step begins, so that TensorFlow would compute all maps at once, and what each needs
-    on the way would be in memory together.
+    on the way would be in memory together. While one map does what leaves cores idle, another has work for them.
     """
-    before = [] if _is_postponed() else rotated_layers(variables.current_replica())[-1:]
+    before = [] if _is_postponed() else rotated_layers(variables.current_replica())[-2:-1]
     with tf.control_dependencies([kernel.tensor for kernel in before]):
         return tf.identity(generator)
 

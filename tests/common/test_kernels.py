@@ -51,6 +51,14 @@ def test_rotation_itself_is_the_map_of_the_identity():
     np.testing.assert_allclose(rotation, 2 * generator, rtol=1e-12)
 
 
+def test_two_maps_are_under_way_at_most():
+    kernel = kernels.rotated(lambda generator, weights: 2.0 * generator @ weights)
+    tensors = [build(kernel, scope=f"layer{index}") for index in range(4)]
+    generators = [layer.generator.op for layer in kernels.rotated_layers()]
+    waits = [[tensors.index(op.outputs[0]) for op in generator.control_inputs] for generator in generators]
+    assert waits == [[], [], [0], [1]]
+
+
 def test_free_starts_as_ordinary_random_weights():
     tensor = build(kernels.free())
     kernel, weights = evaluate(tensor, variables.with_role(Role.FIXED)[0])
