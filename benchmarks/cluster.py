@@ -112,7 +112,7 @@ class _Exchange:
         cluster = Cluster(addresses, index, LIMIT)
         config = choose("cpu", cluster=cluster).config()
         session = tf.Session(cluster.server(config).target, config=config)
-        replica = Replica(index, 2, range(index, index + 1), LIMIT)
+        replica = Replica(index, 2, range(index, index + 1))
         buffer = tf.Variable(tf.random.uniform([size]), use_resource=True)
         # A sum of the result would be another pass over it: that it is there is enough.
         with tf.control_dependencies([replica.mean(tf.identity(buffer))]):

@@ -5,7 +5,10 @@ does not do before its first session or operation, starting threads and drivers,
 """
 
 import multiprocessing
+import os
 import traceback
+
+from common import orphans
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -23,7 +26,7 @@ class Worker:
 
     def __init__(self, prepare=None):
         self._pipe, far_end = _FORK.Pipe()
-        self._process = _FORK.Process(target=_serve, args=(far_end,), daemon=False)
+        self._process = _FORK.Process(target=_serve, args=(far_end, os.getpid()), daemon=False)
         self._process.start()
         far_end.close()
         self.process_id = self._process.pid
@@ -65,7 +68,9 @@ def apart(function, *arguments):
         return worker(function, *arguments)
 
 
-def _serve(pipe):
+def _serve(pipe, parent):
+    if promise := orphans.ends_with(parent):
+        promise()
     while (request := pipe.recv()) is not None:
         function, arguments = request
         try:

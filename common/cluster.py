@@ -1,6 +1,7 @@
 """Which processes train together: their addresses, and which of them this one is."""
 
 import dataclasses
+import math
 import os
 import re
 
@@ -20,7 +21,7 @@ class Cluster:
     Attributes:
       workers: "host:port" of each; the first is the chief's. Empty for a process on its own.
       index: which of them this process is.
-      timeout: seconds after which a collective operation fails whose peers do not come.
+      timeout: seconds after which a call of a session fails whose collectives' peers do not come.
     """
 
     workers: tuple[str, ...] = ()
@@ -53,7 +54,7 @@ class Cluster:
         else:
             config.experimental.collective_group_leader = f"/job:{JOB}/replica:0/task:0"
             config.device_filters.append(f"/job:{JOB}/task:{self.index}")
-            config.operation_timeout_in_ms = int(1000 * self.timeout)  # of every call of a session
+            config.operation_timeout_in_ms = math.ceil(1000 * self.timeout)  # of every call of a session
         return config
 
     def server(self, config):

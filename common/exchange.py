@@ -1,7 +1,7 @@
 """What the processes of a cluster tell each other outside the training step: sums of small arrays, and variables.
 
 These collectives run between the CPUs of the processes, in a group and a range of keys of their own. A key means one
-operation with one shape for the life of a process.
+operation with one shape for the life of a process. Their timeout is the session's (see `replicas.Replica`).
 """
 
 import enum
@@ -26,7 +26,7 @@ class Kind(enum.IntEnum):
     END = 4
 
 
-def summed(tensor, cluster, kind, timeout=None):
+def summed(tensor, cluster, kind):
     """Returns the sum of `tensor` (float32, float64, int32 or int64 of a static shape) over all processes."""
     if cluster.count == 1:
         return tensor
@@ -35,7 +35,7 @@ def summed(tensor, cluster, kind, timeout=None):
         size = flat.shape.num_elements()
         total = tf.raw_ops.CollectiveReduceV2(
             input=tf.pad(flat, [[0, max(LEAST - size, 0)]]), ordering_token=[], merge_op="Add", final_op="Id",
-            **_group(cluster, int(kind), timeout),
+            **_group(cluster, int(kind)),
         )  # fmt: skip
         return tf.reshape(total[:size], tensor.shape)
 
@@ -47,13 +47,13 @@ class Sum:
       cluster: a `Cluster`.
       kind: a `Kind`.
       shape, dtype: of the array.
-      timeout: seconds, if not the cluster's.
+      timeout: seconds of a call, if not the session's.
     """
 
     def __init__(self, cluster, kind, shape, dtype, timeout=None):
         self._mine = tf.placeholder(dtype, shape)
         self._options = tf.RunOptions(timeout_in_ms=int(1000 * timeout)) if timeout else None
-        self._total = summed(self._mine, cluster, kind, timeout)
+        self._total = summed(self._mine, cluster, kind)
 
     def __call__(self, session, array):
         """Returns the sum; every process has to call it."""
@@ -108,11 +108,11 @@ def _blocks(members):
         yield block
 
 
-def _group(cluster, key, timeout=None):
+def _group(cluster, key):
     return {
         "group_size": cluster.count,
         "group_key": _GROUP_KEY,
         "instance_key": key,
         "communication_hint": "ring",
-        "timeout_seconds": timeout or cluster.timeout,
+        "timeout_seconds": 0,
     }

@@ -100,7 +100,7 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
         inputs = int(np.prod(shape[:-1]))
         weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
         trained = variables.create("rotation", [inputs, inputs], role, start, dtype)
-        weights, generator = tf.convert_to_tensor(weights), two_at_a_time(tf.convert_to_tensor(trained))
+        weights, generator = tf.convert_to_tensor(weights), two_at_a_time(tf.convert_to_tensor(trained), earlier())
         turn = in_use(rotate, inputs, shape[-1])
         turned = turned_by(turn, generator, weights)
         freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
@@ -186,15 +186,19 @@ def _turn(rotate, generator, weights):
     return rotate(generator, tf.stop_gradient(weights))
 
 
-def two_at_a_time(generator):
-    """Returns a generator that is there when the map of the layer before the last one is done.
+def two_at_a_time(tensor, earlier):
+    """Returns what a map or its gradient begins with, once the last but one of `earlier` is there: results of others.
 
     All generators are known when a step begins, so that TensorFlow would compute all maps at once, and what each needs
     on the way would be in memory together. While one map does what leaves cores idle, another has work for them.
     """
-    before = [] if _is_postponed() else rotated_layers(variables.current_replica())[-2:-1]
-    with tf.control_dependencies([kernel.tensor for kernel in before]):
-        return tf.identity(generator)
+    with tf.control_dependencies(earlier[-2:-1]):
+        return tf.identity(tensor)
+
+
+def earlier():
+    """Returns what the maps of the layers before this one gave; nothing if they are `postponed`."""
+    return [] if _is_postponed() else [kernel.tensor for kernel in rotated_layers(variables.current_replica())]
 
 
 def free():

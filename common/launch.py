@@ -148,7 +148,7 @@ def gpus_of(index, settings, environment):
 
 @contextlib.contextmanager
 def reserved(count):
-    """Yields `count` free ports of the loopback interface, and keeps others away from them.
+    """Yields `count` ports that are free on all interfaces, as TensorFlow's server wants them, and keeps others away.
 
     A socket stays bound to each, without listening, and may share its address: TensorFlow's server, which asks for
     that as well, can still bind and listen there, but neither an outgoing connection nor a program that asks for any
@@ -159,7 +159,7 @@ def reserved(count):
         held = [sockets.enter_context(socket.socket()) for _ in range(count)]
         for one in held:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind(("127.0.0.1", 0))
+            one.bind(("", 0))
         yield [one.getsockname()[1] for one in held]
 
 

@@ -50,7 +50,7 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         seconds = time.perf_counter() - begin
         session.run(initialize)
         origin = list(_load_all(session, start.checkpoint, chosen)) if start.checkpoint else []
-        with peers.watched():
+        with peers.watched(session=session):
             peers.share_variables(session)
         first, steps = int(session.run(training.global_step)), program.steps(settings, dataset)
         folder, beginning = _begin(settings, start, first, steps, session, peers)
@@ -155,12 +155,12 @@ def _board(settings, events, task, training, last):
 
 
 def _lost(fault, folder, newest):
-    """Returns what to say of a run whose generators' newest values are gone with the worker that owned them."""
+    """Returns what to say of a run whose generators' newest values are with workers that cannot be asked any more."""
     folder.note(f"error: {fault}")
     kept = f"the newest checkpoint is {newest}" if newest else "there is no checkpoint yet, so the run starts afresh"
     return (
-        f"what it owned of the last step (--shard_maps) is lost with it; {kept}; start all workers again with --resume "
-        f"--train_path={folder.path}"
+        f"the newest generators are with the workers that own them (--shard_maps), so nothing was saved; {kept}; start "
+        f"all workers again with --resume --train_path={folder.path}"
     )
 
 

@@ -164,6 +164,7 @@ RULES = (
     Rule(r"python -m common\.launch .*", lambda command: two_updates(command, "--batch_size=8"), folder="."),
     Rule(r"python train\.py .*--widen_factor=(10|8) .*", wide),
     Rule(r"python train\.py .*--task=see --model=resnet .*", two_updates, folder="grassmann"),
+    Rule(r"python train\.py .*--batch_size=1024 .*", lambda command: two_updates(command, "--batch_size=8")),
     Rule(r"python train\.py\b.*", two_updates),
     # Figures and plots.
     Rule(r"python -m common\.report opt_hr/logs", folder=".", before=f"{_TINY_RUN} --train_path=opt_hr/logs/tiny"),

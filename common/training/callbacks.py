@@ -207,7 +207,7 @@ class Save(Periodic):
     def __init__(self, folder, session, keeper, frequency, last, clock, lock):
         super().__init__(frequency, last, {})
         self._folder, self._session, self._keeper, self._clock, self._lock = folder, session, keeper, clock, lock
-        self._tried = None
+        self._tried = self._saved = None
         self.path, self.fault, self.faults = None, None, 0
 
     def act(self, step, values):
@@ -221,13 +221,13 @@ class Save(Periodic):
             self.fault, self.faults = str(error), self.faults + 1
             self._folder.say(f"step {step}, NOT SAVED: {self.fault}; older checkpoints stay, the next save tries again")
         else:
-            self.fault = None
+            self.fault, self._saved = None, step
             self._folder.say(f"step {step}, saved {self.path}")
         self._clock.pause(time.perf_counter() - start)
 
     def use(self, session):
-        """Takes the variables from another session from now on."""
-        self._session = session
+        """Takes the variables from another session from now on; what the one before could not save is tried again."""
+        self._session, self._tried = session, self._saved
 
     def at(self, step):
         """Writes the checkpoint of the last step done, unless that was tried."""

@@ -72,13 +72,10 @@ def _is_smaller(layer):
 def _pulled_back(pairs):
     """Returns {name of the generator: its gradient} for pairs (layer, gradient of what its map gave).
 
-    One after the other, from the last layer to the first: all these gradients arrive at once, and what the maps need
-    on the way would be in memory together.
+    From the last layer to the first; all these gradients arrive at once.
     """
-    gradients, before = {}, []
+    gradients = {}
     for layer, upstream in reversed(pairs):
-        with tf.control_dependencies(before):
-            upstream = tf.identity(upstream)
-        before = tf.gradients(layer.result, [layer.trained], grad_ys=upstream)
-        gradients[layer.trained.op.name] = before[0]
+        upstream = kernels.two_at_a_time(upstream, list(gradients.values()))
+        (gradients[layer.trained.op.name],) = tf.gradients(layer.result, [layer.trained], grad_ys=upstream)
     return gradients

@@ -163,19 +163,29 @@ class Peers:
           rescue: `rescue(fault)` saves what can be saved, and returns what to say about that.
           session: is closed as soon as another process has ended, see `Lookout`; `rescue` needs one of its own.
         """
-        several = self._cluster.count > 1
-        lookout = Lookout(session, self._neighbours()) if several and session else None
+        if self._cluster.count == 1:
+            yield
+            return
+        lookout, error = Lookout(session, self._neighbours()) if session else None, None
         try:
             with lookout or contextlib.nullcontext():
                 yield
-        except (tf.errors.OpError, RuntimeError) as error:  # a RuntimeError, if the session is closed before it runs
-            if not several or not (isinstance(error, tf.errors.OpError) or lookout and lookout.found):
+        except tf.errors.OpError as caught:
+            error = caught
+        except RuntimeError as caught:  # the session was closed before a call, not in it
+            if not (lookout and lookout.found):
                 raise
-            fault, begin = self._fault(error), time.monotonic()
-            told = f"{fault}; {_rescued(rescue, fault)}" if rescue else fault
-            if self._cluster.count > 2:
-                time.sleep(max(0.0, _LINGER - (time.monotonic() - begin)))
-            raise PeerLost(told) from error
+            error = caught
+        # Whoever has the session closed has seen no more than an error of its own, or nothing yet.
+        if error is not None or (lookout and lookout.found):
+            self._give_up(error, rescue)
+
+    def _give_up(self, error, rescue):
+        fault, begin = self._fault(error), time.monotonic()
+        told = f"{fault}; {_rescued(rescue, fault)}" if rescue else fault
+        if self._cluster.count > 2:
+            time.sleep(max(0.0, _LINGER - (time.monotonic() - begin)))
+        raise PeerLost(told) from error
 
     def _others(self):
         return {index: self._cluster.workers[index] for index in self._cluster.others}
@@ -186,15 +196,18 @@ class Peers:
         return after | self._others()
 
     def _fault(self, error):
+        what = one_line(error) if error else "one had ended, and listens again"
         for attempt in range(_LOOKS):
             found = probe.look_at(self._others())
             bad = {index: what for index, what in found.items() if what in _WORDS}
+            # What is stopped makes others end, after the timeout, and not the other way round.
+            bad = {index: what for index, what in bad.items() if what != probe.GONE} or bad
             at_fault = [f"{self._cluster.name(index)} {_WORDS[what]}" for index, what in bad.items()]
             if at_fault:
                 return "; ".join(at_fault)
             if attempt < _LOOKS - 1:
                 time.sleep(_PAUSE)
-        return f"the exchange with the other workers failed, though all of them answer: {one_line(error)}"
+        return f"the exchange with the other workers failed, though all of them answer: {what}"
 
 
 def _rescued(rescue, fault):

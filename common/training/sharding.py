@@ -26,15 +26,14 @@ def compute(replica):
     layers = kernels.rotated_layers(replica.local)
     if not layers:
         return
-    results, parts, before = [], [], []
+    results, parts, mine = [], [], []
     for layer, owner in zip(layers, owners([int(layer.trained.shape[0]) ** 3 for layer in layers], replica.count)):
         variables.give_to(owner, layer.trained)
         result = None
         if owner == replica.index:
-            with tf.control_dependencies(before):  # one at a time: what each needs on the way is not kept together
-                generator = tf.identity(layer.generator)
+            generator = kernels.two_at_a_time(layer.generator, mine)
             result = kernels.turned_by(layer.rotate, generator, layer.turned.op.inputs[0])
-            before = [result]
+            mine.append(result)
         results.append(result)
         parts.append(tf.zeros(layer.turned.shape, layer.turned.dtype) if result is None else result)
     for layer, result, total in zip(layers, results, replica.sum_ahead(parts)):

@@ -16,7 +16,7 @@ SMALL_STEP = ["--batch_size=4", "--width=4", "--test_images=4", "--repeats=2", "
 
 def command(name, *words):
     words = [sys.executable, "-m", f"benchmarks.{name}", *words]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=900)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -71,11 +71,12 @@ def test_scaling(tmp_path):
 def test_cluster(tmp_path):
     pytest.importorskip("matplotlib")
     words, results, plot = files(tmp_path)
-    small = ["--networks=cnn6", "--batch_size=4", "--width=4", "--repeats=2", "--seconds=0.1"]
+    small = ["--networks=cnn6", "--methods=opt_gs", "--batch_size=4", "--width=4", "--repeats=2", "--seconds=0.1"]
     status, out, err = command("cluster", *small, *words)
-    assert (status, err) == (0, "exchange\nstep\nmodel\n")
+    assert (status, err) == (0, "exchange\nstep\nmaps\nmodel\n")
     rows = report.read(results)["rows"]
-    assert [row["kind"] for row in rows] == ["loopback", *["exchange"] * 3, *["step"] * 3, *["model"] * 2]
+    kinds = ["loopback", *["exchange"] * 3, *["step"] * 5, *["maps"] * 4, *["model"] * 2]
+    assert [row["kind"] for row in rows] == kinds
     assert all(row["of_bound"] > 0 for row in rows[1:4]) and rows[4]["speed_up"] == 1.0
     assert cluster.tables(rows) in out and "GPU columns" not in out
     assert plot.read_bytes().startswith(PNG)

@@ -1,9 +1,15 @@
 """Worker processes, in a program of their own: a process that runs TensorFlow should not be forked."""
 
+import os
+import pathlib
 import subprocess
 import sys
 import textwrap
+import time
 
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os
 from benchmarks.processes import Failed, Worker, apart
@@ -46,3 +52,17 @@ def test_workers_keep_what_they_did_and_report_in_one_line():
         "Failed: _exit: the process ended with status 7: memory may not suffice",
     ]
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's promise is Linux's")
+def test_none_outlives_a_parent_that_is_killed():
+    script = (
+        "import os, signal; from benchmarks.processes import Worker; worker = Worker(); "
+        "print(worker(os.getpid), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    number = int(done.stdout)
+    end = time.monotonic() + 10
+    while os.path.exists(f"/proc/{number}") and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not os.path.exists(f"/proc/{number}")

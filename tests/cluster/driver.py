@@ -37,11 +37,12 @@ CASES = {
     "opt_gs": (OPT_GS, OPT_GS.settings_class(**TINY)),
     "opt_gs shared": (OPT_GS, OPT_GS.settings_class(**TINY, shard_maps=True)),
     "sopt_gs": (SOPT_GS, SOPT_GS.settings_class(**TINY, episode_steps=4)),  # merges after steps 3 and 7
+    "sopt_gs shared": (SOPT_GS, SOPT_GS.settings_class(**TINY, episode_steps=4, shard_maps=True)),
     "adamg": (Grassmann(), GrassmannSettings(**ADAMG)),
 }
 # In float32 the rates are a hundredth of these: see test_replica_equality.py.
 SLOW = {
-    **dict.fromkeys(("opt_gs", "opt_gs shared", "sopt_gs"), {"base_lr": 5e-4}),
+    **dict.fromkeys(("opt_gs", "opt_gs shared", "sopt_gs", "sopt_gs shared"), {"base_lr": 5e-4}),
     "adamg": {"learnRate": 1e-4, "learnRateG": 5e-4},
 }  # fmt: skip
 DTYPES = {"float32": tf.float32, "float64": tf.float64}

@@ -1,4 +1,4 @@
-"""One device, two devices, two processes and two of both give the same weights after ten steps."""
+"""One device, two devices, two and four processes and two of both give the same weights after ten steps."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes, count", [(1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize("processes, count", [(1, 2), (2, 1), (2, 2), (4, 1)])
 def test_weights_after_ten_steps(processes, count, results):
     (alone,) = results(1, 1).values()
     for case in driver.ALL:

@@ -87,3 +87,12 @@ def test_the_threads_end_with_it():
     with lookout.Lookout(tf.Session(), {1: free_addresses(1)[0]}):
         pass
     assert threading.active_count() == before
+
+
+def test_if_it_was_closed_when_all_was_done_that_is_told_too(monkeypatch):
+    """As after the last save, whose error is no error of the session's."""
+    cluster = Cluster(tuple(free_addresses(2)), 0)
+    session = waiting(cluster)[0]()
+    with pytest.raises(peers.PeerLost, match=r"^worker 1 .* has ended: nothing listens at its address; saved$"):
+        with peers.Peers(cluster).watched(lambda fault: "saved", session):
+            time.sleep(1.0)

@@ -6,9 +6,10 @@ import types
 import numpy as np
 import pytest
 
-from common import variables
+from common import exchange, variables
 from common.cluster import ALONE, Cluster
 from common.compat import tf
+from common.replicas import Replica
 from common.training import peers
 from common.training.agreement import Agreement
 from common.training.alignment import Alignment
@@ -95,3 +96,27 @@ def test_copies_get_the_values_of_replica_0_before_each_checkpoint():
             equal = [np.array_equal(value, before) for value in session.run(copies)]
             assert equal == 2 * [step in (2, 5, 7)]
             np.testing.assert_array_equal(session.run(own), before)
+
+
+def test_a_worker_that_is_stopped_is_at_fault_before_those_that_have_given_up(monkeypatch):
+    """One that waited longer ends before the others have looked."""
+    cluster = Cluster(tuple(free_addresses(3)), 0)
+    monkeypatch.setattr(peers, "_LINGER", 0.0)
+    monkeypatch.setattr(peers.probe, "look_at", lambda addresses: {1: peers.probe.FROZEN, 2: peers.probe.GONE})
+    with pytest.raises(peers.PeerLost) as caught, peers.Peers(cluster).watched():
+        raise LOST
+    assert str(caught.value) == f"{cluster.name(1)} does not answer: it is stopped, or hangs"
+
+
+def test_no_collective_has_a_timeout_of_its_own():
+    """Each that has would start threads that sleep until then; the session's timeout holds for all."""
+    cluster = Cluster(tuple(free_addresses(2)), 0, timeout=0.0001)
+    variable = tf.get_variable("number", initializer=1.0)
+    exchange.summed(tf.zeros([3]), cluster, exchange.Kind.EVALUATION)
+    exchange.spread([variable], cluster)
+    exchange.spread([variable], cluster, source=1)
+    Replica(0, 2, range(1)).mean(tf.zeros([3]))
+    operations = tf.get_default_graph().get_operations()
+    timeouts = [op.get_attr("timeout_seconds") for op in operations if "Collective" in op.type]
+    assert timeouts == 4 * [0.0]
+    assert cluster.configure(tf.ConfigProto()).operation_timeout_in_ms == 1

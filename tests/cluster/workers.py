@@ -1,7 +1,9 @@
 """Real processes on loopback, started as a user starts them."""
 
+import itertools
 import os
 import pathlib
+import random
 import re
 import socket
 import subprocess
@@ -10,16 +12,23 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = ("--data=synthetic", "--rotation=none", "--widths=4,4,4,4", "--batch_size=8", "--base_lr=0.01", "--device=cpu")
+_PORTS = range(20000, 32000)  # below those that systems give away themselves
 PATIENCE = 300.0  # seconds for what takes some: the machine may be busy
 
 
 def free_addresses(count):
-    """Returns addresses of ports that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
-    for server in sockets:
-        server.close()
-    return addresses
+    """Returns addresses of ports that are free now, and that nobody gets who asks the system for any port."""
+    ports = random.SystemRandom().sample(_PORTS, 10 * count)
+    free = (port for port in ports if _is_free(port))
+    return [f"127.0.0.1:{port}" for port in itertools.islice(free, count)]
+
+
+def _is_free(port):
+    try:
+        socket.create_server(("", port)).close()  # on all interfaces, as TensorFlow's server wants it
+    except OSError:
+        return False
+    return True
 
 
 class Workers:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -84,6 +85,9 @@ def test_ports_differ_and_are_nobody_elses_while_they_are_reserved():
     with launch.reserved(50) as ports, launch.reserved(50) as others:
         assert len({*ports, *others}) == 100
         assert all(1024 <= port <= 65_535 for port in ports)
+        for host in ("127.0.0.1", "127.0.0.2"):  # a server listens on all interfaces
+            with pytest.raises(OSError), socket.socket() as another:
+                another.bind((host, ports[0]))
 
 
 @pytest.mark.parametrize(

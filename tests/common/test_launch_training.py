@@ -22,23 +22,23 @@ FLAGS = [
 LIMIT = 900.0
 
 
-def launch(folder, victim=None, *flags):
-    """Two workers of opt_gs; `victim` is killed once step 12 is reported. Returns (status, standard error)."""
-    words = ["--workers=2", "--max_restarts=2", "--", sys.executable, "opt_gs/train.py", *FLAGS, *flags]
+def launch(folder, victim=None, *flags, number=signal.SIGKILL):
+    """Two workers of opt_gs; `victim` gets a signal once step 12 is reported. Returns (status, standard error)."""
+    words = ["--workers=2", "--max_restarts=2", "--grace=5", "--", sys.executable, "opt_gs/train.py", *FLAGS, *flags]
     command = [sys.executable, "-m", "common.launch", *words, f"--train_path={folder}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
     errors = []
     reader = threading.Thread(target=lambda: errors.extend(process.stderr))
     reader.start()
-    killed = victim is None
+    hit = victim is None
     for line in process.stdout:
-        if not killed and re.match(r"\[0\] step (1[2-9]|2\d),", line):
-            os.kill(worker_of(process.pid, victim), signal.SIGKILL)
-            killed = True
+        if not hit and re.match(r"\[0\] step (1[2-9]|2\d),", line):
+            os.kill(worker_of(process.pid, victim), number)
+            hit = True
     status = process.wait(timeout=LIMIT)
     reader.join()
-    assert killed
+    assert hit
     return status, "".join(errors)
 
 
@@ -70,10 +70,25 @@ def test_a_run_whose_worker_is_killed_ends_as_if_nothing_had_happened(undisturbe
     """With --shard_maps too, bit for bit as without it: to what the owner has made others have added zeros."""
     status, errors = launch(tmp_path / "run", victim, f"--shard_maps={shard}")
     assert status == 0, errors
-    lost = re.findall(r"--shard_maps\) is lost with it; the newest checkpoint is \S+/model.ckpt-(\d+); start", errors)
+    lost = re.findall(r"\(--shard_maps\), so nothing was saved; the newest checkpoint is \S+/model.ckpt-(\d+); start", errors)
     assert [step in ("9", "14", "19", "24", "29") for step in lost] == [True] * shard, errors
     assert f"RESTART 1 OF 2: worker {victim} ended with status 137 (SIGKILL)" in errors and "RESTART 2" not in errors
-    final = values(tmp_path / "run")
+    check_equal(values(tmp_path / "run"), undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [1, 0], ids=["worker", "leader"])
+def test_so_does_one_whose_worker_is_stopped_for_longer_than_the_timeout(undisturbed, victim, tmp_path):
+    """The other ends by the timeout; the one that is stopped cannot, and is killed."""
+    status, errors = launch(tmp_path / "run", victim, "--collective_timeout=20", number=signal.SIGSTOP)
+    assert status == 0, errors
+    other = 1 - victim
+    assert f"RESTART 1 OF 2: worker {other} ended with status 1" in errors and "RESTART 2" not in errors
+    assert re.search(rf"\[{other}\] error: worker {victim} \(.*\) does not answer: it is stopped, or hangs", errors)
+    check_equal(values(tmp_path / "run"), undisturbed)
+
+
+def check_equal(final, undisturbed):
     assert set(final) == set(undisturbed)
     for name, value in undisturbed.items():
         np.testing.assert_array_equal(final[name], value, err_msg=name)  # two terms of a sum have one order

@@ -273,7 +273,7 @@ def test_a_signal_at_any_time_ends_with_a_checkpoint(number, after, flags, tmp_p
 def test_a_signal_while_the_graph_is_built_leaves_nothing(number, tmp_path):
     program_text = (
         "import time; from common import program; from common.training import problem; from opt_gs.train import METHOD\n"
-        "def slow(*arguments):\n"
+        "def slow(*arguments, **options):\n"
         "    print('building', flush=True)\n"
         "    time.sleep(60)\n"
         "problem.build = slow\n"

@@ -129,7 +129,7 @@ def fast(tmp_path_factory):
 def check_scores(figures, scores, seen):
     labels = catalogue.load("synthetic").test_labels
     np.testing.assert_allclose(seen["scores"], scores, atol=1e-4)
-    assert np.std(scores, axis=0).min() > 0.03  # they depend on the images
+    assert np.std(scores, axis=0).min() > 3e-3  # they depend on the images by more than the tolerance
     np.testing.assert_array_equal(seen["class"], np.argmax(scores, axis=1))
     np.testing.assert_allclose(np.mean(seen["class"] != labels), figures.error, rtol=1e-12)
     powers = np.exp(scores.astype(float) - scores.max(axis=1, keepdims=True))
