@@ -6,21 +6,9 @@ import pytest
 from common import variables
 from common.compat import tf
 from opt_ogd.ogd import OrthogonalGradientDescent, cayley_gradient_step
+from tests.oracles.cayley_descent import published
 
 KINDS = pytest.mark.parametrize("use_resource", [True, False], ids=["resource", "reference"])
-
-
-def oracle(x, g, m, learning_rate, beta):
-    """The iteration as it is published, line by line."""
-    m = beta * m - g
-    w_hat = m @ x.T - 0.5 * x @ (x.T @ m @ x.T)
-    w = w_hat - w_hat.T
-    m = w @ x
-    a = min(learning_rate, 1.0 / (np.linalg.norm(w) + 1e-8))
-    y = x + a * m
-    y = x + a / 2 * w @ (x + y)
-    y = x + a / 2 * w @ (x + y)
-    return y, m
 
 
 def gradients(n, steps, scale):
@@ -49,7 +37,7 @@ def test_follows_numpy_over_100_steps(scale, dtype, tolerance, use_resource):
     fed = gradients(12, 100, scale)
     x, m = np.eye(12), np.zeros((12, 12))
     for gradient in fed:
-        x, m = oracle(x, gradient, m, 0.02, 0.9)
+        x, m = published(x, gradient, m, 0.02, 0.9)
     actual = train(np.eye(12), fed, dtype, use_resource)
     np.testing.assert_allclose(actual[0], x, rtol=0, atol=tolerance)
     np.testing.assert_allclose(actual[1], m, rtol=0, atol=tolerance * max(1.0, np.abs(m).max()))
@@ -58,7 +46,7 @@ def test_follows_numpy_over_100_steps(scale, dtype, tolerance, use_resource):
 def test_step_is_exact_for_a_matrix_that_is_not_orthogonal():
     """The formula must not use X X^T = I, which holds only up to the drift."""
     x, g, m = np.random.RandomState(1).randn(3, 6, 6)
-    expected = oracle(x, g, m, 0.02, 0.9)
+    expected = published(x, g, m, 0.02, 0.9)
     with tf.Session() as session:
         actual = session.run(cayley_gradient_step(*[tf.constant(value, tf.float64) for value in (x, g, m, 0.02, 0.9)]))
     np.testing.assert_allclose(actual[0], expected[0], rtol=1e-12)
@@ -89,7 +77,7 @@ def test_drift_from_orthogonality_is_that_of_the_published_iteration(dtype):
     fed = random.randn(100, 144, 16) @ random.randn(16, 144)  # of rank 16, as the gradient through Q W0 with W0 [n, 16]
     x, m = np.eye(144), np.zeros((144, 144))
     for gradient in fed:
-        x, m = oracle(x, gradient, m, 0.02, 0.9)
+        x, m = published(x, gradient, m, 0.02, 0.9)
     actual = train(np.eye(144), fed, dtype)[0].astype("float64")
     drift, expected = [np.linalg.norm(matrix @ matrix.T - np.eye(144)) for matrix in (actual, x)]
     np.testing.assert_allclose(drift, expected, rtol=1e-3)

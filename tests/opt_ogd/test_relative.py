@@ -6,21 +6,9 @@ import pytest
 from common.compat import tf
 from opt_ogd.ogd import RelativeGradientDescent
 from opt_ogd.relative import relative_gradient_step, turn
+from tests.oracles.cayley_descent import published
 
 SIZE, COLUMNS = 40, 6
-
-
-def published(x, g, m, learning_rate, beta, passes):
-    """The published iteration, line by line, with any number of passes; returns the new X, the new M, and W."""
-    m = beta * m - g
-    w_hat = m @ x.T - 0.5 * x @ (x.T @ m @ x.T)
-    w = w_hat - w_hat.T
-    m = w @ x
-    a = min(learning_rate, 1.0 / (np.linalg.norm(w) + 1e-8))
-    y = x + a * m
-    for _ in range(passes):
-        y = x + a / 2 * w @ (x + y)
-    return y, m
 
 
 def problem(seed=0):
