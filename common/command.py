@@ -22,12 +22,12 @@ def main(settings_class, act):
     app.run(lambda arguments: sys.exit(_status(settings_class, act, arguments[1:])), flags_parser=parse)
 
 
-def parse(arguments):
-    """Reads the flags for `app.run`; a bad one ends the process with one line, status 1."""
+def parse(arguments, hint=""):
+    """Reads the flags for `app.run`; a bad one ends the process with one line, which ends with `hint`, status 1."""
     try:
         return absl_flags.FLAGS(arguments)
     except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read
-        print(f"error: {one_line(error)}; --help lists the flags", file=sys.stderr)
+        print(f"error: {one_line(error)}; --help lists the flags{hint}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -12,6 +12,7 @@ TensorFlow is not imported here.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -43,7 +44,8 @@ class Settings(flags.Checked):
 def main():
     """Runs the launcher with the flags of the command line and ends the process."""
     flags.define(Settings)
-    app.run(lambda arguments: sys.exit(_run(arguments)), flags_parser=parse)
+    hint = "" if "--" in sys.argv else "; the command to launch follows a --"
+    app.run(lambda arguments: sys.exit(_run(arguments)), flags_parser=functools.partial(parse, hint=hint))
 
 
 def _run(arguments):

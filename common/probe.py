@@ -50,13 +50,20 @@ def look_at(addresses):
         return dict(zip(addresses, threads.map(look, addresses.values())))
 
 
-def wait_for(addresses, seconds):
-    """Waits until all of {name: "host:port"} answer; returns {name: what is there} of those that did not in time."""
-    end = time.monotonic() + seconds
+def wait_for(addresses, seconds, remind=None, every=15.0):
+    """Waits until all of {name: "host:port"} answer; returns {name: what is there} of those that did not in time.
+
+    `remind([name, ...])` is called every so many seconds with those that are missing still.
+    """
+    begin = time.monotonic()
+    end, again = begin + seconds, begin + every
     missing = dict(addresses)
     while True:
         found = look_at(missing)
         missing = {name: address for name, address in missing.items() if found[name] != ANSWERS}
         if not missing or time.monotonic() > end:
             return {name: found[name] for name in missing}
+        if remind and time.monotonic() > again:
+            remind(list(missing))
+            again += every
         time.sleep(_PAUSE)

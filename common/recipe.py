@@ -60,7 +60,7 @@ class Settings(Common):
         if self.widths is not None and not self.model.startswith("cnn"):
             raise ValueError(f"--widths: {self.model} has none; leave it out, or choose --model=cnn6 or cnn9")
         self.check_network()
-        self.check_share(self.batch_size or PAPER.batch_size)  # the short runs' batch is a divisor of the paper's
+        self.check_share(self.batch_size or LENGTHS.get(self.data, PAPER).batch_size)
 
 
 class Method(Program):

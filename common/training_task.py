@@ -54,7 +54,8 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
             peers.share_variables(session)
         first, steps = int(session.run(training.global_step)), program.steps(settings, dataset)
         folder, beginning = _begin(settings, start, first, steps, session, peers)
-        _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds)
+        done = first >= steps
+        _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds, done)
         for store in [*training.stores, evaluation.store]:
             store.fill(session)
         clock, last = callbacks.Clock(settings.batch_size), steps - 1
@@ -87,7 +88,6 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
             ]
         if cluster.count > 1:
             everything = [stop, *everything]
-        done = first >= steps
 
         def rescue(fault):
             if peers.owns_some:
@@ -102,7 +102,7 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
             if beginning.owes:
                 validate.catch_up(first - 1, training.global_step)
             if done:
-                folder.say(f"all {steps} updates are done; a larger --max_steps goes on")
+                folder.say(f"{first} updates are done already; a larger --max_steps goes on")
             elif not stop.stopping():
                 done = run_loop(session, training.train_op, first, steps, everything, stop)
         status = _end(folder, save, done and not validate.given_up, stop)
@@ -112,13 +112,14 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
     return status
 
 
-def _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds):
+def _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds, done):
     """Writes what a run folder and a log begin with; a process without them says who it is."""
     cluster = chosen.cluster
     if not cluster.is_chief:
         say(f"{cluster.name(cluster.index)} trains too; {cluster.name(0)} reports and saves")
         return
-    folder.write(FLAGS, f"# {program.method(settings)}\n{flags.text(settings)}")
+    if not done:  # they are those of the last training
+        folder.write(FLAGS, f"# {program.method(settings)}\n{flags.text(settings)}")
     keeper.begin(start.checkpoint)
     for line in start.lines:
         folder.note(line)
@@ -139,7 +140,7 @@ def _begin(settings, start, first, steps, session, peers):
         beginning = peers.begin(session)
     if not beginning.allowed:
         raise ValueError(
-            f"--load={settings.load}: all {steps} updates are done there; raise --max_steps to go on"
+            f"--load={settings.load}: {first} updates are done there; raise --max_steps to go on"
         )
     return folder, beginning
 
@@ -157,7 +158,7 @@ def _board(settings, events, task, training, last):
 def _lost(fault, folder, newest):
     """Returns what to say of a run whose generators' newest values are with workers that cannot be asked any more."""
     folder.note(f"error: {fault}")
-    kept = f"the newest checkpoint is {newest}" if newest else "there is no checkpoint yet, so the run starts afresh"
+    kept = f"the newest checkpoint is {newest}" if newest else "there is no checkpoint yet, so the run will start afresh"
     return (
         f"the newest generators are with the workers that own them (--shard_maps), so nothing was saved; {kept}; start "
         f"all workers again with --resume --train_path={folder.path}"

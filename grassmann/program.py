@@ -91,7 +91,8 @@ class Settings(Common):
         if self.optimizer is None and self.task == "train":
             raise ValueError(f"--optimizer is missing, and --task=train needs one: {', '.join(OPTIMIZERS)}")
         self.check_network()
-        self.check_share(self.batch_size or CIFAR.batch_size)  # the short runs' batch is a divisor of it
+        usual = CIFAR if self.data == "auto" else LENGTHS.get(self.data, SHORT_RESNET)  # SHORT_VGG has the same batch
+        self.check_share(self.batch_size or usual.batch_size)
         if self.model in networks.VGGS and self.crop_size < IMAGE_SIZE:
             raise ValueError(f"--crop_size={self.crop_size}: {self.model}'s five poolings need {IMAGE_SIZE} pixels")
 

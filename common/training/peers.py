@@ -16,6 +16,7 @@ from common.exchange import Kind
 from common.training import digest
 from common.training.alignment import gathering
 from common.training.lookout import Lookout
+from common.training.run_folder import say
 
 _WORDS = {
     probe.GONE: "has ended: nothing listens at its address",
@@ -91,11 +92,13 @@ class Peers:
             return
         self._server = cluster.server(config)
         self.target = self._server.target
-        missing = probe.wait_for(self._others(), seconds)
+        missing = probe.wait_for(self._others(), seconds, lambda missing: say(f"waits for {self._names(missing)}"))
         if missing:
-            names = ", ".join(cluster.name(index) for index in missing)
             time.sleep(_LINGER)
-            raise ValueError(f"not there within {seconds:g} s (--start_timeout): {names}; start all workers")
+            raise ValueError(
+                f"not there within {seconds:g} s (--start_timeout): {self._names(missing)}; start all workers, and see "
+                "what these have said if they were"
+            )
         rows = np.zeros([cluster.count, digest.SLOTS], np.int64)
         rows[cluster.index] = digest.row(common, flags)
         with tf.Graph().as_default(), self.watched():
@@ -189,6 +192,9 @@ class Peers:
 
     def _others(self):
         return {index: self._cluster.workers[index] for index in self._cluster.others}
+
+    def _names(self, indices):
+        return ", ".join(map(self._cluster.name, indices))
 
     def _neighbours(self):
         """The others, the next one first."""

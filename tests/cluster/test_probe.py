@@ -69,5 +69,8 @@ def test_waiting_names_those_that_did_not_come():
             pass
         missing = probe.wait_for({0: good, 1: gone}, 0.5)
         assert missing == {1: probe.GONE}
+        told = []
+        probe.wait_for({1: gone}, 1.0, told.append, every=0.4)
+        assert told == [[1], [1]]
         assert probe.wait_for({}, 10.0) == {}
         assert probe.look(silent, 0.2) == probe.FROZEN

@@ -118,7 +118,7 @@ def test_a_lost_worker_is_named_and_the_others_end_with_a_checkpoint(count, vict
             assert workers.errors(0)[0].split(";")[0] in (run / "log.txt").read_text()
         else:
             path = checkpoints.newest(str(run))
-            assert values(run)["global_step"] == int(path.rsplit("-", 1)[1]) + 1 >= 6
+            assert values(run)["global_step"] == int(path.rsplit("-", 1)[1]) + 1 >= 3
 
 
 @pytest.mark.slow
@@ -127,7 +127,8 @@ def test_a_worker_that_never_starts_is_named(tmp_path):
         assert workers.statuses() == {0: 1, 1: 1}
         for index in (0, 1):
             (error,) = workers.errors(index)
-            assert error == f"not there within 30 s (--start_timeout): {workers.name(2)}; start all workers"
+            assert f"\nwaits for {workers.name(2)}\n" in workers.output(index)
+            assert error == f"not there within 30 s (--start_timeout): {workers.name(2)}; start all workers, and see what these have said if they were"
 
 
 OTHER_DATA = """

@@ -177,7 +177,7 @@ def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_b
     assert f"goes on from {path}/model.ckpt-3, with step 4" in log and "model.ckpt-4 is damaged" in log
     assert_equal_runs(whole, path)
     assert train(monkeypatch, path, resume=True) == 0
-    assert "all 6 updates are done" in capsys.readouterr().out
+    assert "6 updates are done already" in capsys.readouterr().out
     assert_equal_runs(whole, path)
     assert train(monkeypatch, path) == 1
     assert "holds a run already; go on with --resume" in capsys.readouterr().err
