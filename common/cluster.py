@@ -54,7 +54,7 @@ class Cluster:
         else:
             config.experimental.collective_group_leader = f"/job:{JOB}/replica:0/task:0"
             config.device_filters.append(f"/job:{JOB}/task:{self.index}")
-            config.operation_timeout_in_ms = math.ceil(1000 * self.timeout)  # of every call of a session
+            config.operation_timeout_in_ms = milliseconds(self.timeout)  # of every call of a session
         return config
 
     def server(self, config):
@@ -69,6 +69,11 @@ class Cluster:
 
 
 ALONE = Cluster()
+
+
+def milliseconds(seconds):
+    """Returns a timeout as TensorFlow takes it, at least 1: to it 0 means none."""
+    return max(1, math.ceil(1000 * seconds))
 
 
 def find(worker_hosts=None, task_index=None, timeout=TIMEOUT_SECONDS):

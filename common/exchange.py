@@ -9,6 +9,7 @@ import enum
 import numpy as np
 
 from common import variables
+from common.cluster import milliseconds
 from common.compat import tf
 
 _GROUP_KEY = 2
@@ -52,7 +53,7 @@ class Sum:
 
     def __init__(self, cluster, kind, shape, dtype, timeout=None):
         self._mine = tf.placeholder(dtype, shape)
-        self._options = tf.RunOptions(timeout_in_ms=int(1000 * timeout)) if timeout else None
+        self._options = tf.RunOptions(timeout_in_ms=milliseconds(timeout)) if timeout else None
         self._total = summed(self._mine, cluster, kind)
 
     def __call__(self, session, array):

@@ -158,7 +158,8 @@ def _board(settings, events, task, training, last):
 def _lost(fault, folder, newest):
     """Returns what to say of a run whose generators' newest values are with workers that cannot be asked any more."""
     folder.note(f"error: {fault}")
-    kept = f"the newest checkpoint is {newest}" if newest else "there is no checkpoint yet, so the run will start afresh"
+    none = "there is no checkpoint yet, so the run will start afresh"
+    kept = f"the newest checkpoint is {newest}" if newest else none
     return (
         f"the newest generators are with the workers that own them (--shard_maps), so nothing was saved; {kept}; start "
         f"all workers again with --resume --train_path={folder.path}"

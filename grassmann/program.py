@@ -91,7 +91,7 @@ class Settings(Common):
         if self.optimizer is None and self.task == "train":
             raise ValueError(f"--optimizer is missing, and --task=train needs one: {', '.join(OPTIMIZERS)}")
         self.check_network()
-        usual = CIFAR if self.data == "auto" else LENGTHS.get(self.data, SHORT_RESNET)  # SHORT_VGG has the same batch
+        usual = length(self, Grassmann.paper_data if self.data == "auto" else self.data)
         self.check_share(self.batch_size or usual.batch_size)
         if self.model in networks.VGGS and self.crop_size < IMAGE_SIZE:
             raise ValueError(f"--crop_size={self.crop_size}: {self.model}'s five poolings need {IMAGE_SIZE} pixels")
@@ -104,7 +104,7 @@ class Grassmann(Program):
     paper_data = "cifar10"
 
     def resolve(self, settings, dataset):
-        run = length(settings, dataset)
+        run = length(settings, dataset.name)
         return dataclasses.replace(
             settings,
             data=dataset.name,
@@ -181,14 +181,14 @@ def pipeline(settings, dataset):
     return Pipeline(mean, deviation, settings.padding_size, "reflect", settings.crop_size, dataset.mirror)
 
 
-def length(settings, dataset):
-    """Returns the `Length` of a run."""
-    return LENGTHS.get(dataset.name, SHORT_RESNET if settings.model == "resnet" else SHORT_VGG)
+def length(settings, data):
+    """Returns the `Length` of a run on the data set of that name."""
+    return LENGTHS.get(data, SHORT_RESNET if settings.model == "resnet" else SHORT_VGG)
 
 
 def schedule(settings, dataset):
     """Returns the `StepDecay` of both rates: drops at the first step > boundary, a boundary being epochs of updates."""
-    run = length(settings, dataset)
+    run = length(settings, dataset.name)
     images = len(dataset.train_images)
     steps, *boundaries = [epochs * images // settings.batch_size for epochs in (run.epochs, *run.drops)]
     after = StepDecay(steps, tuple(boundaries), settings.learnRateDecay)

@@ -10,6 +10,7 @@ from common.compat import tf
 
 _LEAST = 1e-30  # of a: without a rate X stays where it is, and R follows the gradients nonetheless
 
+
 @tf.custom_gradient
 def turn(matrix, weights):
     """Returns matrix @ weights, whose gradient for the matrix is the relative one: for `relative_gradient_step` only.

@@ -207,12 +207,11 @@ class Save(Periodic):
     def __init__(self, folder, session, keeper, frequency, last, clock, lock):
         super().__init__(frequency, last, {})
         self._folder, self._session, self._keeper, self._clock, self._lock = folder, session, keeper, clock, lock
-        self._tried = self._saved = None
+        self._tried = None
         self.path, self.fault, self.faults = None, None, 0
 
     def act(self, step, values):
         start = time.perf_counter()
-        self._tried = step
         try:
             self._lock.renew()  # the folder may have been removed
             self._folder.sync()
@@ -221,13 +220,16 @@ class Save(Periodic):
             self.fault, self.faults = str(error), self.faults + 1
             self._folder.say(f"step {step}, NOT SAVED: {self.fault}; older checkpoints stay, the next save tries again")
         else:
-            self.fault, self._saved = None, step
+            self.fault = None
             self._folder.say(f"step {step}, saved {self.path}")
+        self._tried = step
         self._clock.pause(time.perf_counter() - start)
 
     def use(self, session):
         """Takes the variables from another session from now on; what the one before could not save is tried again."""
-        self._session, self._tried = session, self._saved
+        self._session = session
+        if self.fault:
+            self._tried = None
 
     def at(self, step):
         """Writes the checkpoint of the last step done, unless that was tried."""

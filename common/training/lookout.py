@@ -21,7 +21,7 @@ class Lookout:
 
     Args:
       session: a `tf.Session`.
-      addresses: {index: "host:port"} of the others, the next neighbour first.
+      addresses: {index: "host:port"} of the others, the next neighbour first; without any there is no thread.
 
     Attributes:
       found: whether one was gone.
@@ -34,12 +34,14 @@ class Lookout:
         self.found = False
 
     def __enter__(self):
-        self._thread.start()
+        if self._addresses:
+            self._thread.start()
         return self
 
     def __exit__(self, *exception):
         self._done.set()
-        self._thread.join()
+        if self._addresses:
+            self._thread.join()
 
     def _look(self):
         while not self._done.wait(_PERIOD):

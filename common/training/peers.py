@@ -169,18 +169,17 @@ class Peers:
         if self._cluster.count == 1:
             yield
             return
-        lookout, error = Lookout(session, self._neighbours()) if session else None, None
+        lookout, error = Lookout(session, self._neighbours() if session else {}), None
         try:
-            with lookout or contextlib.nullcontext():
+            with lookout:
                 yield
-        except tf.errors.OpError as caught:
-            error = caught
-        except RuntimeError as caught:  # the session was closed before a call, not in it
-            if not (lookout and lookout.found):
+        except (tf.errors.OpError, RuntimeError) as caught:
+            # A RuntimeError if the session was closed before a call, not in it.
+            if not (isinstance(caught, tf.errors.OpError) or lookout.found):
                 raise
             error = caught
-        # Whoever has the session closed has seen no more than an error of its own, or nothing yet.
-        if error is not None or (lookout and lookout.found):
+        # The body may have taken the closed session for an error of its own, or not have noticed.
+        if error or lookout.found:
             self._give_up(error, rescue)
 
     def _give_up(self, error, rescue):
@@ -202,7 +201,7 @@ class Peers:
         return after | self._others()
 
     def _fault(self, error):
-        what = one_line(error) if error else "one had ended, and listens again"
+        otherwise = one_line(error) if error else "one had ended, and listens again"
         for attempt in range(_LOOKS):
             found = probe.look_at(self._others())
             bad = {index: what for index, what in found.items() if what in _WORDS}
@@ -213,7 +212,7 @@ class Peers:
                 return "; ".join(at_fault)
             if attempt < _LOOKS - 1:
                 time.sleep(_PAUSE)
-        return f"the exchange with the other workers failed, though all of them answer: {what}"
+        return f"the exchange with the other workers failed, though all of them answer: {otherwise}"
 
 
 def _rescued(rescue, fault):

@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     run(METHOD, settings(train_path=str(tmp_path / "run")))
     with pytest.raises(ValueError, match=r"another network .*conv1_0/fix is \[27, 4\] there and \[27, 8\] here"):
         run(METHOD, settings(task="test", widths=(8, 8, 8, 8), load=str(tmp_path / "run")))
-    with pytest.raises(ValueError, match="4 updates are done there; raise --max_steps"):
+    with pytest.raises(ValueError, match="^--load=.*: 4 updates are done there; raise --max_steps"):
         run(METHOD, settings(load=str(tmp_path / "run"), train_path=str(tmp_path / "again")))
     assert not (tmp_path / "again").exists()
     from opt_ls.train import METHOD as other

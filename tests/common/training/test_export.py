@@ -126,10 +126,10 @@ def fast(tmp_path_factory):
     return exported(FAST, tmp_path_factory.mktemp("exported"))
 
 
-def check_scores(figures, scores, seen):
+def check_scores(figures, scores, seen, least=0.03):
     labels = catalogue.load("synthetic").test_labels
     np.testing.assert_allclose(seen["scores"], scores, atol=1e-4)
-    assert np.std(scores, axis=0).min() > 3e-3  # they depend on the images by more than the tolerance
+    assert np.std(scores, axis=0).min() > least  # they depend on the images
     np.testing.assert_array_equal(seen["class"], np.argmax(scores, axis=1))
     np.testing.assert_allclose(np.mean(seen["class"] != labels), figures.error, rtol=1e-12)
     powers = np.exp(scores.astype(float) - scores.max(axis=1, keepdims=True))
@@ -169,8 +169,8 @@ def test_the_first_conv_of_a_network_that_adds_it_to_the_first_block_keeps_its_s
 @pytest.mark.slow
 def test_every_method_and_network(tmp_path):
     seen = exported(SLOW, tmp_path)
-    for figures, scores, values, _ in seen.values():
-        check_scores(figures, scores, values)
+    for name, (figures, scores, values, _) in seen.items():
+        check_scores(figures, scores, values, 3e-3 if name.startswith("vgg13") else 0.03)  # the deepest
         check_types(values)
     check_products(seen["wide resnet"][2], 3)  # WRN-10-2: group 2 has a projection of the first conv
     check_products(seen["vgg11"][2], 0)

@@ -88,7 +88,8 @@ def test_two_and_four_devices_train_as_one_in_float32(name):
     switch is a per cent of a small gradient here, with some 1e5 activations a step. So slots, which are sums of
     gradients, have no bound of rounding's size, and shifts, which start at 0, none relative to themselves.
     """
-    slow = {"base_lr": 1e-4 if name in ("opt_hr", "sopt_gs") else 5e-4} if name in OPT else {"learnRate": 1e-4, "learnRateG": 5e-4}
+    rate = 1e-4 if name in ("opt_hr", "sopt_gs") else 5e-4
+    slow = {"base_lr": rate} if name in OPT else {"learnRate": 1e-4, "learnRateG": 5e-4}
     program, settings = small(name, **slow, **({"rotation_lr": 2e-4} if name == "opt_ogd" else {}))
 
     def weights(copy):
