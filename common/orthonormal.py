@@ -11,6 +11,11 @@ the factors of Cholesky show, TensorFlow's QR does everything again: slower, and
 
 Backward: dA = dL S + L dS with dL lower triangular and dS S^T skew gives A' = L^-T U S, U the strict upper triangle of
 B - B^T, B the gradient of S times S^T.
+
+The last vector may depend on the others: S owes it no more than the side of their hyperplane that it is on, and as the
+last row of U is zero, its own gradient is zero and L_nn is in none. Training does get there: det A = 0 is a surface,
+and a path that goes through it may have a point right next to it. For an earlier vector to depend on those before it
+two conditions or more must hold at once, and there gradients grow without bound.
 """
 
 import collections
@@ -43,17 +48,21 @@ def factor(name, matrix, by_rows, method="auto"):
     S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors.
 
     Raises ValueError for an unknown method; at run time, tf.errors.InvalidArgumentError if the matrix is not finite, or
-    so close to singular that no more than rounding is left of one of its vectors.
+    one of its vectors is zero, or no more than rounding is left of a vector before the last.
     """
     if method not in METHODS:
         raise ValueError(f"{name}: the method is {method!r}, expected one of {', '.join(METHODS)}")
     norms = tf.math.reduce_euclidean_norm(matrix, axis=1 if by_rows else 0)
     norms = tf.debugging.check_numerics(norms, f"{name}: the generator is not finite")
-    inverse_norms = 1.0 / norms
+    vector, singular = "row" if by_rows else "column", f"{name}: the generator is singular"
+    inverse_norms = tf.debugging.check_numerics(1.0 / norms, f"{singular}: a {vector} of zeros")
     rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, inverse_norms)
-    nan = tf.constant(np.nan, matrix.dtype)
-    verdict = tf.where(remaining > _DEPENDENT[matrix.dtype.name], remaining, nan)
-    with tf.control_dependencies([tf.debugging.check_numerics(verdict, f"{name}: the generator is singular")]):
+    verdict = tf.where(remaining > _DEPENDENT[matrix.dtype.name], 1.0, np.nan)
+    verdict = tf.debugging.check_numerics(verdict, f"{singular}: a {vector} depends on those before it")
+    with tf.control_dependencies([verdict]):
+        # In the last row of L^-1 alone is there a 1 / L_nn, and it is multiplied by zero.
+        *inverses, last = inverses
+        inverses.append(tf.pad(last[:-1], [[0, 1], [0, 0]]))
         return Factors(tf.identity(rows), coefficients, inverses, inverse_norms, by_rows)
 
 
@@ -120,7 +129,7 @@ def _panels(size):
 
 
 def _block(matrix, by_rows, inverse_norms):
-    """Returns S, coefficients, inverses, and the least that is left of any unit vector after those before it."""
+    """Returns S, coefficients, inverses, and the least that is left of any unit vector but the last."""
     size, panels = int(matrix.shape[0]), _panels(int(matrix.shape[0]))
     rows = tf.raw_ops.Empty(shape=[size, size], dtype=matrix.dtype)
     all_coefficients, inverses, growths = [], [], []
@@ -148,7 +157,7 @@ def _block(matrix, by_rows, inverse_norms):
         newest, finished = tf.matmul(inverse, rest, transpose_b=True), rows[:start] if start else None
         # In place: any other way to fill a matrix bit by bit copies it each time. Who read it before read other rows.
         rows = tf.raw_ops.InplaceUpdate(x=rows, i=np.arange(start, end, dtype=np.int32), v=newest)
-    left = tf.reduce_min(tf.linalg.diag_part(triangle))
+    left = _least(tf.linalg.diag_part(triangle))
     enough = tf.reduce_max(tf.stack(growths)) <= 1  # not so for NaN, which a matrix without Cholesky's factor gives
     return _or_by_qr(enough, matrix, by_rows, inverse_norms, (rows, all_coefficients, inverses, left))
 
@@ -160,7 +169,7 @@ def _qr(matrix, by_rows, inverse_norms):
     diagonal = tf.linalg.diag_part(triangle)
     signs = tf.where(diagonal < 0, -tf.ones_like(diagonal), tf.ones_like(diagonal))
     lower, rows = tf.transpose(triangle) * signs, tf.transpose(rotation) * signs[:, tf.newaxis]
-    return _split(lower, rows, tf.reduce_min(tf.abs(diagonal)))
+    return _split(lower, rows, _least(tf.abs(diagonal)))
 
 
 METHODS = {"auto": _block, "block": _block, "qr": _qr}
@@ -179,6 +188,11 @@ def _or_by_qr(enough, matrix, by_rows, inverse_norms, result):
     return rows, [nothing, *parts[: len(coefficients)]], parts[len(coefficients) :], left
 
 
+def _least(diagonal):
+    """The least that L's diagonal has but for its last number; infinity where there is no other."""
+    return tf.reduce_min(diagonal[:-1])
+
+
 def _split(lower, rows, left):
     """Cuts L and S into the panels of `Factors`."""
     size, panels = int(rows.shape[0]), _panels(int(rows.shape[0]))
@@ -186,6 +200,9 @@ def _split(lower, rows, left):
     for (start, end), of_panel in zip(panels, _cut(lower, panels)):
         earlier, triangle, _ = tf.split(of_panel, [start, end - start, size - end], 1)
         coefficients.append(tf.transpose(earlier) if start else None)
+        if end == size:  # L_nn may be zero, and what it does to the inverse is left out
+            unit = np.eye(1, end - start, end - start - 1, dtype=rows.dtype.as_numpy_dtype)
+            triangle = tf.concat([triangle[:-1], unit], 0)
         inverses.append(tf.linalg.triangular_solve(triangle, tf.eye(end - start, dtype=rows.dtype)))
     return rows, coefficients, inverses, left
 

@@ -15,6 +15,8 @@ def gram_schmidt(generator, weights, method="auto"):
 
     With G the gradient of Y = Q W: W' = Q^T G, and as dL(Q) = <G W^T, dQ> and (G W^T) Q^T = G Y^T,
     P' = L^-T U Q with U the strict upper triangle of G Y^T - Y G^T. The gradient takes L and Q from the forward pass.
+    Of P's last row it only counts on which side of the others' hyperplane it is: its gradient is zero, and where P goes
+    through det P = 0 the last row of Q turns round.
 
     Args:
       generator: P, [n, n] with n >= 1, float32 or float64. Q does not depend on the scale of its rows.
@@ -26,7 +28,8 @@ def gram_schmidt(generator, weights, method="auto"):
 
     Raises:
       ValueError: shapes or types do not fit.
-      tf.errors.InvalidArgumentError: at run time, the generator is singular or not finite.
+      tf.errors.InvalidArgumentError: at run time, the generator is not finite, a row of it is zero, or one before the
+        last depends on those before it.
     """
     generator, weights = checked(_NAME, generator, weights)
 

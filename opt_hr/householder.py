@@ -32,8 +32,8 @@ def householder(generator, weights, method="auto"):
 
     Raises:
       ValueError: shapes or types do not fit.
-      tf.errors.InvalidArgumentError: at run time, the generator is singular or not finite. That includes a last
-        column that depends on the others: reflections still give Q there, but Q has no gradient.
+      tf.errors.InvalidArgumentError: at run time, the generator is not finite, a column of it is zero, or one before
+        the last depends on those before it. The last may: Q is made of the n - 1 columns before it.
     """
     generator, weights = checked(_NAME, generator, weights)
     size = int(generator.shape[0])

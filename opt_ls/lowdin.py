@@ -7,7 +7,8 @@ arXiv 2004.04690, section 3.3.) With P = Q H, H symmetric, a change of P turns Q
 
     dQ = Q K,    H K + K H = Q^T dP - dP^T Q
 
-so gradients divide by sums of singular values, never by their differences: equal singular values do no harm.
+so gradients divide by sums of two singular values, never by their differences: equal ones do no harm, nor does one that
+is zero, where P crosses det P = 0 and its vectors' part of Q turns round. Two of them leave Q undefined.
 """
 
 import numpy as np
@@ -26,7 +27,7 @@ def lowdin(generator, weights, method="auto"):
     """Returns Q(generator) @ weights.
 
     Args:
-      generator: P [n, n], float32 or float64, nonsingular; its scale does not matter.
+      generator: P [n, n], float32 or float64, of rank n - 1 at least; its scale does not matter.
       weights: W [n, m] of the same type.
       method: "svd", "newton", "rational", or "auto" (see `_method`).
 
@@ -34,7 +35,8 @@ def lowdin(generator, weights, method="auto"):
     nodes is the same for every n.
 
     Raises ValueError where shapes, types or the method do not fit, and, when run, tf.errors.InvalidArgumentError where
-    the generator is not finite, or singular to working precision.
+    the generator is not finite, or two of its singular values are zero to working precision. "newton" refuses one, and
+    "rational" what `orthonormal.factor` refuses.
     """
     generator, weights = checked("lowdin", generator, weights)
     apply = _method(method, generator, weights)
@@ -107,9 +109,9 @@ def _by_sum(generator, weights):
 
 
 def _decomposed(generator):
-    """Returns the singular values and vectors, s [n], U and V [n, n]; U is NaN where the generator is singular."""
+    """Returns the singular values and vectors, s [n], U and V [n, n]; U is NaN where two of the values are zero."""
     values, left, right = tf.linalg.svd(generator)
-    lost = values[-1] <= np.finfo(generator.dtype.as_numpy_dtype).eps * values[0]
+    lost = values[-2:][0] <= np.finfo(generator.dtype.as_numpy_dtype).eps * values[0]
     return values, _spoil(left, lost), right
 
 
@@ -127,7 +129,7 @@ def _gradients(values, left, right, weights, upstream):
     """U [(N - N^T) / (s_i + s_j)] V^T, where N = (U^T G)(V^T W)^T, and Q^T G."""
     inner = tf.matmul(left, upstream, transpose_a=True)
     outer = tf.matmul(inner, tf.matmul(right, weights, transpose_a=True), transpose_b=True)
-    inner_gradient = (outer - tf.transpose(outer)) / (values[:, tf.newaxis] + values)
+    inner_gradient = tf.math.divide_no_nan(outer - tf.transpose(outer), values[:, tf.newaxis] + values)
     of_generator = tf.matmul(left, tf.matmul(inner_gradient, right, transpose_b=True))
     return of_generator, tf.matmul(right, inner)
 

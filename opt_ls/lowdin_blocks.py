@@ -20,11 +20,10 @@ Halves = collections.namedtuple("Halves", ["first", "coupling", "second"])
 
 
 def padded(matrix):
-    """Returns a square matrix with ones added to its diagonal until its size is a multiple of `BLOCKS`."""
+    """Returns [[I, 0], [0, A]] of a square A, its size the next multiple of `BLOCKS`. A's last row stays the last."""
     size, dtype = int(matrix.shape[0]), matrix.dtype
     more = -size % BLOCKS
-    wider = tf.concat([matrix, tf.constant(0, dtype, [size, more])], 1)
-    return tf.concat([wider, tf.constant(np.eye(size + more)[size:], dtype)], 0)
+    return tf.concat([tf.constant(np.eye(size + more)[:more], dtype), tf.pad(matrix, [[0, 0], [more, 0]])], 0)
 
 
 def triangular_inverse(lower):

@@ -51,9 +51,9 @@ def rational(name, generator, weights):
 
     Raises tf.errors.InvalidArgumentError, when run, for generators that are singular or not finite.
     """
-    size = int(generator.shape[0])
-    more = [[0, -size % blocks.BLOCKS], [0, 0]]
     matrix = blocks.padded(generator)
+    added = int(matrix.shape[0]) - int(generator.shape[0])
+    more = [[added, 0], [0, 0]]
     factors = orthonormal.factor(name, matrix, by_rows=True)
     lower, rows = orthonormal.lower(factors, matrix), factors.rows
     inverse = blocks.triangular_inverse(lower)
@@ -73,7 +73,7 @@ def rational(name, generator, weights):
     turned = tf.matmul(rows, tf.pad(weights, more))
     solved = numerators * blocks.solve(terms, turned)
     total = constant * turned + tf.reduce_sum(solved, 0)
-    result = tf.matmul(second, total, transpose_a=True)[:size]
+    result = tf.matmul(second, total, transpose_a=True)[added:]
 
     def gradient(upstream):
         upstream = tf.pad(upstream, more)
@@ -102,7 +102,7 @@ def rational(name, generator, weights):
         ) + tf.matmul(half + tf.transpose(half), first)
         reflected = tf.matmul(tf.matmul(inverse, of_first, transpose_a=True), inverse, transpose_b=True)
         of_lower = z / 2 * tf.transpose(of_first) - reflected / (2 * z)
-        return tf.matmul(of_lower, rows)[:size, :size], of_weights[:size]
+        return tf.matmul(of_lower, rows)[added:, added:], of_weights[added:]
 
     return result, gradient, (largest < _RANGE) & _same_lengths(result, weights)
 

@@ -170,13 +170,45 @@ def _with_row(values):
         _with_row(lambda rows: 0 * rows[3]),
         _with_row(lambda rows: -2 * rows[3]),
         _with_row(lambda rows: rows[:70].sum(0)),
-        generators.normal(70) * (np.arange(70) != 7),
+        generators.normal(70)[:, :68] @ np.eye(68, 70),
+        np.zeros((1, 1)),
     ],
-    ids=["zero", "ones", "zero row", "parallel rows", "sum of rows", "zero column"],
+    ids=["zero", "ones", "zero row", "parallel rows", "sum of rows", "two zero columns", "zero number"],
 )
 def test_singular_generators_are_named(method, generator):
     with pytest.raises(tf.errors.InvalidArgumentError, match="gram_schmidt: .*singular"):
         maps.rotations(_by(method), [generator])
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("last", oracle.LAST_ROWS.values(), ids=oracle.LAST_ROWS)
+def test_a_last_row_that_depends_on_the_others_turns_round_at_most(method, dtype, tolerance, last):
+    """Q and all gradients are those of a generator with any other last row, on one side or on the other."""
+    generator = generators.with_condition(100, 30)
+    cases = [maps.case(last(generator, dtype.as_numpy_dtype), 3)]
+    (rotation,) = maps.rotations(_by(method), [cases[0][0]], dtype)
+    assert generators.orthogonality_error(rotation) < tolerance
+    ((output, of_generator, of_weights),) = maps.run(_by(method), cases, dtype)
+    side = np.sign(rotation[-1] @ oracle.gram_schmidt(generator)[-1])
+    other = np.concatenate([generator[:-1], side * generator[-1:]])
+    expected = oracle.gram_schmidt_gradient(other, *cases[0][1:])
+    assert maps.relative(output, oracle.gram_schmidt(other) @ cases[0][1]) < tolerance
+    assert maps.relative(of_generator, expected[0]) < 10 * tolerance
+    assert maps.relative(of_weights, expected[1]) < tolerance
+    assert not of_generator[-1].any()
+
+
+def test_the_last_row_turns_round_only_where_the_determinant_changes_its_sign():
+    """As on a path of training: equal steps across det P = 0, the point on it included."""
+    generator = generators.with_condition(100, 30)
+    across = generator[-1] - generator[:-1].sum(0)
+    path = [np.concatenate([generator[:-1], generator[:-1].sum(0, keepdims=True) + t * across]) for t in (-2, -1, 0, 1)]
+    rotations = maps.rotations(gram_schmidt, path)
+    expected = oracle.gram_schmidt(generator)
+    for rotation, side in zip(rotations, (-1, -1, np.sign(rotations[2][-1] @ expected[-1]), 1)):
+        assert np.linalg.norm(rotation[:-1] - expected[:-1]) < 1e-4
+        np.testing.assert_allclose(rotation[-1], side * expected[-1], atol=1e-4)
 
 
 def test_a_variable_can_be_the_generator():

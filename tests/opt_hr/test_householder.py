@@ -185,13 +185,29 @@ def _with_column(values):
         _with_column(lambda rows: 0 * rows[3]),
         _with_column(lambda rows: -2 * rows[3]),
         _with_column(lambda rows: rows[:70].sum(0)),
-        (generators.normal(70) * (np.arange(70) != 7)).T,
+        np.eye(70, 68) @ generators.normal(70)[:68],
+        np.zeros((1, 1)),
     ],
-    ids=["zero", "ones", "zero column", "parallel columns", "sum of columns", "zero row"],
+    ids=["zero", "ones", "zero column", "parallel columns", "sum of columns", "two zero rows", "zero number"],
 )
 def test_singular_generators_are_named(method, generator):
     with pytest.raises(tf.errors.InvalidArgumentError, match="householder: .*singular"):
         maps.rotations(_by(method), [generator])
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("last", oracle.LAST_ROWS.values(), ids=oracle.LAST_ROWS)
+def test_the_last_column_does_not_count(method, dtype, tolerance, last):
+    """Reflections are made of the columns before it: it may depend on them."""
+    generator = generators.with_condition(100, 30)
+    singular, weights, upstream = maps.case(last(generator, dtype.as_numpy_dtype).T, 3)
+    ((output, of_generator, of_weights),) = maps.run(_by(method), [(singular, weights, upstream)], dtype)
+    expected = oracle.householder_gradient(generator.T, weights, upstream)
+    assert maps.relative(output, oracle.householder(generator.T) @ weights) < tolerance
+    assert maps.relative(of_generator, expected[0]) < 10 * tolerance
+    assert maps.relative(of_weights, expected[1]) < tolerance
+    assert not of_generator[:, -1].any()
 
 
 def test_a_variable_can_be_the_generator():

@@ -20,7 +20,7 @@ def test_padding_is_a_block_of_the_identity(size):
     padded = _run(blocks.padded(tf.constant(matrix)))
     assert len(padded) % blocks.BLOCKS == 0 and len(padded) - size < blocks.BLOCKS
     expected = np.eye(len(padded))
-    expected[:size, :size] = matrix
+    expected[-size:, -size:] = matrix
     np.testing.assert_array_equal(padded, expected)
 
 

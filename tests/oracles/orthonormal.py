@@ -20,6 +20,21 @@ def hard_generators(size):
     ]
 
 
+def _last(of_others):
+    def replaced(generator, dtype):
+        return np.concatenate([generator[:-1], of_others(generator[:-1], dtype)[np.newaxis]]).astype(dtype)
+
+    return replaced
+
+
+# (generator, dtype) to the same with a last row that depends on the others, exactly or but for the last digits.
+LAST_ROWS = {
+    "sum of rows": _last(lambda rows, dtype: rows.astype(dtype).sum(0)),
+    "parallel rows": _last(lambda rows, dtype: -2 * rows[3]),
+    "difference of rows": _last(lambda rows, dtype: (rows[0] - rows[1]) * (1 + 4 * np.finfo(dtype).eps)),
+}
+
+
 def gram_schmidt(generator):
     """Q, whose rows are those of P orthonormalised in order, each projected twice."""
     generator = np.asarray(generator, np.float64)
