@@ -49,7 +49,7 @@ def rational(name, generator, weights):
       Q W [n, m]; a function of G [n, m] to the gradients of P and W; a bool scalar, false where P is so close to
       singular that D leaves the range of the sum.
 
-    Raises tf.errors.InvalidArgumentError, when run, for generators that are singular or not finite.
+    Raises tf.errors.InvalidArgumentError, when run, for generators that `orthonormal.factor` refuses.
     """
     matrix = blocks.padded(generator)
     added = int(matrix.shape[0]) - int(generator.shape[0])
