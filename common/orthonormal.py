@@ -45,22 +45,23 @@ def factor(name, matrix, by_rows, method="auto"):
       method: "block" is block Gram-Schmidt, "qr" TensorFlow's QR; "auto" is "block" on every device.
 
     Returns `Factors`: `rows` is S, [n, n]; the unit vectors a_k [n, b] of panel k, at rows start_k, are
-    S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors.
+    S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors. The last row of the
+    last of `inverses` is left zero instead: no gradient needs it.
 
     Raises ValueError for an unknown method; at run time, tf.errors.InvalidArgumentError if the matrix is not finite, or
-    one of its vectors is zero, or no more than rounding is left of a vector before the last.
+    one of its vectors is zero, or its square is, or no more than rounding is left of a vector before the last.
     """
     if method not in METHODS:
         raise ValueError(f"{name}: the method is {method!r}, expected one of {', '.join(METHODS)}")
     norms = tf.math.reduce_euclidean_norm(matrix, axis=1 if by_rows else 0)
     norms = tf.debugging.check_numerics(norms, f"{name}: the generator is not finite")
     vector, singular = "row" if by_rows else "column", f"{name}: the generator is singular"
-    inverse_norms = tf.debugging.check_numerics(1.0 / norms, f"{singular}: a {vector} of zeros")
+    inverse_norms = tf.debugging.check_numerics(1.0 / norms, f"{singular}: a {vector} is zero, or its square is")
     rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, inverse_norms)
     verdict = tf.where(remaining > _DEPENDENT[matrix.dtype.name], 1.0, np.nan)
     verdict = tf.debugging.check_numerics(verdict, f"{singular}: a {vector} depends on those before it")
     with tf.control_dependencies([verdict]):
-        # In the last row of L^-1 alone is there a 1 / L_nn, and it is multiplied by zero.
+        # In the last row of L^-1 alone is there a 1 / L_nn, and it meets what is zero but for rounding.
         *inverses, last = inverses
         inverses.append(tf.pad(last[:-1], [[0, 1], [0, 0]]))
         return Factors(tf.identity(rows), coefficients, inverses, inverse_norms, by_rows)

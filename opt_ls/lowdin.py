@@ -27,7 +27,7 @@ def lowdin(generator, weights, method="auto"):
     """Returns Q(generator) @ weights.
 
     Args:
-      generator: P [n, n], float32 or float64, of rank n - 1 at least; its scale does not matter.
+      generator: P [n, n], float32 or float64; its scale does not matter. It may be singular within the limits below.
       weights: W [n, m] of the same type.
       method: "svd", "newton", "rational", or "auto" (see `_method`).
 
@@ -35,8 +35,8 @@ def lowdin(generator, weights, method="auto"):
     nodes is the same for every n.
 
     Raises ValueError where shapes, types or the method do not fit, and, when run, tf.errors.InvalidArgumentError where
-    the generator is not finite, or two of its singular values are zero to working precision. "newton" refuses one, and
-    "rational" what `orthonormal.factor` refuses.
+    the generator is not finite, is zero, or has two singular values that are zero to working precision. "newton"
+    refuses one such value, "rational" what `orthonormal.factor` refuses, "auto" what the way that it takes refuses.
     """
     generator, weights = checked("lowdin", generator, weights)
     apply = _method(method, generator, weights)

@@ -172,8 +172,9 @@ def _with_row(values):
         _with_row(lambda rows: rows[:70].sum(0)),
         generators.normal(70)[:, :68] @ np.eye(68, 70),
         np.zeros((1, 1)),
+        np.diag([1.0, 2.0, 0.0]),
     ],
-    ids=["zero", "ones", "zero row", "parallel rows", "sum of rows", "two zero columns", "zero number"],
+    ids=["zero", "ones", "zero row", "parallel rows", "sum of rows", "two zero columns", "number", "last row"],
 )
 def test_singular_generators_are_named(method, generator):
     with pytest.raises(tf.errors.InvalidArgumentError, match="gram_schmidt: .*singular"):

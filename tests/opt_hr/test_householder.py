@@ -187,8 +187,9 @@ def _with_column(values):
         _with_column(lambda rows: rows[:70].sum(0)),
         np.eye(70, 68) @ generators.normal(70)[:68],
         np.zeros((1, 1)),
+        np.diag([1.0, 2.0, 0.0]),
     ],
-    ids=["zero", "ones", "zero column", "parallel columns", "sum of columns", "two zero rows", "zero number"],
+    ids=["zero", "ones", "zero column", "parallel columns", "sum of columns", "two zero rows", "number", "last column"],
 )
 def test_singular_generators_are_named(method, generator):
     with pytest.raises(tf.errors.InvalidArgumentError, match="householder: .*singular"):

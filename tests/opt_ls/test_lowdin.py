@@ -153,6 +153,18 @@ def test_singular_generators_are_named(method, singular):
         maps.rotations(_by(method), [singular])
 
 
+@pytest.mark.parametrize("method", ["svd", "rational"])
+def test_a_last_row_that_depends_exactly_on_the_others(method):
+    """What is left of it is zero, not a rounding error: L's inverse is not finite then."""
+    repeated = np.eye(5)
+    repeated[4] = repeated[0]
+    (rotation,) = maps.rotations(_by(method), [repeated])
+    assert generators.orthogonality_error(rotation) < 1e-5
+    symmetric = rotation.T @ repeated
+    np.testing.assert_allclose(symmetric, symmetric.T, atol=1e-6)
+    assert np.linalg.eigvalsh(symmetric).min() > -1e-6
+
+
 @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-6)])
 @pytest.mark.parametrize("method", ["svd", "rational"])
 @pytest.mark.parametrize("size", [2, 3, 65, 100])
