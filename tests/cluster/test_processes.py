@@ -127,7 +127,7 @@ def test_a_worker_that_never_starts_is_named(tmp_path):
         assert workers.statuses() == {0: 1, 1: 1}
         for index in (0, 1):
             (error,) = workers.errors(index)
-            assert f"\nwaits for {workers.name(2)}\n" in workers.output(index)
+            assert f"waits for {workers.name(2)}" in workers.output(index).splitlines()
             assert error == (
                 f"not there within 30 s (--start_timeout): {workers.name(2)}; start all workers, and see what these "
                 "have said if they were"
