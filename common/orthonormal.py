@@ -45,8 +45,8 @@ def factor(name, matrix, by_rows, method="auto"):
       method: "block" is block Gram-Schmidt, "qr" TensorFlow's QR; "auto" is "block" on every device.
 
     Returns `Factors`: `rows` is S, [n, n]; the unit vectors a_k [n, b] of panel k, at rows start_k, are
-    S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors. The last row of the
-    last of `inverses` is left zero instead: no gradient needs it.
+    S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors. Where QR was
+    needed the last of `inverses` is one as if L_nn were 1: it may be zero, and no gradient needs it.
 
     Raises ValueError for an unknown method; at run time, tf.errors.InvalidArgumentError if the matrix is not finite, or
     one of its vectors is zero, or its square is, or no more than rounding is left of a vector before the last.
@@ -61,9 +61,6 @@ def factor(name, matrix, by_rows, method="auto"):
     verdict = tf.where(remaining > _DEPENDENT[matrix.dtype.name], 1.0, np.nan)
     verdict = tf.debugging.check_numerics(verdict, f"{singular}: a {vector} depends on those before it")
     with tf.control_dependencies([verdict]):
-        # In the last row of L^-1 alone is there a 1 / L_nn, and it meets what is zero but for rounding.
-        *inverses, last = inverses
-        inverses.append(tf.pad(last[:-1], [[0, 1], [0, 0]]))
         return Factors(tf.identity(rows), coefficients, inverses, inverse_norms, by_rows)
 
 
@@ -80,7 +77,10 @@ def pull_back(factors, left, right):
     solved, gradients = None, []
     for index, (start, end) in reversed(list(enumerate(panels))):
         upper = tf.linalg.band_part(tf.matmul(lefts[index], right[start:], transpose_b=True), 0, -1)
-        if solved is not None:
+        if solved is None:
+            # U's diagonal is zero but for rounding, which in its last row would meet 1 / L_nn.
+            upper = tf.pad(upper[:-1], [[0, 1], [0, 0]])
+        else:
             column = tf.concat([later[index] for later in below[index + 1 :]], 1)
             upper -= tf.pad(tf.matmul(column, solved), [[0, 0], [end - start, 0]])
         panel = tf.matmul(factors.inverses[index], upper, transpose_a=True)
@@ -201,7 +201,7 @@ def _split(lower, rows, left):
     for (start, end), of_panel in zip(panels, _cut(lower, panels)):
         earlier, triangle, _ = tf.split(of_panel, [start, end - start, size - end], 1)
         coefficients.append(tf.transpose(earlier) if start else None)
-        if end == size:  # L_nn may be zero, and what it does to the inverse is left out
+        if end == size:  # L_nn may be zero; only the last row of the inverse depends on it
             unit = np.eye(1, end - start, end - start - 1, dtype=rows.dtype.as_numpy_dtype)
             triangle = tf.concat([triangle[:-1], unit], 0)
         inverses.append(tf.linalg.triangular_solve(triangle, tf.eye(end - start, dtype=rows.dtype)))
