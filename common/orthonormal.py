@@ -57,11 +57,26 @@ def factor(name, matrix, by_rows, method="auto"):
     norms = tf.debugging.check_numerics(norms, f"{name}: the generator is not finite")
     vector, singular = "row" if by_rows else "column", f"{name}: the generator is singular"
     inverse_norms = tf.debugging.check_numerics(1.0 / norms, f"{singular}: a {vector} is zero, or its square is")
-    rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, inverse_norms)
-    verdict = tf.where(remaining > _DEPENDENT[matrix.dtype.name], 1.0, np.nan)
+    factors, independent = _factored(matrix, by_rows, inverse_norms, method)
+    verdict = tf.where(independent, 1.0, np.nan)
     verdict = tf.debugging.check_numerics(verdict, f"{singular}: a {vector} depends on those before it")
     with tf.control_dependencies([verdict]):
-        return Factors(tf.identity(rows), coefficients, inverses, inverse_norms, by_rows)
+        return factors._replace(rows=tf.identity(factors.rows))
+
+
+def attempt(matrix, by_rows):
+    """Returns the `Factors` of a matrix that may be any, and whether `factor` would take it, a bool scalar.
+
+    Where it would not, the factors are of no use, and there is no error.
+    """
+    norms = tf.math.reduce_euclidean_norm(matrix, axis=1 if by_rows else 0)
+    return _factored(matrix, by_rows, tf.math.divide_no_nan(tf.ones_like(norms), norms), "auto")
+
+
+def _factored(matrix, by_rows, inverse_norms, method):
+    """Returns the `Factors`, and whether each vector but the last is independent of those before it."""
+    rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, inverse_norms)
+    return Factors(rows, coefficients, inverses, inverse_norms, by_rows), remaining > _DEPENDENT[matrix.dtype.name]
 
 
 def pull_back(factors, left, right):
@@ -104,6 +119,11 @@ def lower(factors, matrix):
             parts.insert(0, tf.transpose(coefficients) / factors.inverse_norms[start:end, tf.newaxis])
         below.append(tf.pad(tf.concat(parts, 1), [[0, 0], [0, panels[-1][1] - end]]))
     return tf.concat(below, 0)
+
+
+def identity(size, dtype, count=None):
+    """Returns I [size, size], or [count, size, size], made when it is run, of two nodes where tf.eye has seven."""
+    return tf.raw_ops.MatrixDiag(diagonal=tf.constant(1, dtype, [size] if count is None else [count, size]))
 
 
 def determinant_sign(rotation):
@@ -204,7 +224,7 @@ def _split(lower, rows, left):
         if end == size:  # L_nn may be zero; only the last row of the inverse depends on it
             unit = np.eye(1, end - start, end - start - 1, dtype=rows.dtype.as_numpy_dtype)
             triangle = tf.concat([triangle[:-1], unit], 0)
-        inverses.append(tf.linalg.triangular_solve(triangle, tf.eye(end - start, dtype=rows.dtype)))
+        inverses.append(tf.linalg.triangular_solve(triangle, identity(end - start, rows.dtype)))
     return rows, coefficients, inverses, left
 
 
@@ -229,5 +249,6 @@ def _project(basis, vectors):
 def _orthonormalise(vectors):
     """Returns T [b, b] lower triangular and T^-1 with T^-1 vectors^T orthonormal, and the growth of rounding errors."""
     triangle = tf.linalg.cholesky(tf.matmul(vectors, vectors, transpose_a=True))
-    inverse = tf.linalg.triangular_solve(triangle, tf.eye(int(vectors.shape[1]), dtype=vectors.dtype))
-    return triangle, inverse, tf.reduce_mean(tf.reduce_sum(tf.square(inverse), 1))
+    size = int(vectors.shape[1])
+    inverse = tf.linalg.triangular_solve(triangle, identity(size, vectors.dtype))
+    return triangle, inverse, 2 / size * tf.nn.l2_loss(inverse)  # that is half the sum of squares

@@ -11,16 +11,18 @@ so gradients divide by sums of two singular values, never by their differences: 
 is zero, where P crosses det P = 0 and its vectors' part of Q turns round. Two of them leave Q undefined.
 """
 
+import functools
+
 import numpy as np
 
 from common.compat import tf
 from common.map_arguments import checked
+from opt_ls.lowdin_newton import newton
 from opt_ls.lowdin_rational import rational
 
 METHODS = ("svd", "newton", "rational")
 
 _LEAST_SIZE = 256  # of a matrix, for the rational function to be the faster one on a CPU
-_MOST_STEPS = 30  # of Newton's iteration; a condition number of 1e6 takes 9
 
 
 def lowdin(generator, weights, method="auto"):
@@ -34,9 +36,11 @@ def lowdin(generator, weights, method="auto"):
     Returns Q W [n, m]. Both arguments have gradients, which reuse what the forward pass computed. The number of graph
     nodes is the same for every n.
 
+    "newton" and "rational" take the singular values, too, where the generator is too close to a singular one for them.
+
     Raises ValueError where shapes, types or the method do not fit, and, when run, tf.errors.InvalidArgumentError where
-    the generator is not finite, is zero, or has two singular values that are zero to working precision. "newton"
-    refuses one such value, "rational" what `orthonormal.factor` refuses, "auto" what the way that it takes refuses.
+    the generator is not finite, is zero, or has two singular values that are zero to working precision. "newton",
+    which begins with TensorFlow's inverse, refuses a generator that is singular to the last digit as well.
     """
     generator, weights = checked("lowdin", generator, weights)
     apply = _method(method, generator, weights)
@@ -67,7 +71,11 @@ def _method(name, generator, weights):
     On a GPU a decomposition is slow while inverses and products are not. On a CPU the rational function takes less
     than half of the time of a decomposition from n = 576 on; with many columns its gradient takes too much memory.
     """
-    methods = {"svd": _by_values, "newton": _by_newton, "rational": _by_sum}
+    methods = {
+        "svd": _by_values,
+        "newton": functools.partial(_or_by_values, newton),
+        "rational": functools.partial(_or_by_values, rational),
+    }
     size, columns = weights.shape.as_list()
     if name == "auto":
         if tf.config.list_physical_devices("GPU"):
@@ -86,9 +94,9 @@ def _by_values(generator, weights):
     return _turned(*values, weights), lambda upstream: _gradients(*values, weights, upstream)
 
 
-def _by_sum(generator, weights):
-    """The rational function; where it is not to be trusted, the singular values instead, computed only there."""
-    result, gradient, trusted = rational("lowdin", generator, weights)
+def _or_by_values(faster, generator, weights):
+    """A faster way; where it is not to be trusted, the singular values instead, computed only there."""
+    result, gradient, trusted = faster(generator, weights)
     none = tf.zeros([0], generator.dtype)
 
     def decomposed():
@@ -132,56 +140,6 @@ def _gradients(values, left, right, weights, upstream):
     inner_gradient = tf.math.divide_no_nan(outer - tf.transpose(outer), values[:, tf.newaxis] + values)
     of_generator = tf.matmul(left, tf.matmul(inner_gradient, right, transpose_b=True))
     return of_generator, tf.matmul(right, inner)
-
-
-def _by_newton(generator, weights):
-    """Scaled Newton iteration X <- (c X + X^-T / c) / 2 (Higham, "Functions of Matrices", 2008, section 8.6).
-
-    c = (|X^-1|_1 |X^-1|_inf / (|X|_1 |X|_inf))^(1/4). The gradient goes the same steps back with the inverses kept.
-    """
-    size, dtype = int(generator.shape[0]), generator.dtype
-    epsilon = np.finfo(dtype.as_numpy_dtype).eps
-    kept = [tf.TensorArray(dtype, _MOST_STEPS, element_shape=shape) for shape in ([size, size], [])]
-
-    def step(count, current, _, inverses, scales):
-        inverse = tf.linalg.inv(current, name="lowdin_generator_singular")  # what an error on a CPU quotes
-        scale = (_norms(inverse) / _norms(current)) ** 0.25
-        following = (scale * current + tf.transpose(inverse) / scale) / 2
-        change = tf.norm(following - current)
-        return count + 1, following, change, inverses.write(count, inverse), scales.write(count, scale)
-
-    # Convergence is quadratic and a last step of Newton and Schulz follows: the cube root of the precision is enough.
-    count, rotation, change, inverses, scales = tf.while_loop(
-        lambda count, _, change, *kept: (count < _MOST_STEPS) & (change > epsilon ** (1 / 3)),
-        step,
-        [0, generator, tf.constant(np.inf, dtype), *kept],
-        back_prop=False,
-    )
-    rotation = 1.5 * rotation - 0.5 * tf.matmul(rotation, tf.matmul(rotation, rotation, transpose_a=True))
-    # |P|_F |P^-1|_F is at most n times the condition number.
-    lost = tf.norm(generator) * tf.norm(inverses.read(0)) >= size / epsilon
-    rotation = _spoil(rotation, lost | ~(change <= epsilon ** (1 / 3)))
-
-    def gradient(upstream):
-        """Back through the steps: D <- (c D - X^-T D^T X^-T / c) / 2."""
-
-        def back(count, upstream):
-            inverse, scale = inverses.read(count - 1), scales.read(count - 1)
-            reflected = tf.matmul(tf.matmul(upstream, inverse), inverse, adjoint_a=True, adjoint_b=True)
-            return count - 1, (scale * upstream - reflected / scale) / 2
-
-        of_weights = tf.matmul(rotation, upstream, transpose_a=True)
-        outer = tf.matmul(of_weights, weights, transpose_b=True)
-        start = tf.matmul(rotation, (outer - tf.transpose(outer)) / 2)
-        return tf.while_loop(lambda count, _: count > 0, back, [count, start], back_prop=False)[1], of_weights
-
-    return tf.matmul(rotation, weights), gradient
-
-
-def _norms(matrix):
-    """The product of the 1-norm and the infinity-norm."""
-    size = tf.abs(matrix)
-    return tf.reduce_max(tf.reduce_sum(size, 0)) * tf.reduce_max(tf.reduce_sum(size, 1))
 
 
 def _spoil(matrix, lost):

@@ -10,6 +10,7 @@ import collections
 import numpy as np
 
 from common.compat import tf
+from common.orthonormal import identity
 
 LEVELS = 2
 BLOCKS = 2**LEVELS  # every size here is a multiple of it
@@ -78,17 +79,13 @@ def _inverse(matrix, shifts, levels):
         below = tf.matmul(second, -coupling)
         upper = first - tf.matmul(coupling, below, transpose_a=True)
         return _join(upper, tf.linalg.matrix_transpose(below), below, second)
-    shifted = matrix + shifts * _identities(matrix, 1)
+    shifted = matrix + shifts * identity(int(matrix.shape[-1]), matrix.dtype)
     root = _triangular_inverses(tf.linalg.cholesky(shifted), int(shifts.shape[0]))
     return tf.matmul(root, root, transpose_a=True)
 
 
 def _triangular_inverses(lower, count):
-    return tf.linalg.triangular_solve(lower, _identities(lower, count))
-
-
-def _identities(like, count):
-    return tf.linalg.diag(tf.fill([count, int(like.shape[-1])], tf.constant(1, like.dtype)))
+    return tf.linalg.triangular_solve(lower, identity(int(lower.shape[-1]), lower.dtype, count))
 
 
 def _blocks(lower, block, below):

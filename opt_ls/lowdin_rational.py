@@ -37,24 +37,21 @@ _ITERATIONS = 3  # of the power method
 _LENGTHS = 1e-5  # by which inner products of the result may differ from those of the weights
 
 
-def rational(name, generator, weights):
+def rational(generator, weights):
     """Returns Q(generator) @ weights, its gradient, and whether both are to be trusted.
 
     Args:
-      name: the map's, for messages.
       generator: P [n, n], float32.
       weights: W [n, m], float32.
 
     Returns:
       Q W [n, m]; a function of G [n, m] to the gradients of P and W; a bool scalar, false where P is so close to
       singular that D leaves the range of the sum.
-
-    Raises tf.errors.InvalidArgumentError, when run, for generators that `orthonormal.factor` refuses.
     """
     matrix = blocks.padded(generator)
     added = int(matrix.shape[0]) - int(generator.shape[0])
     more = [[added, 0], [0, 0]]
-    factors = orthonormal.factor(name, matrix, by_rows=True)
+    factors, independent = orthonormal.attempt(matrix, by_rows=True)
     lower, rows = orthonormal.lower(factors, matrix), factors.rows
     inverse = blocks.triangular_inverse(lower)
     z, (p, q, k), largest = _scales(lower, inverse)
@@ -104,7 +101,7 @@ def rational(name, generator, weights):
         of_lower = z / 2 * tf.transpose(of_first) - reflected / (2 * z)
         return tf.matmul(of_lower, rows)[added:, added:], of_weights[added:]
 
-    return result, gradient, (largest < _RANGE) & _same_lengths(result, weights)
+    return result, gradient, independent & (largest < _RANGE) & _same_lengths(result, weights)
 
 
 def inverse_root(largest, terms):

@@ -12,7 +12,7 @@ from tests.oracles import generators, maps
 from tests.oracles import polar as oracle
 
 METHODS = ["svd", "newton", "rational"]
-MOST_NODES = {"svd": 100, "newton": 200, "rational": 1400}
+MOST_NODES = {"svd": 100, "newton": 230, "rational": 1200}
 SIZES = [*range(1, 11), 27, 64, 144]
 LARGEST = 576
 
@@ -145,33 +145,37 @@ def test_generators_that_are_not_finite_are_named(method, bad):
 
 
 _SINGULAR = [np.zeros((4, 4)), np.diag([1.0, 0.0, 2.0, 0.0]), np.zeros((1, 1)), np.ones((7, 7))]
+# Newton's iteration begins with an inverse: TensorFlow's refuses a pivot that is zero to the last digit.
+_EXACT = [("newton", np.diag([1.0, 2.0, 0.0]))]
 
 
-@pytest.mark.parametrize("method, singular", [*itertools.product(METHODS, _SINGULAR), ("newton", np.diag([1.0, 2, 0]))])
+@pytest.mark.parametrize("method, singular", [*itertools.product(METHODS, _SINGULAR), *_EXACT])
 def test_singular_generators_are_named(method, singular):
     with pytest.raises(tf.errors.InvalidArgumentError, match="lowdin[:_].*singular"):
         maps.rotations(_by(method), [singular])
 
 
+@pytest.mark.parametrize("row", [0, 2, 4])
+@pytest.mark.parametrize("of_others", ["the next one", "zero"])
 @pytest.mark.parametrize("method", ["svd", "rational"])
-def test_a_last_row_that_depends_exactly_on_the_others(method):
+def test_a_row_that_depends_exactly_on_the_others(method, of_others, row):
     """What is left of it is zero, not a rounding error: L's inverse is not finite then."""
-    repeated = np.eye(5)
-    repeated[4] = repeated[0]
-    (rotation,) = maps.rotations(_by(method), [repeated])
+    singular = np.eye(5)
+    singular[row] = singular[(row + 1) % 5] if of_others != "zero" else 0.0
+    (rotation,) = maps.rotations(_by(method), [singular])
     assert generators.orthogonality_error(rotation) < 1e-5
-    symmetric = rotation.T @ repeated
+    symmetric = rotation.T @ singular
     np.testing.assert_allclose(symmetric, symmetric.T, atol=1e-6)
     assert np.linalg.eigvalsh(symmetric).min() > -1e-6
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-6)])
-@pytest.mark.parametrize("method", ["svd", "rational"])
-@pytest.mark.parametrize("size", [2, 3, 65, 100])
-def test_one_singular_value_may_be_zero(size, method, dtype, tolerance):
+@pytest.mark.parametrize("least", [0.0, 1e-7])
+@pytest.mark.parametrize("method, size", [(m, n) for m in METHODS for n in (2, 3, 65, 100) if (m, n) != ("newton", 2)])
+def test_one_singular_value_may_be_zero(size, method, least, dtype, tolerance):
     """Q and all gradients are the limits from one side of det P = 0; from the other the zero's vectors turn round."""
     near = [generators.with_values([*np.geomspace(1, 0.1, size - 1), side * 1e-8]) for side in (-1, 1)]
-    singular = generators.with_values([*np.geomspace(1, 0.1, size - 1), 0]).astype(dtype.as_numpy_dtype)
+    singular = generators.with_values([*np.geomspace(1, 0.1, size - 1), least]).astype(dtype.as_numpy_dtype)
     (rotation,) = maps.rotations(_by(method), [singular], dtype)
     case = maps.case(singular, 3)
     ((output, of_generator, of_weights),) = maps.run(_by(method), [case], dtype)
