@@ -149,13 +149,14 @@ def _version(package):
 
 
 def _commit():
-    """The commit of this clone, with a + if files differ from it; None without git."""
+    """The commit of this clone, with a + if files differ from it, its own results aside; None without git."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     try:
         name = subprocess.run(
             ["git", "describe", "--always", "--abbrev=10"], cwd=root, capture_output=True, text=True, check=True
         )
-        words = ["git", "status", "--porcelain", "--untracked-files=no"]
+        own = [":!benchmarks/results", ":!benchmarks/README.md"]
+        words = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", *own]
         changes = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None

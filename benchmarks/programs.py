@@ -5,6 +5,8 @@ import functools
 import re
 import time
 
+import numpy as np
+
 from benchmarks import measure
 from common import devices, kernels
 from common.cluster import ALONE
@@ -132,7 +134,8 @@ class Training:
             self._session.run(tf.global_variables_initializer())
             for store in [*training.stores, *([evaluated.store] if evaluation else [])]:
                 store.fill(self._session)
-            self.step = self._session.make_callable(training.train_op)
+            self._train_op = training.train_op
+            self.step = self._session.make_callable(self._train_op)
             # Sums, for what nobody reads TensorFlow would not compute.
             sums = [tf.reduce_sum(training.images), tf.reduce_sum(training.labels)]
             self.data = self._session.make_callable(sums)
@@ -145,12 +148,36 @@ class Training:
         if not abs(loss) < float("inf"):
             raise ValueError(f"the loss is {loss}; choose another --seed")
 
+    def tensor_memory(self):
+        """MiB of the variables, and of a step's tensors at its peak: see the function of this name."""
+        return tensor_memory(self._session, self._train_op)
+
     def close(self):
         self._session.close()
 
 
+def tensor_memory(session, fetches):
+    """Returns the MiB of all variables of a session's graph, and of the tensors of a run of `fetches` at its peak.
+
+    TensorFlow's own record of what its allocators hand out and take back, without what graphs, kernels and the C
+    library's heap keep for themselves: the same in every run, as far as operations run in the same order.
+    """
+    handles = [operation for operation in session.graph.get_operations() if operation.type == "VarHandleOp"]
+    shapes = [(tf.TensorShape(handle.get_attr("shape")), handle.get_attr("dtype")) for handle in handles]
+    options, metadata = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), tf.RunMetadata()
+    session.run(fetches, options=options, run_metadata=metadata)
+    nodes = [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
+    records = [record for node in nodes for memory in node.memory for record in memory.allocation_records]
+    records.sort(key=lambda record: record.alloc_micros)
+    alive = np.cumsum([record.alloc_bytes for record in records], dtype=np.int64)
+    return (sum(shape.num_elements() * dtype.size for shape, dtype in shapes) + alive.max(initial=0)) / 2.0**20
+
+
 def first_steps(job, steps=4):
-    """In a fresh process: graph building time, time to the first step, memory of the whole process at its peak."""
+    """In a fresh process: graph building time, time to the first step, memory of tensors and process at its peak.
+
+    On a GPU both are what its allocator counted: of the process little else is there.
+    """
     tf.Session().close()  # wakes the library up
     before = measure.resident_memory()["VmRSS"]
     start = time.perf_counter()
@@ -165,6 +192,7 @@ def first_steps(job, steps=4):
         peak, before = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2.0**20, 0.0
     return {
         **figures,
+        "tensors_mib": peak if job.device == "gpu" else training.tensor_memory(),
         "peak_mib": None if peak is None else peak - before,
         "map_mib": 4 * training.map_floats / 2.0**20,
     }

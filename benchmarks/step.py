@@ -112,11 +112,11 @@ def _derived(own, ordinary, batch_size):
     if "ms" in own:
         derived["images_per_second"] = 1000.0 * batch_size / own["ms"]
         derived["data_share"] = own["data_ms"] / own["ms"]
-    for field, ratio in (("ms", "ratio"), ("evaluation_ms", "evaluation_ratio"), ("peak_mib", "peak_ratio")):
+    for field, ratio in (("ms", "ratio"), ("evaluation_ms", "evaluation_ratio"), ("tensors_mib", "tensors_ratio")):
         if own.get(field) and ordinary.get(field):
             derived[ratio] = own[field] / ordinary[field]
-    if own.get("peak_mib") and ordinary.get("peak_mib"):
-        derived["allowed_mib"] = 1.3 * ordinary["peak_mib"] + 12 * own["map_mib"]
+    if own.get("tensors_mib") and ordinary.get("tensors_mib"):
+        derived["allowed_mib"] = 1.3 * ordinary["tensors_mib"] + 12 * own["map_mib"]
     return derived
 
 
@@ -129,9 +129,10 @@ _COLUMNS = (
     Column("graph built, s", report.number("build_s", ".1f")),
     Column("first step, s", report.number("first_step_s", ".1f")),
     Column("nodes", report.number("nodes", ",d")),
-    Column("peak, MiB", report.number("peak_mib", ",.0f")),
-    Column("of ordinary", report.number("peak_ratio", ".2f")),
+    Column("tensors, MiB", report.number("tensors_mib", ",.0f")),
+    Column("of ordinary", report.number("tensors_ratio", ".2f")),
     Column("1.3 x ordinary + 12 n², MiB", report.number("allowed_mib", ",.0f")),
+    Column("process, MiB", report.number("peak_mib", ",.0f")),
     Column("evaluation, ms", report.times("evaluation_")),
     Column("of ordinary", report.number("evaluation_ratio", ".2f")),
     Column("GPU: steps/s", lambda row: _gpu_speed(row["gpu"])),

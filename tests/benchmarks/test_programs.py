@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import command, programs, step
+from common.compat import tf
 
 SMALL = {"batch_size": 4, "test_images": 4, "width": 4}
 
@@ -25,6 +26,32 @@ def test_a_training_steps_evaluates_and_counts_its_maps(method, turned):
     sizes = [27, 36, 36, 36, 36, 36, 64]  # 3 x 3 x channels, the last 4 x 4 x channels
     assert training.map_floats == (sum(size * size for size in sizes) if turned else 0)
     training.close()
+
+
+def test_tensor_memory_is_that_of_variables_and_of_what_is_alive_at_once():
+    mib = 1 << 17  # numbers of 8 bytes
+    variable = tf.get_variable("v", [4 * mib], tf.float64)
+    seed = [0, tf.cast(variable[0], tf.int32)]
+    large = tf.random.stateless_uniform([8 * mib], seed, dtype=tf.float64)
+    first = tf.reduce_sum(tf.cumsum(large))  # `large` and its sums at once
+    with tf.control_dependencies([first]):
+        second = tf.reduce_sum(tf.random.stateless_uniform([10 * mib], seed, dtype=tf.float64))
+    with tf.Session() as session:
+        session.run(variable.initializer)
+        assert programs.tensor_memory(session, [first, second]) == pytest.approx(4 + 8 + 8, abs=0.1)
+        assert programs.tensor_memory(session, variable.initializer) == pytest.approx(4 + 4, abs=0.1)
+
+
+def test_no_map_takes_more_memory_than_twelve_matrices_a_layer():
+    """At a small batch, too: 1.3 times ordinary training plus 12 n^2 floats for each layer."""
+    used = {}
+    for method in ("ordinary", "opt_gs", "opt_ls"):
+        training = programs.Training(programs.Job("cnn6", method, batch_size=32, test_images=4))
+        training.step()
+        used[method] = training.tensor_memory()
+        assert used[method] <= 1.3 * used["ordinary"] + 12 * 4 * training.map_floats / 2.0**20, method
+        training.close()
+    assert used["ordinary"] < used["opt_gs"] < used["opt_ls"]
 
 
 def test_resnet_has_the_published_flags():
