@@ -176,7 +176,7 @@ def tensor_memory(session, fetches):
 def first_steps(job, steps=4):
     """In a fresh process: graph building time, time to the first step, memory of tensors and process at its peak.
 
-    On a GPU both are what its allocator counted: of the process little else is there.
+    On a GPU both are the peak of its allocator, which the host's memory is no part of.
     """
     tf.Session().close()  # wakes the library up
     before = measure.resident_memory()["VmRSS"]

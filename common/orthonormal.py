@@ -46,7 +46,7 @@ def factor(name, matrix, by_rows, method="auto"):
 
     Returns `Factors`: `rows` is S, [n, n]; the unit vectors a_k [n, b] of panel k, at rows start_k, are
     S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors. Where QR was
-    needed the last of `inverses` is one as if L_nn were 1: it may be zero, and no gradient needs it.
+    needed and L_nn is as good as zero the last of `inverses` is one as if it were 1: no gradient needs it.
 
     Raises ValueError for an unknown method; at run time, tf.errors.InvalidArgumentError if the matrix is not finite, or
     one of its vectors is zero, or its square is, or no more than rounding is left of a vector before the last.
@@ -57,26 +57,29 @@ def factor(name, matrix, by_rows, method="auto"):
     norms = tf.debugging.check_numerics(norms, f"{name}: the generator is not finite")
     vector, singular = "row" if by_rows else "column", f"{name}: the generator is singular"
     inverse_norms = tf.debugging.check_numerics(1.0 / norms, f"{singular}: a {vector} is zero, or its square is")
-    factors, independent = _factored(matrix, by_rows, inverse_norms, method)
-    verdict = tf.where(independent, 1.0, np.nan)
+    factors, (others, _) = _factored(matrix, by_rows, inverse_norms, method)
+    verdict = tf.where(others, 1.0, np.nan)
     verdict = tf.debugging.check_numerics(verdict, f"{singular}: a {vector} depends on those before it")
     with tf.control_dependencies([verdict]):
         return factors._replace(rows=tf.identity(factors.rows))
 
 
 def attempt(matrix, by_rows):
-    """Returns the `Factors` of a matrix that may be any, and whether `factor` would take it, a bool scalar.
+    """Returns the `Factors` of any matrix, and whether its vectors are independent, a bool scalar.
 
-    Where it would not, the factors are of no use, and there is no error.
+    Where they are not, the last one included, the factors are of no use, but there is no error.
     """
     norms = tf.math.reduce_euclidean_norm(matrix, axis=1 if by_rows else 0)
-    return _factored(matrix, by_rows, tf.math.divide_no_nan(tf.ones_like(norms), norms), "auto")
+    inverse_norms = tf.math.divide_no_nan(tf.ones_like(norms), norms)
+    factors, independent = _factored(matrix, by_rows, inverse_norms, "auto")
+    return factors, tf.reduce_all(independent)
 
 
 def _factored(matrix, by_rows, inverse_norms, method):
-    """Returns the `Factors`, and whether each vector but the last is independent of those before it."""
-    rows, coefficients, inverses, remaining = METHODS[method](matrix, by_rows, inverse_norms)
-    return Factors(rows, coefficients, inverses, inverse_norms, by_rows), remaining > _DEPENDENT[matrix.dtype.name]
+    """Returns the `Factors`, and whether each vector but the last, and the last, is independent of those before it."""
+    rows, coefficients, inverses, left = METHODS[method](matrix, by_rows, inverse_norms)
+    independent = tf.unstack(left > _DEPENDENT[matrix.dtype.name])
+    return Factors(rows, coefficients, inverses, inverse_norms, by_rows), independent
 
 
 def pull_back(factors, left, right):
@@ -88,7 +91,7 @@ def pull_back(factors, left, right):
     left, right = tf.concat([left, -right], 1), tf.concat([right, left], 1)
     panels = _panels(int(factors.rows.shape[0]))
     lefts, scales = _cut(left, panels), _cut(factors.inverse_norms[:, tf.newaxis], panels)
-    below = [_cut(later, panels[:index]) for index, later in enumerate(factors.coefficients)]
+    below = _below(factors, panels)
     solved, gradients = None, []
     for index, (start, end) in reversed(list(enumerate(panels))):
         upper = tf.linalg.band_part(tf.matmul(lefts[index], right[start:], transpose_b=True), 0, -1)
@@ -96,8 +99,7 @@ def pull_back(factors, left, right):
             # U's diagonal is zero but for rounding, which in its last row would meet 1 / L_nn.
             upper = tf.pad(upper[:-1], [[0, 1], [0, 0]])
         else:
-            column = tf.concat([later[index] for later in below[index + 1 :]], 1)
-            upper -= tf.pad(tf.matmul(column, solved), [[0, 0], [end - start, 0]])
+            upper -= tf.pad(tf.matmul(below[index], solved), [[0, 0], [end - start, 0]])
         panel = tf.matmul(factors.inverses[index], upper, transpose_a=True)
         scaled = panel * scales[index]
         if factors.by_rows:
@@ -108,17 +110,17 @@ def pull_back(factors, left, right):
     return tf.concat(gradients, 0 if factors.by_rows else 1)
 
 
-def lower(factors, matrix):
-    """Returns L [n, n], zeros above its diagonal, of the matrix whose rows were factored."""
-    panels = _panels(int(matrix.shape[0]))
-    below = []
-    for (start, end), vectors, coefficients in zip(panels, _cut(matrix, panels), factors.coefficients):
-        triangle = tf.matmul(vectors, factors.rows[start:end], transpose_b=True)
-        parts = [tf.linalg.band_part(triangle, -1, 0)]
-        if start:
-            parts.insert(0, tf.transpose(coefficients) / factors.inverse_norms[start:end, tf.newaxis])
-        below.append(tf.pad(tf.concat(parts, 1), [[0, 0], [0, panels[-1][1] - end]]))
-    return tf.concat(below, 0)
+def inverse_transpose(factors):
+    """Returns P^-T [n, n] of the matrix whose rows were factored: P = L S, so L^T P^-T = S, by panels, the last first."""
+    panels = _panels(int(factors.rows.shape[0]))
+    inverse = tf.raw_ops.Empty(shape=factors.rows.shape.as_list(), dtype=factors.rows.dtype)
+    for (start, end), triangle, below in reversed(list(zip(panels, factors.inverses, _below(factors, panels)))):
+        panel = factors.rows[start:end]
+        if below is not None:
+            panel -= tf.matmul(below, inverse[end:])
+        panel = tf.matmul(triangle, panel, transpose_a=True)
+        inverse = tf.raw_ops.InplaceUpdate(x=inverse, i=np.arange(start, end, dtype=np.int32), v=panel)  # as in `_block`
+    return inverse * factors.inverse_norms[:, tf.newaxis]
 
 
 def identity(size, dtype, count=None):
@@ -150,7 +152,7 @@ def _panels(size):
 
 
 def _block(matrix, by_rows, inverse_norms):
-    """Returns S, coefficients, inverses, and the least that is left of any unit vector but the last."""
+    """Returns S, coefficients, inverses, and what `_least` says of L's last panel."""
     size, panels = int(matrix.shape[0]), _panels(int(matrix.shape[0]))
     rows = tf.raw_ops.Empty(shape=[size, size], dtype=matrix.dtype)
     all_coefficients, inverses, growths = [], [], []
@@ -210,8 +212,8 @@ def _or_by_qr(enough, matrix, by_rows, inverse_norms, result):
 
 
 def _least(diagonal):
-    """The least that L's diagonal has but for its last number; infinity where there is no other."""
-    return tf.reduce_min(diagonal[:-1])
+    """[2]: the least that is left of any unit vector but the last, infinity where there is no other; of the last."""
+    return tf.stack([tf.reduce_min(diagonal[:-1]), diagonal[-1]])
 
 
 def _split(lower, rows, left):
@@ -221,9 +223,10 @@ def _split(lower, rows, left):
     for (start, end), of_panel in zip(panels, _cut(lower, panels)):
         earlier, triangle, _ = tf.split(of_panel, [start, end - start, size - end], 1)
         coefficients.append(tf.transpose(earlier) if start else None)
-        if end == size:  # L_nn may be zero; only the last row of the inverse depends on it
+        if end == size:  # L_nn may be as good as zero; only the last row of the inverse depends on it
             unit = np.eye(1, end - start, end - start - 1, dtype=rows.dtype.as_numpy_dtype)
-            triangle = tf.concat([triangle[:-1], unit], 0)
+            last = tf.where_v2(triangle[-1:, -1:] > _DEPENDENT[rows.dtype.name], triangle[-1:], unit)
+            triangle = tf.concat([triangle[:-1], last], 0)
         inverses.append(tf.linalg.triangular_solve(triangle, identity(end - start, rows.dtype)))
     return rows, coefficients, inverses, left
 
@@ -238,6 +241,13 @@ def _unit_vectors(matrix, by_rows, inverse_norms, panels):
 def _cut(tensor, panels, axis=0):
     """Returns the parts of a tensor at the indices of panels, which follow each other and begin at 0."""
     return tf.split(tensor, [end - start for start, end in panels], axis) if tensor is not None else None
+
+
+def _below(factors, panels):
+    """Returns for each panel k what L has below it, transposed, for unit vectors: [b_k, n - end_k]; None for the last."""
+    parts = [_cut(later, panels[:index]) for index, later in enumerate(factors.coefficients)]
+    columns = [[later[index] for later in parts[index + 1 :]] for index in range(len(panels))]
+    return [tf.concat(column, 1) if column else None for column in columns]
 
 
 def _project(basis, vectors):

@@ -39,21 +39,22 @@ def lowdin(generator, weights, method="auto"):
     "newton" and "rational" take the singular values, too, where the generator is too close to a singular one for them.
 
     Raises ValueError where shapes, types or the method do not fit, and, when run, tf.errors.InvalidArgumentError where
-    the generator is not finite, is zero, or has two singular values that are zero to working precision. "newton",
-    which begins with TensorFlow's inverse, refuses a generator that is singular to the last digit as well.
+    the generator is not finite, is zero, or has two singular values that are zero to working precision, which for "svd"
+    are those that TensorFlow's decomposition makes zero, below 1e-6 of the largest in float32. "newton" begins with
+    TensorFlow's inverse, which may refuse whatever is singular to working precision.
     """
     generator, weights = checked("lowdin", generator, weights)
     apply = _method(method, generator, weights)
-    # The sum of all entries is checked, not each: on a CPU that takes a tenth of the time.
-    finite = tf.check_numerics(tf.reduce_sum(generator), "lowdin: the generator is not finite")
-    with tf.control_dependencies([finite]):
-        generator = tf.identity(generator)
 
     @tf.custom_gradient
     def rotate(generator, weights):
-        scale = tf.reduce_max(tf.abs(generator))
-        scale = tf.where(scale > 0, scale, tf.ones_like(scale))
-        result, gradient = apply(generator / scale, weights)
+        scale = _power_of_two(tf.reduce_max(tf.abs(generator)))
+        scaled = generator / tf.where(scale > 0, scale, tf.ones_like(scale))
+        # The sum of all entries is checked, not each: on a CPU that takes a tenth of the time.
+        finite = tf.check_numerics(tf.reduce_sum(scaled), "lowdin: the generator is not finite")
+        with tf.control_dependencies([finite]):
+            scaled = tf.identity(scaled)
+        result, gradient = apply(scaled, weights)
         result = tf.check_numerics(result, "lowdin: the generator is singular, add to its diagonal")
 
         def scaled_gradient(upstream):
@@ -89,19 +90,29 @@ def _method(name, generator, weights):
     return methods[name]
 
 
+def _power_of_two(number):
+    """The largest that is no larger than a positive number: by its mantissa a division would round every entry again."""
+    whole, exponent = {"float32": (tf.int32, 0x7F800000), "float64": (tf.int64, 0x7FF0000000000000)}[number.dtype.name]
+    return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(number, whole), tf.constant(exponent, whole)), number.dtype)
+
+
 def _by_values(generator, weights):
     values = _decomposed(generator)
-    return _turned(*values, weights), lambda upstream: _gradients(*values, weights, upstream)
+    return _turned(*values[1:], weights), lambda upstream: _gradients(*values, weights, upstream)
 
 
 def _or_by_values(faster, generator, weights):
-    """A faster way; where it is not to be trusted, the singular values instead, computed only there."""
+    """A faster way; where it is not to be trusted, the singular values instead, computed only there, in float64.
+
+    TensorFlow's decomposition makes small singular values zero: in float32, those below 1e-6 of the largest.
+    """
     result, gradient, trusted = faster(generator, weights)
-    none = tf.zeros([0], generator.dtype)
+    none = tf.zeros([0], tf.float64)
 
     def decomposed():
-        values = _decomposed(generator)
-        return [_turned(*values, weights), *values]
+        values = _decomposed(tf.cast(generator, tf.float64), generator.dtype)
+        turned = _turned(*values[1:], tf.cast(weights, tf.float64))
+        return [tf.cast(turned, weights.dtype), *values]
 
     size = int(generator.shape[0])
     result, *values = tf.cond(trusted, lambda: [result, none, none, none], decomposed)
@@ -109,21 +120,25 @@ def _or_by_values(faster, generator, weights):
     def either(upstream):
         def of_values():
             shaped = [tf.reshape(value, shape) for value, shape in zip(values, ([size], [size] * 2, [size] * 2))]
-            return _gradients(*shaped, weights, upstream)
+            gradients = _gradients(*shaped, tf.cast(weights, tf.float64), tf.cast(upstream, tf.float64))
+            return [tf.cast(gradient, weights.dtype) for gradient in gradients]
 
-        return tf.cond(trusted, lambda: gradient(upstream), of_values)
+        return tf.cond(trusted, lambda: list(gradient(upstream)), of_values)
 
     return tf.ensure_shape(result, weights.shape), either
 
 
-def _decomposed(generator):
-    """Returns the singular values and vectors, s [n], U and V [n, n]; U is NaN where two of the values are zero."""
+def _decomposed(generator, precision=None):
+    """Returns the singular values and vectors, s [n], U and V [n, n]; U is NaN where two of the values are zero.
+
+    Zero to working precision, that is: of the generator's type, or of `precision`.
+    """
     values, left, right = tf.linalg.svd(generator)
-    lost = values[-2:][0] <= np.finfo(generator.dtype.as_numpy_dtype).eps * values[0]
-    return values, _spoil(left, lost), right
+    epsilon = np.finfo((precision or generator.dtype).as_numpy_dtype).eps
+    return values, _spoil(left, values[-2:][0] <= epsilon * values[0]), right
 
 
-def _turned(_, left, right, weights):
+def _turned(left, right, weights):
     """Q W, and one step of Newton and Schulz on it: the vectors of the decomposition lose digits as n grows."""
 
     def turn(columns):

@@ -27,23 +27,6 @@ def padded(matrix):
     return tf.concat([tf.constant(np.eye(size + more)[:more], dtype), tf.pad(matrix, [[0, 0], [more, 0]])], 0)
 
 
-def triangular_inverse(lower):
-    """Returns L^-1 [n, n] of a lower triangular L; what is above the diagonal does not count.
-
-    [[L1, 0], [X, L2]]^-1 = [[K1, 0], [-K2 X K1, K2]]: all blocks of one level are one batch.
-    """
-    size = int(lower.shape[0])
-    block, count = size // BLOCKS, BLOCKS
-    inverses = _triangular_inverses(_blocks(lower, block, 0), count)
-    while count > 1:
-        first, second = tf.unstack(tf.reshape(inverses, [count // 2, 2, block, block]), axis=1)
-        coupling = tf.matmul(second, tf.matmul(_blocks(lower, block, 1), first))
-        nothing = tf.constant(0, lower.dtype, [count // 2, block, block])
-        inverses = _join(first, nothing, -coupling, second)
-        block, count = 2 * block, count // 2
-    return tf.reshape(inverses, [size, size])
-
-
 def halve(rows, shifts=(0.0,)):
     """Returns the `Halves` of C C^T + c I for every c in shifts, [r] or one, as a batch; rows is C, [n, n].
 
@@ -79,22 +62,10 @@ def _inverse(matrix, shifts, levels):
         below = tf.matmul(second, -coupling)
         upper = first - tf.matmul(coupling, below, transpose_a=True)
         return _join(upper, tf.linalg.matrix_transpose(below), below, second)
-    shifted = matrix + shifts * identity(int(matrix.shape[-1]), matrix.dtype)
-    root = _triangular_inverses(tf.linalg.cholesky(shifted), int(shifts.shape[0]))
+    size, count = int(matrix.shape[-1]), int(shifts.shape[0])
+    shifted = matrix + shifts * identity(size, matrix.dtype)
+    root = tf.linalg.triangular_solve(tf.linalg.cholesky(shifted), identity(size, matrix.dtype, count))
     return tf.matmul(root, root, transpose_a=True)
-
-
-def _triangular_inverses(lower, count):
-    return tf.linalg.triangular_solve(lower, identity(int(lower.shape[-1]), lower.dtype, count))
-
-
-def _blocks(lower, block, below):
-    """The blocks on the diagonal (below = 0), or those under every second of them (below = 1), as a batch."""
-    count = int(lower.shape[0]) // block
-    row_blocks = np.arange(below, count, 1 + below)[:, np.newaxis]
-    rows = row_blocks * block + np.arange(block)
-    indices = np.stack([rows, np.broadcast_to(row_blocks - below, rows.shape)], -1)
-    return tf.gather_nd(tf.reshape(lower, [count * block, count, block]), tf.constant(indices))
 
 
 def _join(upper_left, upper_right, lower_left, lower_right):

@@ -5,8 +5,8 @@ import numpy as np
 from common.compat import tf
 
 _MOST_STEPS = 30  # a condition number of 1e6 takes 9
-# Of the norm of P times that of its inverse, in units of sqrt(n) / epsilon: the gradient, which multiplies by the
-# inverse twice, loses digits as the condition number grows, and has two left at 1e6 in float32.
+# Of |P|_F |P^-1|_F / sqrt(n), in units of 1 / epsilon. The gradient multiplies by the inverse twice and loses digits as
+# that grows: at the limit in float32, which a condition number of 8e5 reaches at the earliest, it has two left.
 _MOST_CONDITION = 0.1
 
 
@@ -23,11 +23,11 @@ def newton(generator, weights):
       Q W [n, m]; a function of G [n, m] to the gradients of P and W; a bool scalar, false where P is too close to
       singular for both to be trusted.
 
-    Raises tf.errors.InvalidArgumentError, when run, where TensorFlow's inverse does.
+    Raises tf.errors.InvalidArgumentError, when run, where TensorFlow's inverse meets a pivot of zero.
     """
     size, dtype = int(generator.shape[0]), generator.dtype
     epsilon = np.finfo(dtype.as_numpy_dtype).eps
-    kept = [tf.TensorArray(dtype, _MOST_STEPS, element_shape=shape) for shape in ([size, size], [])]
+    kept = [tf.TensorArray(dtype, _MOST_STEPS, element_shape=shape, clear_after_read=False) for shape in ([size, size], [])]
 
     def step(count, current, _, inverses, scales):
         inverse = tf.linalg.inv(current, name="lowdin_generator_singular")  # what an error on a CPU quotes

@@ -1,26 +1,27 @@
 """The polar factor times a few columns, and its gradient, by a rational function: no decomposition, only products.
 
-    P = L S           S orthogonal, L lower triangular (`orthonormal.factor`): polar(P) = polar(L) S
-    C = (z L + L^-T / z) / 2      one step of Newton's iteration: the same polar factor, all singular values >= 1
-    D = C (p + q N),  N = (I + k C^T C)^-1      one of Halley's, dynamically weighted: the same polar factor again, and
-                      the largest singular value less than 2.4 times the smallest;
-                      L's condition number 1e4 became 50 in C and 1.7 in D, 1.1e5 became 166 and 2.3
-    polar(D) V = D (w_0 + sum_j w_j (D^T D + c_j)^-1) V,     V = S W
+    P^-T, from P = L S          S orthogonal, L lower triangular (`orthonormal.attempt`)
+    C = (z P + P^-T / z) / 2    one step of Newton's iteration: the same polar factor, all singular values >= 1
+    D = (p + q N) C,  N = (I + k C C^T)^-1      one of Halley's, dynamically weighted: the same polar factor again, and
+                                the largest singular value less than 2.4 times the smallest;
+                                P's condition number 1e4 became 50 in C and 1.7 in D, 1.1e5 became 166 and 2.3
+    polar(D) W = (w_0 + sum_j w_j R_j) D W,  R_j = (D D^T + c_j)^-1
 
 with Zolotarev's best rational approximation of x^(-1/2) in partial fractions (Nakatsukasa, Bai and Gygi, SIAM J. Matrix
 Anal. Appl. 31, 2010; Nakatsukasa and Freund, SIAM Review 58, 2016; Higham, "Functions of Matrices", 2008, chapter 8).
-N and the sum take the squares of singular values. For L that would lose its small ones; C's lie in a range where N is
+N and the sum take the squares of singular values. For P that would lose its small ones; C's lie in a range where N is
 well conditioned, and what errors N has move C and D alike, since D is formed before the sum makes it orthogonal.
 
-Gradient of the sum, with Z_j = (D^T D + c_j)^-1 V and T_j = (D^T D + c_j)^-1 D^T G: D' = G Z^T - D E, where
-E = sum_j w_j (T_j Z_j^T + Z_j T_j^T) and Z = w_0 V + sum_j w_j Z_j. The polar factor is the same function of C, and
-C' = Q K with the skew K that solves H K + K H = Q^T G V^T - V G^T Q, H = Q^T C; that equation with D in place of C has
-the same right-hand side (see lowdin.py). So p, q, k and z count as constants, and D cancels:
+Gradient of the sum, with Z_j = R_j G and T_j = R_j D W: D' = Z W^T - E D, where E = sum_j w_j (T_j Z_j^T + Z_j T_j^T) and
+Z = w_0 G + sum_j w_j Z_j. The polar factor is the same function of C, and C' = K Q with the skew K that solves
+H K + K H = G W^T Q^T - Q W G^T, H = C Q^T; that equation with D in place of C has the same right-hand side (see
+lowdin.py). So p, q, k and z count as constants, and D cancels:
 
-    C' = p G Z^T + q (N_l G) (N Z)^T - q k (C N Z) (N C^T G)^T
-         - C (p^2 E + (2 p q - q^2) N E N + q^2 (N^2 E N + N E N^2)),      N_l G = G - k C N C^T G.
+    C' = p Z W^T + q (N Z)(W - k C^T N C W)^T - q k (N C W)(C^T N Z)^T
+         - (p^2 E + (2 p q - q^2) N E N + q^2 (N^2 E N + N E N^2)) C,
+    P' = z / 2 C' - P^-T C'^T P^-T / (2 z).
 
-Everything in it is thin, or a sum of thin products, but for one product with C and the step back to L.
+Everything in it is thin, or a sum of thin products, but for one product with C and two with P^-T.
 """
 
 import numpy as np
@@ -52,36 +53,34 @@ def rational(generator, weights):
     added = int(matrix.shape[0]) - int(generator.shape[0])
     more = [[added, 0], [0, 0]]
     factors, independent = orthonormal.attempt(matrix, by_rows=True)
-    lower, rows = orthonormal.lower(factors, matrix), factors.rows
-    inverse = blocks.triangular_inverse(lower)
-    z, (p, q, k), largest = _scales(lower, inverse)
+    inverse = orthonormal.inverse_transpose(factors)
+    z, (p, q, k), largest = _scales(matrix, inverse)
     # In the middle of the sum's range, where its error passes through 0: of an orthogonal P nothing is lost.
     middle = (_RANGE / largest) ** 0.5
     p, q = middle * p, middle * q
 
-    # All steps are kept transposed: rows of C^T are what the inverse of C^T C multiplies.
-    first = z / 2 * tf.transpose(lower) + inverse / (2 * z)
-    shifted = blocks.halve(first, 1 / k)  # (C^T C + I / k)^-1 = k N
+    first = z / 2 * matrix + inverse / (2 * z)
+    shifted = blocks.halve(first, 1 / k)  # (C C^T + I / k)^-1 = k N
     second = p * first + q / k * blocks.solve(shifted, first)[0]
     shifts, numerators, constant = inverse_root(_RANGE, _TERMS)
     numerators = tf.constant(numerators[:, np.newaxis, np.newaxis], generator.dtype)
     terms = blocks.halve(second, shifts)
 
-    turned = tf.matmul(rows, tf.pad(weights, more))
+    weights = tf.pad(weights, more)
+    turned = tf.matmul(second, weights)
     solved = numerators * blocks.solve(terms, turned)
-    total = constant * turned + tf.reduce_sum(solved, 0)
-    result = tf.matmul(second, total, transpose_a=True)[added:]
+    result = constant * turned + tf.reduce_sum(solved, 0)
 
     def gradient(upstream):
         upstream = tf.pad(upstream, more)
-        back = tf.matmul(second, upstream)
-        solved_back = blocks.solve(terms, back)
-        of_weights = tf.matmul(rows, constant * back + tf.reduce_sum(numerators * solved_back, 0), transpose_a=True)
+        solved_back = blocks.solve(terms, upstream)
+        total = constant * upstream + tf.reduce_sum(numerators * solved_back, 0)
+        of_weights = tf.matmul(second, total, transpose_a=True)
 
         left, right = _side_by_side(solved_back), _side_by_side(solved)  # E = left right^T + right left^T
         pair = tf.concat([left, right], 1)
-        once = blocks.solve(shifted, tf.concat([pair, total, tf.matmul(first, upstream)], 1))[0] / k
-        pair_1, total_1, upstream_1 = tf.split(once, [int(part.shape[1]) for part in (pair, total, upstream)], 1)
+        once = blocks.solve(shifted, tf.concat([pair, total, tf.matmul(first, weights)], 1))[0] / k
+        pair_1, total_1, weights_1 = tf.split(once, [int(part.shape[1]) for part in (pair, total, weights)], 1)
         left_1, right_1 = tf.split(pair_1, 2, 1)
         left_2, right_2 = tf.split(blocks.solve(shifted, pair_1)[0] / k, 2, 1)
         square = q * q
@@ -90,18 +89,19 @@ def rational(generator, weights):
             tf.concat([right, (square - 2 * p * q) * right_1 - square * right_2, right_1], 1),
             transpose_b=True,
         )
-        both = tf.matmul(first, tf.concat([upstream_1, total_1], 1), transpose_a=True)
-        upstream_l, total_l = tf.split(both, 2, 1)
+        back = tf.matmul(first, tf.concat([weights_1, total_1], 1), transpose_a=True)
+        weights_l, total_l = tf.split(back, 2, 1)
         of_first = tf.matmul(
-            tf.concat([total, total_1, upstream_1], 1),
-            tf.concat([p * upstream, q * (upstream - k * upstream_l), -q * k * total_l], 1),
+            tf.concat([total, total_1, weights_1], 1),
+            tf.concat([p * weights, q * (weights - k * weights_l), -q * k * total_l], 1),
             transpose_b=True,
         ) + tf.matmul(half + tf.transpose(half), first)
-        reflected = tf.matmul(tf.matmul(inverse, of_first, transpose_a=True), inverse, transpose_b=True)
-        of_lower = z / 2 * tf.transpose(of_first) - reflected / (2 * z)
-        return tf.matmul(of_lower, rows)[added:, added:], of_weights[added:]
+        reflected = tf.matmul(tf.matmul(inverse, of_first, transpose_b=True), inverse)
+        of_generator = z / 2 * of_first - reflected / (2 * z)
+        return of_generator[added:, added:], of_weights[added:]
 
-    return result, gradient, independent & (largest < _RANGE) & _same_lengths(result, weights)
+    trusted = independent & (largest < _RANGE) & _same_lengths(result, weights)
+    return result[added:], gradient, trusted
 
 
 def inverse_root(largest, terms):
@@ -121,10 +121,10 @@ def inverse_root(largest, terms):
     return poles, scale * np.array(weights), scale
 
 
-def _scales(lower, inverse):
-    """Returns z, (p, q, k) and the largest singular value of D, from estimates of the norms of L and of its inverse."""
-    norm, inverse_norm = _norm(lower), _norm(inverse)
-    spread = (norm * inverse_norm) ** 0.5  # of the singular values of z L: from 1 / spread to spread
+def _scales(matrix, inverse):
+    """Returns z, (p, q, k) and the largest singular value of D, from estimates of the norms of P and of its inverse."""
+    norm, inverse_norm = _norm(matrix), _norm(inverse)
+    spread = (norm * inverse_norm) ** 0.5  # of the singular values of z P: from 1 / spread to spread
     return (inverse_norm / norm) ** 0.5, *halley_weights(_MARGIN * (spread + 1 / spread) / 2)
 
 
@@ -160,5 +160,7 @@ def _side_by_side(batch):
 
 def _same_lengths(result, weights):
     """Whether the inner products of columns are what an orthogonal matrix leaves them; not, where one is NaN."""
+    size = tf.reduce_max(tf.abs(weights))
+    result, weights = tf.math.divide_no_nan(result, size), tf.math.divide_no_nan(weights, size)
     expected = tf.matmul(weights, weights, transpose_a=True)
     return tf.norm(tf.matmul(result, result, transpose_a=True) - expected) <= _LENGTHS * tf.norm(expected)

@@ -42,7 +42,7 @@ def test_tensor_memory_is_that_of_variables_and_of_what_is_alive_at_once():
         assert programs.tensor_memory(session, variable.initializer) == pytest.approx(4 + 4, abs=0.1)
 
 
-def test_no_map_takes_more_memory_than_twelve_matrices_a_layer():
+def test_gram_schmidt_and_lowdin_take_less_memory_than_twelve_matrices_a_layer():
     """At a small batch, too: 1.3 times ordinary training plus 12 n^2 floats for each layer."""
     used = {}
     for method in ("ordinary", "opt_gs", "opt_ls"):
@@ -51,7 +51,7 @@ def test_no_map_takes_more_memory_than_twelve_matrices_a_layer():
         used[method] = training.tensor_memory()
         assert used[method] <= 1.3 * used["ordinary"] + 12 * 4 * training.map_floats / 2.0**20, method
         training.close()
-    assert used["ordinary"] < used["opt_gs"] < used["opt_ls"]
+    assert used["ordinary"] < min(used["opt_gs"], used["opt_ls"])
 
 
 def test_resnet_has_the_published_flags():

@@ -12,13 +12,18 @@ from tests.oracles import generators, maps
 from tests.oracles import polar as oracle
 
 METHODS = ["svd", "newton", "rational"]
-MOST_NODES = {"svd": 100, "newton": 230, "rational": 1200}
+MOST_NODES = {"svd": 100, "newton": 230, "rational": 1180}
 SIZES = [*range(1, 11), 27, 64, 144]
 LARGEST = 576
 
 
 def _by(method):
     return functools.partial(lowdin, method=method)
+
+
+def _rounded(generator):
+    """What float32 makes of it, in float64: NumPy then decomposes the matrix that the map is given."""
+    return generator.astype(np.float32).astype(np.float64)
 
 
 def _plain(generator, weights):
@@ -70,7 +75,7 @@ def test_orthogonal_for_normal_and_for_ill_conditioned_generators(method, dtype,
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype, bound", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
 def test_the_scale_does_not_matter(method, dtype, bound):
-    scales = 10.0 ** np.arange(-12, 13, 6)
+    scales = [*10.0 ** np.arange(-12, 13, 6), 1e37]
     values = [scale * generators.normal(size) for scale in scales for size in (1, 3, 64)]
     for generator, rotation in zip(values, maps.rotations(_by(method), values, dtype)):
         assert generators.orthogonality_error(rotation) < bound, (len(generator), np.abs(generator).max())
@@ -145,11 +150,9 @@ def test_generators_that_are_not_finite_are_named(method, bad):
 
 
 _SINGULAR = [np.zeros((4, 4)), np.diag([1.0, 0.0, 2.0, 0.0]), np.zeros((1, 1)), np.ones((7, 7))]
-# Newton's iteration begins with an inverse: TensorFlow's refuses a pivot that is zero to the last digit.
-_EXACT = [("newton", np.diag([1.0, 2.0, 0.0]))]
 
 
-@pytest.mark.parametrize("method, singular", [*itertools.product(METHODS, _SINGULAR), *_EXACT])
+@pytest.mark.parametrize("method, singular", [*itertools.product(METHODS, _SINGULAR), ("newton", np.diag([1.0, 2, 0]))])
 def test_singular_generators_are_named(method, singular):
     with pytest.raises(tf.errors.InvalidArgumentError, match="lowdin[:_].*singular"):
         maps.rotations(_by(method), [singular])
@@ -171,10 +174,14 @@ def test_a_row_that_depends_exactly_on_the_others(method, of_others, row):
 
 @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-6)])
 @pytest.mark.parametrize("least", [0.0, 1e-7])
-@pytest.mark.parametrize("method, size", [(m, n) for m in METHODS for n in (2, 3, 65, 100) if (m, n) != ("newton", 2)])
-def test_one_singular_value_may_be_zero(size, method, least, dtype, tolerance):
+@pytest.mark.parametrize("size", [2, 3, 65, 100])
+@pytest.mark.parametrize("method", METHODS)
+def test_one_singular_value_may_be_zero(method, size, least, dtype, tolerance):
     """Q and all gradients are the limits from one side of det P = 0; from the other the zero's vectors turn round."""
-    near = [generators.with_values([*np.geomspace(1, 0.1, size - 1), side * 1e-8]) for side in (-1, 1)]
+    if method == "newton" and not least and size < 65:
+        pytest.skip("TensorFlow's inverse may find the last pivot of so small a matrix to be exactly zero")
+    sides = (-1, 1) if not least or dtype == tf.float32 else (1,)  # in float32 rounding hides on which side 1e-7 is
+    near = [generators.with_values([*np.geomspace(1, 0.1, size - 1), side * 1e-8]) for side in sides]
     singular = generators.with_values([*np.geomspace(1, 0.1, size - 1), least]).astype(dtype.as_numpy_dtype)
     (rotation,) = maps.rotations(_by(method), [singular], dtype)
     case = maps.case(singular, 3)
@@ -232,3 +239,25 @@ def test_gradients_of_ill_conditioned_generators(method, condition, bound):
     assert maps.relative(output, oracle.rotation(generator) @ case[1]) < bound
     assert maps.relative(of_generator, expected_generator) < bound
     assert maps.relative(of_weights, expected_weights) < bound
+
+
+@pytest.mark.parametrize("method", ["newton", "rational"])
+@pytest.mark.parametrize("size, condition", [(27, 1e7), (144, 5e6)])
+def test_singular_values_that_replace_a_faster_way_are_those_of_float64(method, size, condition):
+    """In float32 TensorFlow's decomposition makes several of these zero."""
+    case = maps.case(_rounded(generators.with_condition(size, condition)), 4)
+    ((output, of_generator, _),) = maps.run(_by(method), [case])
+    assert maps.relative(output, oracle.rotation(case[0]) @ case[1]) < 1e-6
+    assert maps.relative(of_generator, oracle.gradient(*case)[0]) < 1e-6
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("condition, bound", [(1e3, 1e-3), (1e4, 5e-3), (1e5, 5e-2)])
+def test_gradients_where_one_singular_value_is_small(method, condition, bound):
+    generator = _rounded(generators.with_values([*np.geomspace(1, 0.1, 99), 1 / condition]))
+    case = maps.case(generator, 16)
+    ((output, of_generator, of_weights),) = maps.run(_by(method), [case])
+    expected_generator, expected_weights = oracle.gradient(*case)
+    assert maps.relative(output, oracle.rotation(generator) @ case[1]) < 1e-5
+    assert maps.relative(of_generator, expected_generator) < bound
+    assert maps.relative(of_weights, expected_weights) < 1e-5

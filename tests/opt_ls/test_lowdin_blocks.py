@@ -24,13 +24,6 @@ def test_padding_is_a_block_of_the_identity(size):
     np.testing.assert_array_equal(padded, expected)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_triangular_inverses(size):
-    matrix = np.random.default_rng(size).normal(size=(size, size)) + 2 * np.sqrt(size) * np.eye(size)
-    inverse = _run(blocks.triangular_inverse(tf.constant(matrix)))  # what is above the diagonal does not count
-    np.testing.assert_allclose(inverse, np.linalg.inv(np.tril(matrix)), atol=1e-13)
-
-
 @pytest.mark.parametrize("shifts", [[0.0], [0.5, 1.0, 30.0]])
 @pytest.mark.parametrize("size", SIZES)
 def test_shifted_squares_are_solved(size, shifts):

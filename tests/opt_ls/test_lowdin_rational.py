@@ -49,7 +49,8 @@ def _trusted(generator, weights):
 
 @pytest.mark.parametrize("size", [1, 5, 27, 144])
 def test_normal_generators_are_trusted(size):
-    assert _trusted(generators.normal(size), np.random.default_rng(0).normal(size=(size, 3)))
+    random = np.random.default_rng(0).normal(size=(size, 3))
+    assert _trusted(generators.normal(size), random) and _trusted(generators.normal(size), 1e-25 * random)
     assert _trusted(generators.normal(size), np.eye(size))
 
 
@@ -58,9 +59,12 @@ def test_only_generators_within_the_range_are_trusted(condition, trusted):
     assert _trusted(generators.with_condition(64, condition), np.ones((64, 2))) == trusted
 
 
-@pytest.mark.parametrize("condition, calls", [(1e3, 0), (1e6, 1)])
-def test_singular_values_are_computed_only_where_the_sum_is_not_trusted(monkeypatch, condition, calls):
-    """One decomposition for output and gradient, none where the sum serves."""
+CALLS = [("rational", 1e3, 0), ("rational", 1e6, 1), ("newton", 1e5, 0), ("newton", 1e7, 1)]
+
+
+@pytest.mark.parametrize("method, condition, calls", CALLS)
+def test_singular_values_are_computed_only_where_the_faster_way_is_not_trusted(monkeypatch, method, condition, calls):
+    """One decomposition for output and gradient, none where the faster way serves."""
     counted = []
 
     def count(matrix):
@@ -70,9 +74,9 @@ def test_singular_values_are_computed_only_where_the_sum_is_not_trusted(monkeypa
     decompose = tf.linalg.svd
 
     def counting(matrix):
-        return decompose(tf.ensure_shape(tf.py_func(count, [matrix], tf.float32), matrix.shape))
+        return decompose(tf.ensure_shape(tf.py_func(count, [matrix], tf.float64), matrix.shape))
 
     monkeypatch.setattr(tf.linalg, "svd", counting)
     case = maps.case(generators.with_condition(64, condition), 4)
-    maps.run(lambda *inputs: lowdin.lowdin(*inputs, method="rational"), [case])
+    maps.run(lambda *inputs: lowdin.lowdin(*inputs, method=method), [case])
     assert len(counted) == calls
