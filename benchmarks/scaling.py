@@ -152,7 +152,7 @@ def plot(rows, path):
     report.save(shape, path)
 
 
-BENCHMARK = command.Benchmark("scaling", Settings, KEY, measure_scaling, tables, plot)
+BENCHMARK = command.Benchmark("scaling", Settings, KEY, measure_scaling, tables, plot, gpu_columns=False)
 
 if __name__ == "__main__":
     command.main(BENCHMARK)
