@@ -5,13 +5,12 @@ import os
 import shlex
 import sys
 
-from absl import app
 from absl import flags as absl_flags
 
 from benchmarks import measure, report
 from benchmarks.processes import Failed, apart
 from common import devices, flags
-from common.command import parse
+from common.command import run_with_flags
 from common.errors import one_line
 
 absl_flags.disclaim_key_flags()
@@ -55,7 +54,7 @@ class Benchmark:
 def main(benchmark):
     """Runs a benchmark with the flags of the command line and ends the process."""
     flags.define(benchmark.settings_class)
-    app.run(lambda arguments: sys.exit(_run(benchmark, arguments)), flags_parser=parse)
+    run_with_flags(lambda arguments: _run(benchmark, arguments))
 
 
 def _run(benchmark, arguments):

@@ -19,11 +19,22 @@ def main(settings_class, act):
     """
     flags.define(settings_class)
     absl_flags.FLAGS.set_gnu_getopt(True)
-    app.run(lambda arguments: sys.exit(_status(settings_class, act, arguments[1:])), flags_parser=parse)
+    run_with_flags(lambda arguments: _status(settings_class, act, arguments[1:]))
 
 
-def parse(arguments, hint=""):
-    """Reads the flags for `app.run`; a bad one ends the process with one line, which ends with `hint`, status 1."""
+def run_with_flags(act, hint=""):
+    """Reads the flags of the command line, runs `act(arguments) -> exit status` and ends the process.
+
+    absl's app.run would, between the two, call what TensorFlow has left with it, and that looks for GPUs: too early for
+    --device and --visible_devices to hide any, and in a process whose forked children can then use none.
+
+    A bad flag ends the process with one line, which ends with `hint`, and status 1.
+    """
+    app.define_help_flags()
+    sys.exit(act(_parse(sys.argv, hint)))
+
+
+def _parse(arguments, hint):
     try:
         return absl_flags.FLAGS(arguments)
     except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read

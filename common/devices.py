@@ -37,7 +37,8 @@ class Devices:
         config = tf.ConfigProto(
             allow_soft_placement=True,
             log_device_placement=log_placement,
-            device_count={"CPU": max(len(self.names), 1)},
+            # GPUs that were listed before `choose` hid them would still be used.
+            device_count={"CPU": max(len(self.names), 1), **({} if self.gpus else {"GPU": 0})},
         )
         # This pass turns sums of three and more into AddN, whose order, and so the last bit, varies from run to run.
         config.graph_options.rewrite_options.arithmetic_optimization = 2  # RewriterConfig.OFF
@@ -76,7 +77,7 @@ def choose(device="auto", count=1, visible_devices=None, cluster=ALONE):
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     elif visible_devices is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices
-    gpus = tf.config.experimental.list_physical_devices("GPU")
+    gpus = [] if device == "cpu" else tf.config.experimental.list_physical_devices("GPU")
     return dataclasses.replace(_on_gpus(gpus, count) if gpus else _on_cpu(device, count), cluster=cluster)
 
 

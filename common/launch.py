@@ -12,18 +12,16 @@ TensorFlow is not imported here.
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import shutil
 import socket
 import sys
 
-from absl import app
 from absl import flags as absl_flags
 
 from common import flags
-from common.command import parse
+from common.command import run_with_flags
 from common.errors import one_line
 from common.orphans import Guard
 from common.workers import Signals, Workers, described
@@ -45,7 +43,7 @@ def main():
     """Runs the launcher with the flags of the command line and ends the process."""
     flags.define(Settings)
     hint = "" if "--" in sys.argv else "; the command to launch follows a --"
-    app.run(lambda arguments: sys.exit(_run(arguments)), flags_parser=functools.partial(parse, hint=hint))
+    run_with_flags(_run, hint)
 
 
 def _run(arguments):

@@ -182,8 +182,11 @@ def _fused(inputs, beta, gamma, epsilon):
     """The fused kernel: fast; statistics in float32 only. It reports the unbiased variance N/(N-1) times ours."""
     images = inputs if inputs.shape.ndims == 4 else inputs[:, None, None, :]
     outputs, mean, variance = tf.nn.fused_batch_norm(images, gamma, beta, epsilon=epsilon, is_training=True)
-    count = tf.cast(tf.reduce_prod(tf.shape(images)[:-1]), tf.float32)
-    return tf.reshape(outputs, tf.shape(inputs)), mean, variance * (tf.maximum(count - 1.0, 1.0) / count)
+    count = images.shape[:-1].num_elements()
+    if count is None:
+        count = tf.cast(tf.reduce_prod(tf.shape(images)[:-1]), tf.float32)
+        return tf.reshape(outputs, tf.shape(inputs)), mean, variance * (tf.maximum(count - 1.0, 1.0) / count)
+    return tf.reshape(outputs, inputs.shape), mean, variance * (max(count - 1.0, 1.0) / count)
 
 
 def _from_moments(inputs, beta, gamma, epsilon, replica):

@@ -22,6 +22,8 @@ import collections
 
 import numpy as np
 
+from common import gpus
+from common.cholesky_qr import cholesky_qr, identity
 from common.compat import tf
 
 Factors = collections.namedtuple("Factors", ["rows", "coefficients", "inverses", "inverse_norms", "by_rows"])
@@ -42,7 +44,8 @@ def factor(name, matrix, by_rows, method="auto"):
       name: the map's, for messages.
       matrix: [n, n], float32 or float64; the squares of its vectors' norms must be within the type's range.
       by_rows: whether its vectors are its rows, or its columns.
-      method: "block" is block Gram-Schmidt, "qr" TensorFlow's QR; "auto" is "block" on every device.
+      method: "block" is block Gram-Schmidt, "cholesky" one panel in float64 (see `cholesky_qr`), "qr" TensorFlow's QR;
+        "auto" is "cholesky" on GPUs that are fast in float64 and "block" everywhere else.
 
     Returns `Factors`: `rows` is S, [n, n]; the unit vectors a_k [n, b] of panel k, at rows start_k, are
     S[:start_k]^T coefficients_k + S_k^T inverses_k^-T; `inverse_norms` [n] made them unit vectors. Where QR was
@@ -71,7 +74,7 @@ def attempt(matrix, by_rows):
     """
     norms = tf.math.reduce_euclidean_norm(matrix, axis=1 if by_rows else 0)
     inverse_norms = tf.math.divide_no_nan(tf.ones_like(norms), norms)
-    factors, independent = _factored(matrix, by_rows, inverse_norms, "auto")
+    factors, independent = _factored(matrix, by_rows, inverse_norms, "block")
     return factors, tf.reduce_all(independent)
 
 
@@ -89,7 +92,7 @@ def pull_back(factors, left, right):
     B - B^T = [left, -right] @ [right, left]^T. Then X S is the gradient of the rows.
     """
     left, right = tf.concat([left, -right], 1), tf.concat([right, left], 1)
-    panels = _panels(int(factors.rows.shape[0]))
+    panels = _panels_of(factors)
     lefts, scales = _cut(left, panels), _cut(factors.inverse_norms[:, tf.newaxis], panels)
     below = _below(factors, panels)
     solved, gradients = None, []
@@ -112,7 +115,7 @@ def pull_back(factors, left, right):
 
 def inverse_transpose(factors):
     """Returns P^-T [n, n] of the matrix whose rows were factored: P = L S, so L^T P^-T = S, by panels, the last first."""
-    panels = _panels(int(factors.rows.shape[0]))
+    panels = _panels_of(factors)
     inverse = tf.raw_ops.Empty(shape=factors.rows.shape.as_list(), dtype=factors.rows.dtype)
     for (start, end), triangle, below in reversed(list(zip(panels, factors.inverses, _below(factors, panels)))):
         panel = factors.rows[start:end]
@@ -121,11 +124,6 @@ def inverse_transpose(factors):
         panel = tf.matmul(triangle, panel, transpose_a=True)
         inverse = tf.raw_ops.InplaceUpdate(x=inverse, i=np.arange(start, end, dtype=np.int32), v=panel)  # as in `_block`
     return inverse * factors.inverse_norms[:, tf.newaxis]
-
-
-def identity(size, dtype, count=None):
-    """Returns I [size, size], or [count, size, size], made when it is run, of two nodes where tf.eye has seven."""
-    return tf.raw_ops.MatrixDiag(diagonal=tf.constant(1, dtype, [size] if count is None else [count, size]))
 
 
 def determinant_sign(rotation):
@@ -149,6 +147,12 @@ def _panels(size):
     multiple = _MULTIPLE if size >= 2 * _MULTIPLE * len(_SHARES) else 1
     edges = [int(round(edge / multiple)) * multiple for edge in edges[:-1]] + [size]
     return [(start, end) for start, end in zip(edges, edges[1:]) if start < end]
+
+
+def _panels_of(factors):
+    """Returns the (start, end) of the panels that a matrix was factored in."""
+    edges = np.cumsum([0, *(int(inverse.shape[0]) for inverse in factors.inverses)])
+    return [(int(start), int(end)) for start, end in zip(edges, edges[1:])]
 
 
 def _block(matrix, by_rows, inverse_norms):
@@ -182,29 +186,42 @@ def _block(matrix, by_rows, inverse_norms):
         rows = tf.raw_ops.InplaceUpdate(x=rows, i=np.arange(start, end, dtype=np.int32), v=newest)
     left = _least(tf.linalg.diag_part(triangle))
     enough = tf.reduce_max(tf.stack(growths)) <= 1  # not so for NaN, which a matrix without Cholesky's factor gives
-    return _or_by_qr(enough, matrix, by_rows, inverse_norms, (rows, all_coefficients, inverses, left))
+    return _or_by_qr(enough, matrix, by_rows, inverse_norms, (rows, all_coefficients, inverses, left), panels)
 
 
-def _qr(matrix, by_rows, inverse_norms):
+def _cholesky(matrix, by_rows, inverse_norms):
+    """Everything in one panel. Returns what `_block` returns."""
+    vectors = matrix * inverse_norms[:, tf.newaxis] if by_rows else tf.transpose(matrix * inverse_norms)
+    rows, inverse, diagonal, trusted = cholesky_qr(vectors)
+    result = (rows, [None], [inverse], _least(diagonal))
+    return _or_by_qr(trusted, matrix, by_rows, inverse_norms, result, [(0, int(matrix.shape[0]))])
+
+
+def _qr(matrix, by_rows, inverse_norms, panels=None):
     """TensorFlow's QR, its signs made positive. Returns what `_block` returns."""
     columns = tf.transpose(matrix) if by_rows else matrix
     rotation, triangle = tf.linalg.qr(columns * inverse_norms)
     diagonal = tf.linalg.diag_part(triangle)
     signs = tf.where(diagonal < 0, -tf.ones_like(diagonal), tf.ones_like(diagonal))
     lower, rows = tf.transpose(triangle) * signs, tf.transpose(rotation) * signs[:, tf.newaxis]
-    return _split(lower, rows, _least(tf.abs(diagonal)))
+    return _split(lower, rows, _least(tf.abs(diagonal)), panels or _panels(int(rows.shape[0])))
 
 
-METHODS = {"auto": _block, "block": _block, "qr": _qr}
+def _auto(matrix, by_rows, inverse_norms):
+    """The one place that chooses."""
+    return (_cholesky if gpus.fast_in_float64() else _block)(matrix, by_rows, inverse_norms)
 
 
-def _or_by_qr(enough, matrix, by_rows, inverse_norms, result):
-    """Returns `result` of `_block`, or where it is not good enough that of `_qr`."""
+METHODS = {"auto": _auto, "block": _block, "cholesky": _cholesky, "qr": _qr}
+
+
+def _or_by_qr(enough, matrix, by_rows, inverse_norms, result, panels):
+    """Returns `result` of `_block`, or where it is not good enough that of `_qr`, in the same panels."""
     rows, (nothing, *coefficients), inverses, left = result
     flat = [rows, *coefficients, *inverses, left]
 
     def again():
-        rows, (_, *coefficients), inverses, left = _qr(matrix, by_rows, inverse_norms)
+        rows, (_, *coefficients), inverses, left = _qr(matrix, by_rows, inverse_norms, panels)
         return [rows, *coefficients, *inverses, left]
 
     rows, *parts, left = tf.cond(enough, lambda: [tf.identity(tensor) for tensor in flat], again)
@@ -216,10 +233,9 @@ def _least(diagonal):
     return tf.stack([tf.reduce_min(diagonal[:-1]), diagonal[-1]])
 
 
-def _split(lower, rows, left):
+def _split(lower, rows, left, panels):
     """Cuts L and S into the panels of `Factors`."""
-    size, panels = int(rows.shape[0]), _panels(int(rows.shape[0]))
-    coefficients, inverses = [], []
+    size, coefficients, inverses = int(rows.shape[0]), [], []
     for (start, end), of_panel in zip(panels, _cut(lower, panels)):
         earlier, triangle, _ = tf.split(of_panel, [start, end - start, size - end], 1)
         coefficients.append(tf.transpose(earlier) if start else None)

@@ -9,11 +9,10 @@ import os
 import re
 import sys
 
-from absl import app
 from absl import flags as absl_flags
 
 from common import cluster, devices, flags, memory_guard, precision, resume, run_flags, tasks, variables
-from common.command import parse
+from common.command import run_with_flags
 from common.compat import tf
 from common.data import catalogue
 from common.errors import one_line
@@ -177,7 +176,7 @@ class Program:
 def main(program):
     """Runs `program` with the flags of the command line and ends the process; bad input in one line, status 1."""
     flags.define(program.settings_class)
-    app.run(lambda arguments: sys.exit(_run(program, arguments)), flags_parser=parse)
+    run_with_flags(lambda arguments: _run(program, arguments))
 
 
 def _run(program, arguments):

@@ -15,12 +15,16 @@ from common.compat import tf
 
 def inner(first, second):
     """<a, b> of each neuron: the metric of G(1, n). Returns [1, ..., 1, m]."""
-    return tf.reduce_sum(first * second, axis=np.arange(first.shape.rank - 1), keepdims=True)
+    return tf.reduce_sum(first * second, axis=_all_but_last(first), keepdims=True)
 
 
 def norm(vectors):
-    """|a| = sqrt(<a, a>) of each neuron. Returns [1, ..., 1, m]."""
-    return tf.sqrt(inner(vectors, vectors))
+    """|a| = sqrt(<a, a>) of each neuron, in one pass. Returns [1, ..., 1, m]."""
+    return tf.math.reduce_euclidean_norm(vectors, axis=_all_but_last(vectors), keepdims=True)
+
+
+def _all_but_last(tensor):
+    return np.arange(tensor.shape.rank - 1)
 
 
 def normalise(vectors):
@@ -43,8 +47,7 @@ def exponential(point, tangent):
 
     For d = 0 this is `point` itself.
     """
-    length = norm(tangent)
-    return tf.cos(length) * point + _sinc(length) * tangent
+    return geodesic(point, tangent)[0]
 
 
 def transport_along_itself(point, tangent):
@@ -52,18 +55,28 @@ def transport_along_itself(point, tangent):
 
     It is the velocity of that geodesic at its end, tangent at `exponential(point, tangent)`, of the same norm.
     """
-    length = norm(tangent)
-    return tf.cos(length) * tangent - (length * tf.sin(length)) * point
+    return geodesic(point, tangent)[1]
 
 
-def transport(point, direction, tangent):
+def geodesic(point, tangent, length=None):
+    """Returns exp_y(d) and d translated along itself: `exponential` and `transport_along_itself`, which share a lot.
+
+    `length` is |d| if it is known.
+    """
+    length = norm(tangent) if length is None else length
+    cosine, sinc = tf.cos(length), _sinc(length)
+    return cosine * point + sinc * tangent, cosine * tangent - (length * length * sinc) * point
+
+
+def transport(point, direction, tangent, length=None):
     """D - <u, D> (y sin|d| + (1 - cos|d|) u), u = d / |d|: parallel translation of D along exp_y(t d), t from 0 to 1.
 
     `direction` is d and `tangent` is D, both tangent at `point`; norms and inner products of tangent vectors are kept.
+    `length` is |d| if it is known.
     In terms of d itself the formula is D - <d, D> (y sin|d| / |d| + d (1 - cos|d|) / |d|^2), where
     (1 - cos x) / x^2 = (sin(x/2) / (x/2))^2 / 2 has neither a pole at d = 0 nor the cancellation of 1 - cos.
     """
-    length, overlap = norm(direction), inner(direction, tangent)
+    length, overlap = norm(direction) if length is None else length, inner(direction, tangent)
     half = _sinc(0.5 * length)
     return tangent - (overlap * _sinc(length)) * point - (0.5 * overlap * half * half) * direction
 

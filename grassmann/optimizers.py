@@ -30,7 +30,7 @@ def sgd_g_step(point, gradient, tau, learning_rate, momentum, grad_clip=None):
     """
     y, h = _riemannian_gradient(point, gradient, grad_clip)
     d = momentum * tau - learning_rate * h
-    return geometry.exponential(y, d), geometry.transport_along_itself(y, d)
+    return geometry.geodesic(y, d)
 
 
 def adam_g_step(
@@ -50,11 +50,29 @@ def adam_g_step(
 
     Returns the new y, m and v.
     """
+    scalars = _adam_scalars(learning_rate, beta1, beta2, epsilon, beta1_power, beta2_power, grad_clip)
+    return _adam_g_step(point, gradient, m, v, **scalars)
+
+
+def _adam_scalars(learning_rate, beta1, beta2, epsilon, beta1_power, beta2_power, grad_clip=None):
+    """What `_adam_g_step` takes of them, the same for all kernels."""
+    rate = -learning_rate * tf.sqrt(1.0 - beta2_power) / (1.0 - beta1_power)
+    return {
+        "rate": rate,
+        "old_and_new": [(beta1, 1.0 - beta1), (beta2, 1.0 - beta2)],
+        "epsilon": epsilon,
+        "grad_clip": grad_clip,
+    }
+
+
+def _adam_g_step(point, gradient, m, v, rate, old_and_new, epsilon, grad_clip):
     y, h = _riemannian_gradient(point, gradient, grad_clip)
-    m = beta1 * m + (1.0 - beta1) * h
-    v = beta2 * v + (1.0 - beta2) * geometry.inner(h, h)
-    d = (-learning_rate * tf.sqrt(1.0 - beta2_power) / (1.0 - beta1_power) / tf.sqrt(v + epsilon)) * m
-    return geometry.exponential(y, d), geometry.transport(y, d, m), v
+    (old_m, new_m), (old_v, new_v) = old_and_new
+    m = old_m * m + new_m * h
+    v = old_v * v + new_v * geometry.inner(h, h)
+    d = (rate / tf.sqrt(v + epsilon)) * m
+    length = geometry.norm(d)
+    return geometry.geodesic(y, d, length)[0], geometry.transport(y, d, m, length), v
 
 
 def _riemannian_gradient(point, gradient, grad_clip):
@@ -107,7 +125,8 @@ class AdamG(StepOptimizer):
             "epsilon": epsilon,
             "grad_clip": grad_clip,
         }
-        super().__init__(name, adam_g_step, slots, settings, {"beta1_power": "beta1", "beta2_power": "beta2"})
+        powers = {"beta1_power": "beta1", "beta2_power": "beta2"}
+        super().__init__(name, _adam_g_step, slots, settings, powers, _adam_scalars)
 
     def _create_slots(self, var_list):
         _check_ranks(self.get_name(), var_list)

@@ -15,12 +15,14 @@ import functools
 
 import numpy as np
 
+from common import gpus
 from common.compat import tf
 from common.map_arguments import checked
 from opt_ls.lowdin_newton import newton
+from opt_ls.lowdin_polynomial import polynomial
 from opt_ls.lowdin_rational import rational
 
-METHODS = ("svd", "newton", "rational")
+METHODS = ("svd", "newton", "rational", "polynomial")
 
 _LEAST_SIZE = 256  # of a matrix, for the rational function to be the faster one on a CPU
 
@@ -31,12 +33,12 @@ def lowdin(generator, weights, method="auto"):
     Args:
       generator: P [n, n], float32 or float64; its scale does not matter. It may be singular within the limits below.
       weights: W [n, m] of the same type.
-      method: "svd", "newton", "rational", or "auto" (see `_method`).
+      method: "svd", "newton", "rational", "polynomial", or "auto" (see `_method`).
 
     Returns Q W [n, m]. Both arguments have gradients, which reuse what the forward pass computed. The number of graph
     nodes is the same for every n.
 
-    "newton" and "rational" take the singular values, too, where the generator is too close to a singular one for them.
+    All but "svd" take the singular values, too, where the generator is too close to a singular one for them.
 
     Raises ValueError where shapes, types or the method do not fit, and, when run, tf.errors.InvalidArgumentError where
     the generator is not finite, is zero, or has two singular values that are zero to working precision, which for "svd"
@@ -69,24 +71,27 @@ def lowdin(generator, weights, method="auto"):
 def _method(name, generator, weights):
     """Returns the function called `name`, (P, W) to Q W and its gradient: the one place that chooses.
 
-    On a GPU a decomposition is slow while inverses and products are not. On a CPU the rational function takes less
-    than half of the time of a decomposition from n = 576 on; with many columns its gradient takes too much memory.
+    On a GPU decompositions and inverses are slow and products are not, even those in float64 on some. On a CPU the
+    rational function takes less than half of the time of a decomposition from n = 576 on; with many columns its gradient
+    takes too much memory.
     """
     methods = {
         "svd": _by_values,
         "newton": functools.partial(_or_by_values, newton),
         "rational": functools.partial(_or_by_values, rational),
+        "polynomial": functools.partial(_or_by_values, polynomial),
     }
     size, columns = weights.shape.as_list()
     if name == "auto":
-        if tf.config.list_physical_devices("GPU"):
-            name = "newton"
+        if gpus.in_use():
+            name = "polynomial" if gpus.fast_in_float64() else "newton"
         else:
             name = "rational" if size >= _LEAST_SIZE and columns and 4 * columns <= size else "svd"
     if name not in methods:
-        raise ValueError(f"lowdin: the method is {name!r}, expected 'auto', 'svd', 'newton' or 'rational'")
-    if name == "rational" and (generator.dtype != tf.float32 or not columns):
-        name = "svd"  # the sum is made for the precision of float32, its gradient for a known number of columns
+        raise ValueError(f"lowdin: the method is {name!r}, expected 'auto', 'svd', 'newton', 'rational' or 'polynomial'")
+    if generator.dtype != tf.float32 or name == "rational" and not columns:
+        # What is made for the precision of float32, or for a known number of columns.
+        name = {"rational": "svd", "polynomial": "newton"}.get(name, name)
     return methods[name]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from common import orthonormal, variables
 from common.compat import tf
-from opt_cp.cayley import cayley
+from opt_cp import cayley
 from opt_gs.gram_schmidt import gram_schmidt
 from opt_hr.householder import householder
 from opt_ls import lowdin
@@ -49,5 +49,5 @@ MAPS = {
     "gs": Map(_by_way(gram_schmidt, orthonormal.METHODS)),
     "hr": Map(_by_way(proper_householder, orthonormal.METHODS)),
     "ls": Map(_by_way(lowdin.lowdin, lowdin.METHODS)),
-    "cp": Map({"auto": cayley}, start=variables.zeros),  # the identity's diagonal would do nothing and be decayed
+    "cp": Map(_by_way(cayley.cayley, cayley.METHODS), start=variables.zeros),  # the identity's diagonal would do nothing and be decayed
 }

@@ -29,18 +29,21 @@ class StepOptimizer(tf.train.Optimizer):
       powers: {keyword: setting}: scalars shared by all variables, that start at a setting and are multiplied by it
         after each step, so that the step numbered t = 1, 2, ... receives the setting to the power t. A checkpoint
         calls them by their keyword, with the prefix of the replica whose variables are trained.
+      derive: `derive(**settings, **powers) -> {keyword: value}` of what the step receives in place of settings and
+        powers; it is called once for all variables of a dtype, where the step would compute the same for each.
 
     All new values of a variable are computed before any of them is written, and powers are written last.
     Raises ValueError for sparse gradients.
     """
 
-    def __init__(self, name, step, slots, settings, powers=None):
+    def __init__(self, name, step, slots, settings, powers=None, derive=dict):
         super().__init__(use_locking=False, name=name)
         self._step = step
         self._slot_kinds = slots
         self._settings = settings
         self._powers = powers or {}
-        self._current = {}
+        self._derive = derive
+        self._current, self._known = {}, {}
         self._graph = None
 
     def _create_slots(self, var_list):
@@ -58,17 +61,24 @@ class StepOptimizer(tf.train.Optimizer):
 
     def _prepare(self):
         self._current = {key: self._call_if_callable(value) for key, value in self._settings.items()}
+        self._known = {}
 
     def _resource_apply_dense(self, grad, var):
         dtype = var.dtype.base_dtype
         slots = [self.get_slot(var, key) for key in self._slot_kinds]
-        settings = {key: _scalar(value, dtype) for key, value in self._current.items()}
-        powers = {key: tf.cast(self._power(key).read_value(), dtype) for key in self._powers}
-        values = self._step(var.read_value(), grad, *[slot.read_value() for slot in slots], **settings, **powers)
+        values = self._step(var.read_value(), grad, *[slot.read_value() for slot in slots], **self._scalars(dtype))
         with tf.control_dependencies(values):
             return tf.group(*[old.assign(new, read_value=False) for old, new in zip([var, *slots], values)])
 
     _apply_dense = _resource_apply_dense
+
+    def _scalars(self, dtype):
+        """What the step receives beside a variable's own tensors; the same tensors for all variables of a dtype."""
+        if dtype not in self._known:
+            settings = {key: _scalar(value, dtype) for key, value in self._current.items()}
+            powers = {key: tf.cast(self._power(key).read_value(), dtype) for key in self._powers}
+            self._known[dtype] = self._derive(**settings, **powers)
+        return self._known[dtype]
 
     def _finish(self, update_ops, name_scope):
         with tf.control_dependencies(update_ops):

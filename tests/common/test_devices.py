@@ -1,5 +1,8 @@
 """Choice of devices on a machine without a GPU."""
 
+import subprocess
+import sys
+
 import pytest
 
 from common import devices
@@ -38,3 +41,21 @@ def test_initial_values_are_not_kept_as_constants_of_the_open_session():
         session.run(tf.global_variables_initializer(), options=options, run_metadata=seen)
     constants = [node for graph in seen.partition_graphs for node in graph.node if node.op == "Const"]
     assert constants and max(node.ByteSize() for node in constants) < 64 * 64
+
+
+def test_flags_are_read_before_anything_asks_for_gpus():
+    """Whoever asks first fixes which GPUs are visible, and a driver once started is of no use to forked children.
+
+    absl's app.run makes TensorFlow ask, by a call that TensorFlow leaves with absl when it is imported.
+    """
+    lines = (
+        "from common.compat import tf",
+        "from common.command import run_with_flags",
+        "from tensorflow.python.eager import context",
+        "run_with_flags(lambda arguments: int(context.context()._physical_devices is not None))",
+    )
+    assert subprocess.run([sys.executable, "-c", "\n".join(lines)]).returncode == 0
+
+
+def test_the_cpu_is_what_a_session_sees_if_it_is_asked_for():
+    assert devices.choose("cpu").config().device_count["GPU"] == 0

@@ -1,15 +1,19 @@
 """The Cayley map against NumPy float64: values, gradients, sizes, scales, errors, graph."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from common.compat import tf
-from opt_cp.cayley import cayley
+from opt_cp.cayley import METHODS, cayley
 from tests.oracles import cayley as oracle
 from tests.oracles import generators, maps
 
 SIZES = [*range(1, 11), 27, 64, 144]
 LARGEST = 576
+
+every_way = pytest.mark.parametrize("rotate", [functools.partial(cayley, method=way) for way in METHODS], ids=METHODS)
 
 
 def _plain(generator, weights):
@@ -20,12 +24,13 @@ def _plain(generator, weights):
     return (identity + skew) @ tf.matrix_inverse(identity - skew) @ weights
 
 
+@every_way
 @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 2e-5), (tf.float64, 3e-13)])
-def test_values_and_gradients_of_every_size(dtype, tolerance):
+def test_values_and_gradients_of_every_size(rotate, dtype, tolerance):
     cases = [maps.case(generators.normal(size), 1 + 3 * (size % 3)) for size in SIZES]
     if dtype == tf.float32:  # in float64 what differs is the precision, not the path
         cases.append(maps.case(generators.normal(LARGEST), 64))
-    for case, (output, of_generator, of_weights) in zip(cases, maps.run(cayley, cases, dtype)):
+    for case, (output, of_generator, of_weights) in zip(cases, maps.run(rotate, cases, dtype)):
         generator, weights, upstream = case
         expected_generator, expected_weights = oracle.gradient(*case)
         assert output.dtype == dtype.as_numpy_dtype
@@ -42,42 +47,47 @@ def test_gradient_is_that_of_the_plain_form():
             np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-11)
 
 
+@every_way
 @pytest.mark.parametrize("size", [5, 64])
-def test_gradient_is_the_slope(size):
-    for difference, product in maps.slope(cayley, *maps.case(generators.normal(size), 4)):
+def test_gradient_is_the_slope(rotate, size):
+    for difference, product in maps.slope(rotate, *maps.case(generators.normal(size), 4)):
         np.testing.assert_allclose(product, difference, rtol=1e-6)
 
 
+@every_way
 @pytest.mark.parametrize("dtype, size, bound", [(tf.float32, LARGEST, 1e-4), (tf.float64, 144, 1e-11)])
-def test_orthogonal_for_normal_and_for_ill_conditioned_generators(dtype, size, bound):
+def test_orthogonal_for_normal_and_for_ill_conditioned_generators(rotate, dtype, size, bound):
     values = [generators.normal(size, seed) for seed in (0, 1)]
     values += [generators.with_condition(size, condition) for condition in (1e3, 1e4, 1e6)]
     values += [1e6 * generators.with_condition(size, 1e6)]
-    for rotation in maps.rotations(cayley, values, dtype):
+    for rotation in maps.rotations(rotate, values, dtype):
         assert generators.orthogonality_error(rotation) < bound
 
 
+@every_way
 @pytest.mark.parametrize("dtype, bound", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
-def test_every_scale_stays_orthogonal(dtype, bound):
+def test_every_scale_stays_orthogonal(rotate, dtype, bound):
     scales = (1e-12, 1e-3, 1e1, 1e3, 1e6, 1e12)
     values = [scale * generators.normal(size) for scale in scales for size in (1, 3, 8, 145)]
-    for generator, rotation in zip(values, maps.rotations(cayley, values, dtype)):
+    for generator, rotation in zip(values, maps.rotations(rotate, values, dtype)):
         assert generators.orthogonality_error(rotation) < bound, (len(generator), np.abs(generator).max())
 
 
+@every_way
 @pytest.mark.parametrize("size", [1, 2, 3, 27, 64, 65, 145])
-def test_huge_generators_reach_their_limit(size):
+def test_huge_generators_reach_their_limit(rotate, size):
     """A skew matrix of odd size has a null vector, which Q keeps however large the generator is."""
     generator = generators.normal(size)
-    (rotation,) = maps.rotations(cayley, [1e12 * generator])
+    (rotation,) = maps.rotations(rotate, [1e12 * generator])
     np.testing.assert_allclose(rotation, oracle.rotation_of_huge(generator), atol=1e-3)
 
 
-def test_tiny_generators_turn_by_twice_the_skew_part():
+@every_way
+def test_tiny_generators_turn_by_twice_the_skew_part(rotate):
     generator = generators.normal(64)
     weights = np.zeros((64, 1))
     weights[3] = 1
-    (output, of_generator, _), = maps.run(cayley, [(1e-12 * generator, weights, np.ones((64, 1)))])
+    (output, of_generator, _), = maps.run(rotate, [(1e-12 * generator, weights, np.ones((64, 1)))])
     skew = np.triu(generator, 1) - np.triu(generator, 1).T
     rows = np.arange(64) != 3
     np.testing.assert_allclose(output[rows, 0], 2e-12 * skew[rows, 3], rtol=1e-5)
@@ -85,21 +95,24 @@ def test_tiny_generators_turn_by_twice_the_skew_part():
     np.testing.assert_allclose(of_generator, np.triu(2 * (ones @ weights.T - weights @ ones.T), 1), atol=1e-6)
 
 
+@every_way
 @pytest.mark.parametrize("generator", [np.eye(8), np.zeros((8, 8)), np.ones((9, 9)), 1e12 * np.ones((8, 8))])
-def test_special_generators_are_finite_with_their_gradient(generator):
-    for value in maps.run(cayley, [maps.case(generator, 3)])[0]:
+def test_special_generators_are_finite_with_their_gradient(rotate, generator):
+    for value in maps.run(rotate, [maps.case(generator, 3)])[0]:
         assert np.isfinite(value).all()
 
 
-def test_the_diagonal_and_the_lower_triangle_do_not_matter():
+@every_way
+def test_the_diagonal_and_the_lower_triangle_do_not_matter(rotate):
     generator = generators.normal(9)
-    full, upper = maps.rotations(cayley, [generator, np.triu(generator, 1)], tf.float64)
+    full, upper = maps.rotations(rotate, [generator, np.triu(generator, 1)], tf.float64)
     np.testing.assert_allclose(full, upper, atol=1e-13)
-    np.testing.assert_allclose(maps.rotations(cayley, [np.diag(np.arange(5.0))])[0], np.eye(5))
+    np.testing.assert_allclose(maps.rotations(rotate, [np.diag(np.arange(5.0))])[0], np.eye(5))
 
 
-def test_as_many_nodes_for_every_size():
-    counts = {size: maps.nodes(cayley, size) for size in (1, 2, 3, 27, 64, 145, 576, 1024)}
+@every_way
+def test_as_many_nodes_for_every_size(rotate):
+    counts = {size: maps.nodes(rotate, size) for size in (1, 2, 3, 27, 64, 145, 576, 1024)}
     assert len(set(counts.values())) == 1, counts
     assert counts[1] <= 350
 
@@ -127,12 +140,18 @@ def test_types_that_do_not_fit_are_named(types):
         cayley(tf.zeros([3, 3], types[0]), tf.zeros([3, 2], types[1]))
 
 
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="cayley: the method is 'lu', expected one of auto, block, cholesky"):
+        cayley(tf.zeros([3, 3]), tf.zeros([3, 2]), method="lu")
+
+
+@every_way
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_generators_that_are_not_finite_are_named(bad):
+def test_generators_that_are_not_finite_are_named(rotate, bad):
     generator = generators.normal(6)
     generator[1, 2] = bad
     with pytest.raises(tf.errors.InvalidArgumentError, match="cayley: .*not finite"):
-        maps.rotations(cayley, [generator])
+        maps.rotations(rotate, [generator])
 
 
 def test_a_variable_can_be_the_generator():
