@@ -8,7 +8,7 @@ import functools
 import sys
 import time
 
-from benchmarks import command, gpu, measure, reference, report, tensorflow_maps, torch_maps
+from benchmarks import command, measure, reference, report, tensorflow_maps, torch_maps
 from benchmarks.processes import Failed, Worker, apart
 from benchmarks.report import Column
 from common import flags
@@ -99,8 +99,6 @@ def _measure_shape(settings, size, columns, here, workers, fresh):
     for name in here:
         if "both_ms" in figures[name] and "both_ms" in figures[PRODUCT]:
             figures[name]["products"] = figures[name]["both_ms"] / figures[PRODUCT]["both_ms"]
-        if settings.device == "gpu" and name in open_maps:
-            figures[name]["utilisation"] = workers[here[name]](_utilisation, name)
     for key in {here[name] for name in open_maps}:
         workers[key](_close)
     return figures
@@ -143,10 +141,6 @@ def _turn(name, kind):
 
 def _results(name):
     return _open_cases[name].gradient(), _open_cases[name].rotation()
-
-
-def _utilisation(name):
-    return gpu.utilisation(_open_cases[name].both)
 
 
 def _close():

@@ -152,8 +152,19 @@ class Training:
         """MiB of the variables, and of a step's tensors at its peak: see the function of this name."""
         return tensor_memory(self._session, self._train_op)
 
+    def trace(self):
+        """Returns TensorFlow's record of one more step."""
+        return traced(self._session, self._train_op)
+
     def close(self):
         self._session.close()
+
+
+def traced(session, fetches):
+    """Runs `fetches` and returns TensorFlow's record of it: each operation, its device, times and memory."""
+    options, metadata = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), tf.RunMetadata()
+    session.run(fetches, options=options, run_metadata=metadata)
+    return metadata
 
 
 def tensor_memory(session, fetches):
@@ -164,9 +175,7 @@ def tensor_memory(session, fetches):
     """
     handles = [operation for operation in session.graph.get_operations() if operation.type == "VarHandleOp"]
     shapes = [(tf.TensorShape(handle.get_attr("shape")), handle.get_attr("dtype")) for handle in handles]
-    options, metadata = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), tf.RunMetadata()
-    session.run(fetches, options=options, run_metadata=metadata)
-    nodes = [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
+    nodes = [node for device in traced(session, fetches).step_stats.dev_stats for node in device.node_stats]
     records = [record for node in nodes for memory in node.memory for record in memory.allocation_records]
     records.sort(key=lambda record: record.alloc_micros)
     alive = np.cumsum([record.alloc_bytes for record in records], dtype=np.int64)

@@ -149,29 +149,30 @@ def tables(rows):
     """Returns a table for each network, batch size and precision."""
     rows = report.of_gpu(rows, KEY)
     parts = []
-    for title in dict.fromkeys(_title(row) for row in rows):
-        here = [row for row in rows if _title(row) == title]
-        parts.append(f"{title}\n\n{report.table(here, _COLUMNS)}")
+    for name in dict.fromkeys(title(row) for row in rows):
+        here = [row for row in rows if title(row) == name]
+        parts.append(f"{name}\n\n{report.table(here, _COLUMNS)}")
         parts += [f"- {row['method']}: {row['note']}\n" for row in here if row.get("note")]
     return "\n".join(parts)
 
 
-def _title(row):
+def title(row):
+    """Returns what the rows of one table share, in words."""
     return f"{row['network']}, batch {row['batch']}, {row['precision']}{', XLA' if row['xla'] else ''}"
 
 
 def plot(rows, path):
     """Writes bars of the step's time, a panel for each table, with quartiles."""
-    rows = [{**row, "title": f"{_title(row)}, {row['device'].upper()}"} for row in rows if row.get("ms")]
+    rows = [{**row, "title": f"{title(row)}, {row['device'].upper()}"} for row in rows if row.get("ms")]
     titles = list(dict.fromkeys(row["title"] for row in rows))
     shape, axes = report.figure(columns=max(len(titles), 1))
-    for axis, title in zip(axes, titles):
-        here = [row for row in rows if row["title"] == title]
+    for axis, name in zip(axes, titles):
+        here = [row for row in rows if row["title"] == name]
         values = [row["ms"] for row in here]
         spread = [[row["ms"] - row["ms_low"] for row in here], [row["ms_high"] - row["ms"] for row in here]]
         axis.bar([row["method"] for row in here], values, yerr=spread, capsize=4, color="C0")
         axis.axhline(values[0], color="k", linestyle=":", linewidth=1)
-        axis.set(title=title, ylabel="ms per step")
+        axis.set(title=name, ylabel="ms per step")
         axis.tick_params(axis="x", rotation=45)
     report.save(shape, path)
 

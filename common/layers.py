@@ -15,6 +15,7 @@ from common.replicas import ALONE, Replica
 from common.variables import Role
 
 _PRODUCTS, _NORMALIZATIONS = "common/layers/products", "common/layers/normalizations"
+_UPDATE_RATES = "common/layers/update_rates"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,10 +167,19 @@ def batch_norm(inputs, mode, scale=True):
         moments = _from_moments(tf.cast(inputs, dtype), beta, gamma, epsilon, replica)
         outputs, batch_mean, batch_variance = moments
     with excluded():
-        rate = tf.cast(mode.batch_norm.update_rate(mode.step), dtype)
+        rate = _update_rate(mode, dtype)
         for average, batch in ((mean, batch_mean), (variance, batch_variance)):
             variables.change_later(average, rate * (batch - average), local=replica.count < mode.replica.count)
     return tf.cast(outputs, inputs.dtype.base_dtype)
+
+
+def _update_rate(mode, dtype):
+    """`BatchNormConstants.update_rate`, the same tensor for all layers of a pass: on a GPU every scalar costs a kernel."""
+    key = (mode.batch_norm, mode.replica.index, getattr(mode.step, "name", mode.step), dtype)
+    known = tf.get_collection_ref(_UPDATE_RATES)
+    if key not in dict(known):
+        known.append((key, tf.cast(mode.batch_norm.update_rate(mode.step), dtype)))
+    return dict(known)[key]
 
 
 def _scaled_and_shifted(inputs, scale, shift):

@@ -21,9 +21,17 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=1e-4):
 
 def decay(variables, coefficient):
     """L2 term: coefficient/2 times the sum of squares of all `variables`; a scalar, 0 for none."""
-    # Not add_n: with more than two terms its order, and so the last bit, depends on which happens to be ready first.
     terms = [tf.nn.l2_loss(variable) for variable in variables]
-    return coefficient * tf.reduce_sum(tf.stack(terms)) if terms else 0.0
+    return coefficient * total(*terms) if terms else 0.0
+
+
+@tf.custom_gradient
+def total(*terms):
+    """The sum of scalars, in their order; derived, its gradient would take as many operations as there are terms.
+
+    Not add_n: with more than two terms its order, and so the last bit, depends on which happens to be ready first.
+    """
+    return tf.reduce_sum(tf.stack(terms)), lambda upstream: [upstream] * len(terms)
 
 
 def orthogonality(kernels, omega):

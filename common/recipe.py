@@ -11,7 +11,7 @@ from common.layers import BatchNormConstants
 from common.models import catalogue as networks
 from common.models.parts import Parts
 from common.program import Common, Program
-from common.schedules import StepDecay
+from common.schedules import StepDecay, rounded
 from common.training.problem import Problem
 from common.variables import Role
 
@@ -116,8 +116,9 @@ class Method(Program):
 
     def optimizers(self, settings, step, replica):
         """Pairs (optimizer, variables): momentum SGD for everything."""
-        optimizer = tf.train.MomentumOptimizer(self.rates(settings, step)["lr"], settings.momentum)
-        return [(optimizer, variables.trainable(replica))]
+        trained = variables.trainable(replica)
+        rate = rounded(self.rates(settings, step)["lr"], trained)
+        return [(tf.train.MomentumOptimizer(rate, settings.momentum), trained)]
 
     # --- the program ---
 

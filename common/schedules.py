@@ -5,6 +5,14 @@ import dataclasses
 from common.compat import tf
 
 
+def rounded(rate, variables):
+    """Returns a rate in the type of the variables that it is for.
+
+    An optimizer of TensorFlow's would round it for each of them, and on a GPU every scalar costs a kernel.
+    """
+    return tf.cast(rate, variables[0].dtype.base_dtype) if variables else rate
+
+
 @dataclasses.dataclass(frozen=True)
 class StepDecay:
     """A rate that is multiplied by `factor` at each of `boundaries`, over a run of `steps` updates.

@@ -10,7 +10,7 @@ from common.layers import BatchNormConstants
 from common.models import catalogue as networks
 from common.models.parts import Parts
 from common.program import Common, Program
-from common.schedules import StepDecay
+from common.schedules import StepDecay, rounded
 from common.training.problem import Problem
 from common.variables import Role
 from grassmann.optimizers import AdamG, SgdG
@@ -217,7 +217,8 @@ def penalty(settings, replica):
 
 def optimizers(settings, rates, replica):
     """Returns pairs (optimizer, variables): SGD-G or Adam-G for the manifold, momentum SGD for all else."""
-    euclidean = tf.train.MomentumOptimizer(rates["lr"], settings.momentum, use_nesterov=settings.nesterov)
+    rate = rounded(rates["lr"], variables.trainable(replica))
+    euclidean = tf.train.MomentumOptimizer(rate, settings.momentum, use_nesterov=settings.nesterov)
     if "learnRateG" not in rates:
         return [(euclidean, variables.trainable(replica))]
     if settings.optimizer == "sgdg":

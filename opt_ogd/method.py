@@ -6,6 +6,7 @@ from common import flags, losses, variables
 from common.compat import tf
 from common.kernels import rotated
 from common.recipe import DECAYED, Method, Settings
+from common.schedules import rounded
 from common.variables import Role
 from opt_ogd.ogd import OrthogonalGradientDescent, RelativeGradientDescent
 from opt_ogd.relative import turn
@@ -57,5 +58,5 @@ class Ogd(Method):
         way = OrthogonalGradientDescent if settings.map_method == "published" else RelativeGradientDescent
         return [
             (way(rates["rotation_lr"], settings.momentum), rotations),
-            (tf.train.MomentumOptimizer(rates["lr"], settings.momentum), others),
+            (tf.train.MomentumOptimizer(rounded(rates["lr"], others), settings.momentum), others),
         ]

@@ -28,4 +28,4 @@ class OrthogonalRegularisation(Method):
         others = [role for role in (*DECAYED, Role.FIXED) if role is not Role.GENERATOR]
         decay = losses.decay([*variables.with_role(*others, replica=replica), *generators], settings.weight_decay)
         norms = [excess_norm(p) for p in generators]  # none where other replicas compute all maps
-        return decay + _STRENGTH * tf.reduce_sum(tf.stack(norms)) if norms else decay
+        return decay + _STRENGTH * losses.total(*norms) if norms else decay

@@ -293,7 +293,7 @@ def test_every_way_to_compute_a_map_gives_the_same_training(folder):
 
 
 def test_a_way_that_a_method_does_not_have_is_named_before_data_are_read():
-    with pytest.raises(ValueError, match="--map_method=qr: opt_cp has auto; choose") as error:
+    with pytest.raises(ValueError, match="--map_method=qr: opt_cp has auto, block, cholesky; choose") as error:
         run(method_of("opt_cp"), settings_of("opt_cp", map_method="qr", data="cifar100", data_dir="/nowhere"))
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="--map_method=svd: opt_gs has auto, block"):
