@@ -6,13 +6,16 @@
 import collections
 import dataclasses
 import re
+import statistics
+import time
 
 from benchmarks import command, programs, report, step
 from benchmarks.processes import Failed, apart
 from benchmarks.report import Column
 
 KEY = step.KEY
-_WARM_UP = 5  # steps before the one that is looked at
+_WARM_UP = 5  # steps before those that are timed, ...
+_TIMED = 20  # ... which come before the one that is looked at: looking takes time
 _MOST = 4  # kinds of operation that are named
 # Bookkeeping: they compute nothing, or stand for values that are elsewhere.
 _SILENT = {"NoOp", "Const", "VarHandleOp", "ReadVariableOp", "Identity", "IdentityN", "_Arg", "_Retval", "_Send", "_Recv"}
@@ -21,7 +24,7 @@ _SILENT |= {"_HostSend", "_HostRecv", "Switch", "Merge", "_SwitchN", "Placeholde
 
 @dataclasses.dataclass(frozen=True)
 class Settings(step.Settings):
-    """Flags of this benchmark; those of `step`, of which it measures no times to compare."""
+    """Flags of this benchmark: those of `step`, whose times are the ones to compare."""
 
 
 def measure_profiles(settings):
@@ -38,11 +41,13 @@ def measure_profiles(settings):
 
 def _profile(job):
     """In a fresh process: one step of a job, looked at after some others."""
-    training = programs.Training(job)
-    for _ in range(_WARM_UP):
+    training, times = programs.Training(job), []
+    for _ in range(_WARM_UP + _TIMED):
+        start = time.perf_counter()
         training.step()
+        times.append(time.perf_counter() - start)
     training.check()
-    return of_step(training.trace())
+    return {"ms": 1000.0 * statistics.median(times[_WARM_UP:]), **of_step(training.trace())}
 
 
 def of_step(metadata):
@@ -86,9 +91,10 @@ def _most(kinds):
 
 _COLUMNS = (
     Column("method", report.text("method")),
+    Column("step, ms", report.number("ms", ",.1f")),
     Column("operations on the GPU", report.number("on_gpu", ",d")),
     Column("on the CPU", report.number("on_cpu", ",d")),
-    Column("those of a GPU's step", report.text("beside")),
+    Column("of these, beside a GPU", report.text("beside")),
     Column("kernels", report.number("kernels", ",d")),
     Column("their time, ms", report.number("kernels_ms", ",.2f")),
     Column("most of it, ms", report.text("longest")),

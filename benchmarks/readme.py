@@ -6,11 +6,11 @@ Between `<!-- results of NAME -->` and `<!-- end -->` stands what the file NAME.
 import pathlib
 import sys
 
-from benchmarks import cluster, maps, report, scaling, step
+from benchmarks import cluster, maps, profile, report, scaling, step
 from common.results import places
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-_BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, scaling, cluster)}
+_BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile, scaling, cluster)}
 
 
 def filled(text, folder):

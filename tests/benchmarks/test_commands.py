@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import cluster, maps, readme, report, scaling, step
+from benchmarks import cluster, maps, profile, readme, report, scaling, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -50,6 +50,17 @@ def test_step(tmp_path):
     assert all(row[name] > 0 for row in rows for name in figures)
     assert rows[0]["ratio"] == 1.0 and rows[1]["ratio"] == pytest.approx(rows[1]["ms"] / rows[0]["ms"])
     assert step.tables(rows) in out
+    assert plot.read_bytes().startswith(PNG)
+
+
+def test_profile(tmp_path):
+    pytest.importorskip("matplotlib")
+    words, results, plot = files(tmp_path)
+    status, out, err = command("profile", "--networks=cnn6", "--methods=ordinary", *SMALL_STEP, *words)
+    assert (status, err) == (0, "")
+    (row,) = report.read(results)["rows"]
+    assert row["on_gpu"] == 0 and row["on_cpu"] == row["kernels"] > 200 and row["ms"] > 0 and row["kernels_ms"] > 0
+    assert profile.tables([row]) in out and "GPU columns" not in out
     assert plot.read_bytes().startswith(PNG)
 
 
