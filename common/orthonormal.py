@@ -186,15 +186,24 @@ def _block(matrix, by_rows, inverse_norms):
         rows = tf.raw_ops.InplaceUpdate(x=rows, i=np.arange(start, end, dtype=np.int32), v=newest)
     left = _least(tf.linalg.diag_part(triangle))
     enough = tf.reduce_max(tf.stack(growths)) <= 1  # not so for NaN, which a matrix without Cholesky's factor gives
-    return _or_by_qr(enough, matrix, by_rows, inverse_norms, (rows, all_coefficients, inverses, left), panels)
+    result = (rows, all_coefficients, inverses, left)
+    return _or(enough, result, lambda: _qr(matrix, by_rows, inverse_norms, panels))
 
 
 def _cholesky(matrix, by_rows, inverse_norms):
     """Everything in one panel. Returns what `_block` returns."""
+    panels = [(0, int(matrix.shape[0]))]
     vectors = matrix * inverse_norms[:, tf.newaxis] if by_rows else tf.transpose(matrix * inverse_norms)
-    rows, inverse, diagonal, trusted = cholesky_qr(vectors)
-    result = (rows, [None], [inverse], _least(diagonal))
-    return _or_by_qr(trusted, matrix, by_rows, inverse_norms, result, [(0, int(matrix.shape[0]))])
+
+    def by(passes):
+        rows, inverse, diagonal, trusted = cholesky_qr(vectors, passes)
+        return trusted, (rows, [None], [inverse], _least(diagonal))
+
+    def again():
+        trusted, result = by(2)
+        return _or(trusted, result, lambda: _qr(matrix, by_rows, inverse_norms, panels))
+
+    return _or(*by(1), again)
 
 
 def _qr(matrix, by_rows, inverse_norms, panels=None):
@@ -215,17 +224,15 @@ def _auto(matrix, by_rows, inverse_norms):
 METHODS = {"auto": _auto, "block": _block, "cholesky": _cholesky, "qr": _qr}
 
 
-def _or_by_qr(enough, matrix, by_rows, inverse_norms, result, panels):
-    """Returns `result` of `_block`, or where it is not good enough that of `_qr`, in the same panels."""
-    rows, (nothing, *coefficients), inverses, left = result
-    flat = [rows, *coefficients, *inverses, left]
+def _or(enough, result, again):
+    """Returns `result`, what `_block` returns, or where it is not good enough that of `again`, in the same panels."""
+    count = len(result[1]) - 1
 
-    def again():
-        rows, (_, *coefficients), inverses, left = _qr(matrix, by_rows, inverse_norms, panels)
-        return [rows, *coefficients, *inverses, left]
+    def flat(rows, coefficients, inverses, left):  # the first panel has no coefficients
+        return [tf.identity(tensor) for tensor in (rows, *coefficients[1:], *inverses, left)]
 
-    rows, *parts, left = tf.cond(enough, lambda: [tf.identity(tensor) for tensor in flat], again)
-    return rows, [nothing, *parts[: len(coefficients)]], parts[len(coefficients) :], left
+    rows, *parts, left = tf.cond(enough, lambda: flat(*result), lambda: flat(*again()))
+    return rows, [None, *parts[:count]], parts[count:], left
 
 
 def _least(diagonal):

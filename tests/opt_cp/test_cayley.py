@@ -161,3 +161,13 @@ def test_a_variable_can_be_the_generator():
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         assert session.run(gradient).shape == (4, 4)
+
+
+@pytest.mark.parametrize("capabilities, exact", [([], False), ([(8, 6)], False), ([(9, 0)], True), ([(9, 0), (8, 9)], False)])
+def test_the_device_decides_where_nobody_does(monkeypatch, capabilities, exact):
+    """GPUs that are fast in float64 take Cholesky's factor of the whole matrix."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: capabilities)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu})
+    cayley(tf.zeros([64, 64]), tf.zeros([64, 8]))
+    factors = [node for node in tf.get_default_graph().get_operations() if node.type == "Cholesky"]
+    assert (tf.float64 in {node.outputs[0].dtype for node in factors}) == exact

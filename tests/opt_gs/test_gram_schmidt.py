@@ -251,3 +251,13 @@ def test_what_is_left_of_the_last_row_may_be_anything_above_nothing(method):
     generator[39, 37], generator[39, 38], generator[39, 39] = 1.0, 1.0, 1e-35
     for output in maps.run(_by(method), [maps.case(generator, 3)])[0]:
         assert np.isfinite(output).all()
+
+
+@pytest.mark.parametrize("capabilities, exact", [([], False), ([(8, 6)], False), ([(9, 0)], True), ([(9, 0), (8, 9)], False)])
+def test_the_device_decides_where_nobody_does(monkeypatch, capabilities, exact):
+    """GPUs that are fast in float64 take Cholesky's factor of the whole matrix."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: capabilities)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu})
+    gram_schmidt(tf.zeros([64, 64]), tf.zeros([64, 8]))
+    factors = [node for node in tf.get_default_graph().get_operations() if node.type == "Cholesky"]
+    assert (tf.float64 in {node.outputs[0].dtype for node in factors}) == exact
