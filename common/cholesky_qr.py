@@ -16,14 +16,10 @@ import collections
 import numpy as np
 
 from common.compat import tf
+from common.matrices import diagonal, identity
 
 # S and L^-1 [n, n] of the vectors' type, the diagonal of L [n], and whether S is orthonormal to that type's precision.
 Factored = collections.namedtuple("Factored", ["rows", "inverse", "diagonal", "trusted"])
-
-
-def identity(size, dtype, count=None):
-    """Returns I [size, size], or [count, size, size], made when it is run, of two nodes where tf.eye has seven."""
-    return tf.raw_ops.MatrixDiag(diagonal=tf.constant(1, dtype, [size] if count is None else [count, size]))
 
 
 def cholesky_qr(vectors, passes=1):
@@ -34,16 +30,16 @@ def cholesky_qr(vectors, passes=1):
     """
     rows = tf.cast(vectors, tf.float64)
     unit = identity(int(rows.shape[0]), tf.float64)
-    inverse, diagonal = None, None
+    inverse, scales = None, None
     for _ in range(passes):
         triangle = tf.linalg.cholesky(tf.matmul(rows, rows, transpose_b=True))
-        of_pass, of_diagonal = tf.linalg.triangular_solve(triangle, unit), tf.linalg.diag_part(triangle)
+        of_pass, of_diagonal = tf.linalg.triangular_solve(triangle, unit), diagonal(triangle)
         rows = tf.matmul(of_pass, rows)
         inverse = of_pass if inverse is None else tf.matmul(of_pass, inverse)
-        diagonal = of_diagonal if diagonal is None else of_diagonal * diagonal
+        scales = of_diagonal if scales is None else of_diagonal * scales
     excess = tf.linalg.band_part(tf.matmul(rows, rows, transpose_b=True) - unit, -1, 0)
-    correction = tf.linalg.set_diag(excess, 0.5 * tf.linalg.diag_part(excess))
+    correction = tf.linalg.set_diag(excess, 0.5 * diagonal(excess))
     rows, inverse = [tf.cast(known - tf.matmul(correction, known), vectors.dtype) for known in (rows, inverse)]
     # |E|_F^2 is at most four times this sum, which is of half the squares, and E^2 is what remains.
     trusted = tf.nn.l2_loss(excess) <= np.finfo(vectors.dtype.as_numpy_dtype).eps
-    return Factored(rows, inverse, tf.cast(diagonal, vectors.dtype), trusted)
+    return Factored(rows, inverse, tf.cast(scales, vectors.dtype), trusted)

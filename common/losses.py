@@ -1,6 +1,7 @@
 """Losses and regularisers."""
 
 from common.compat import tf
+from common.matrices import identity
 
 
 def cross_entropy(logits, labels):
@@ -45,5 +46,5 @@ def orthogonality(kernels, omega):
 @tf.custom_gradient
 def _half_squared_excess(matrix):
     """||E||_F^2 / 2, E = Y^T Y - I. The gradient 2 Y E is one product, for E is symmetric; derived it would be two."""
-    excess = tf.matmul(matrix, matrix, transpose_a=True) - tf.eye(int(matrix.shape[1]), dtype=matrix.dtype)
+    excess = tf.matmul(matrix, matrix, transpose_a=True) - identity(int(matrix.shape[1]), matrix.dtype)
     return tf.nn.l2_loss(excess), lambda upstream: 2.0 * upstream * tf.matmul(matrix, excess)

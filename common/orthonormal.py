@@ -23,8 +23,9 @@ import collections
 import numpy as np
 
 from common import gpus
-from common.cholesky_qr import cholesky_qr, identity
+from common.cholesky_qr import cholesky_qr
 from common.compat import tf
+from common.matrices import diagonal, identity
 
 Factors = collections.namedtuple("Factors", ["rows", "coefficients", "inverses", "inverse_norms", "by_rows"])
 
@@ -184,7 +185,7 @@ def _block(matrix, by_rows, inverse_norms):
         newest, finished = tf.matmul(inverse, rest, transpose_b=True), rows[:start] if start else None
         # In place: any other way to fill a matrix bit by bit copies it each time. Who read it before read other rows.
         rows = tf.raw_ops.InplaceUpdate(x=rows, i=np.arange(start, end, dtype=np.int32), v=newest)
-    left = _least(tf.linalg.diag_part(triangle))
+    left = _least(diagonal(triangle))
     enough = tf.reduce_max(tf.stack(growths)) <= 1  # not so for NaN, which a matrix without Cholesky's factor gives
     result = (rows, all_coefficients, inverses, left)
     return _or(enough, result, lambda: _qr(matrix, by_rows, inverse_norms, panels))
@@ -196,8 +197,8 @@ def _cholesky(matrix, by_rows, inverse_norms):
     vectors = matrix * inverse_norms[:, tf.newaxis] if by_rows else tf.transpose(matrix * inverse_norms)
 
     def by(passes):
-        rows, inverse, diagonal, trusted = cholesky_qr(vectors, passes)
-        return trusted, (rows, [None], [inverse], _least(diagonal))
+        rows, inverse, scales, trusted = cholesky_qr(vectors, passes)
+        return trusted, (rows, [None], [inverse], _least(scales))
 
     def again():
         trusted, result = by(2)
@@ -210,10 +211,10 @@ def _qr(matrix, by_rows, inverse_norms, panels=None):
     """TensorFlow's QR, its signs made positive. Returns what `_block` returns."""
     columns = tf.transpose(matrix) if by_rows else matrix
     rotation, triangle = tf.linalg.qr(columns * inverse_norms)
-    diagonal = tf.linalg.diag_part(triangle)
-    signs = tf.where(diagonal < 0, -tf.ones_like(diagonal), tf.ones_like(diagonal))
+    scales = diagonal(triangle)
+    signs = tf.where(scales < 0, -tf.ones_like(scales), tf.ones_like(scales))
     lower, rows = tf.transpose(triangle) * signs, tf.transpose(rotation) * signs[:, tf.newaxis]
-    return _split(lower, rows, _least(tf.abs(diagonal)), panels or _panels(int(rows.shape[0])))
+    return _split(lower, rows, _least(tf.abs(scales)), panels or _panels(int(rows.shape[0])))
 
 
 def _auto(matrix, by_rows, inverse_norms):
@@ -229,15 +230,16 @@ def _or(enough, result, again):
     count = len(result[1]) - 1
 
     def flat(rows, coefficients, inverses, left):  # the first panel has no coefficients
-        return [tf.identity(tensor) for tensor in (rows, *coefficients[1:], *inverses, left)]
+        return [rows, *coefficients[1:], *inverses, left]
 
-    rows, *parts, left = tf.cond(enough, lambda: flat(*result), lambda: flat(*again()))
+    known = flat(*result)
+    rows, *parts, left = tf.cond(enough, lambda: [tf.identity(tensor) for tensor in known], lambda: flat(*again()))
     return rows, [None, *parts[:count]], parts[count:], left
 
 
-def _least(diagonal):
+def _least(scales):
     """[2]: the least that is left of any unit vector but the last, infinity where there is no other; of the last."""
-    return tf.stack([tf.reduce_min(diagonal[:-1]), diagonal[-1]])
+    return tf.stack([tf.reduce_min(scales[:-1]), scales[-1]])
 
 
 def _split(lower, rows, left, panels):

@@ -8,8 +8,6 @@ A tangent vector at y is a vector orthogonal to y, and the metric is the inner p
 All functions take and return float32 or float64 tensors of the kernel's shape, unless they say [1, ..., 1, m].
 """
 
-import numpy as np
-
 from common.compat import tf
 
 
@@ -24,7 +22,7 @@ def norm(vectors):
 
 
 def _all_but_last(tensor):
-    return np.arange(tensor.shape.rank - 1)
+    return list(range(tensor.shape.rank - 1))  # of int32: on a GPU the host would fetch others
 
 
 def normalise(vectors):

@@ -19,9 +19,9 @@ import collections
 import numpy as np
 
 from common import gpus
-from common.cholesky_qr import identity
 from common.compat import tf
 from common.map_arguments import checked
+from common.matrices import identity
 
 _HALVINGS = 2  # of each half of I - A before a library inverts what is left, an eighth of the size
 

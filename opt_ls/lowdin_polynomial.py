@@ -13,8 +13,8 @@ import functools
 
 import numpy as np
 
-from common.cholesky_qr import identity
 from common.compat import tf
+from common.matrices import identity
 
 _LEAST = 1e-7  # singular value, of s, from which on the steps reach 1 by the last; s is up to 3.4 times the largest one
 _STEPS = 14

@@ -15,7 +15,7 @@ LAYERS = (
     (0, r"common\.compat"),
     (0, r"common\.run_flags"),
     (1, r"common\.variables"),
-    (1, r"common\.(map_arguments|orthonormal|cholesky_qr|gpus|precision|compilation|shared|late)"),
+    (1, r"common\.(map_arguments|orthonormal|cholesky_qr|matrices|gpus|precision|compilation|shared|late)"),
     (1, r"common\.(cluster|devices|errors|host_memory|locks|orphans|probe)"),
     (1, r"opt_cp\.cayley|opt_gs\.gram_schmidt|opt_hr\.householder|opt_ls\.lowdin\w*|opt_ogd\.relative"),
     (1, r"grassmann\.geometry"),
