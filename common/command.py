@@ -31,10 +31,11 @@ def run_with_flags(act, hint=""):
     A bad flag ends the process with one line, which ends with `hint`, and status 1.
     """
     app.define_help_flags()
-    sys.exit(act(_parse(sys.argv, hint)))
+    arguments = parse(sys.argv, hint)
+    sys.exit(0 if absl_flags.FLAGS.only_check_args else act(arguments))
 
 
-def _parse(arguments, hint):
+def parse(arguments, hint=""):
     try:
         return absl_flags.FLAGS(arguments)
     except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read

@@ -192,6 +192,11 @@ RULES = (
         folder=".",
     ),
     Rule(r"python -m benchmarks\.step", with_flags("--networks=cnn6", "--methods=opt_cp", *_SMALL_STEP), folder="."),
+    Rule(
+        r"python -m benchmarks\.profile",
+        with_flags("--networks=cnn6", "--methods=ordinary", *_SMALL_STEP),
+        folder=".",
+    ),
     Rule(r"python -m benchmarks\.scaling", with_flags(*_SMALL_SCALING), folder="."),
     Rule(
         r"python -m benchmarks\.soak .*",
