@@ -36,6 +36,7 @@ def run_with_flags(act, hint=""):
 
 
 def parse(arguments, hint=""):
+    """Reads the flags of a command line; returns the words that are none. A bad flag ends the process: see above."""
     try:
         return absl_flags.FLAGS(arguments)
     except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read

@@ -14,7 +14,8 @@ import typing
 import pytest
 from absl import flags as absl_flags
 
-from common import command, flags, program
+from common import flags, program
+from common.command import parse
 from tests.fuzzing.driver import ROOT
 
 PROGRAMS = {
@@ -198,7 +199,7 @@ def command(monkeypatch):
         flags.define(PROGRAMS[name].settings_class)
         given = {f"--{flag}={value}" for flag, value in BASE.get(name, {}).items()}
         try:
-            return program._run(PROGRAMS[name], command.parse(["train.py", *given, *words]))
+            return program._run(PROGRAMS[name], parse(["train.py", *given, *words]))
         except SystemExit as end:
             return end.code
 
