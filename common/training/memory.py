@@ -22,7 +22,8 @@ _VIEWS = {"Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "EnsureSh
 _IN_PLACE = {"Relu", "Add", "AddV2", "Sub", "Mul", "Neg", "RealDiv", "BiasAdd", "SelectV2", "InplaceUpdate"}
 _LIBRARY = 64 * 2**20  # what TensorFlow takes for a graph without maps, its threads and blocks of convolutions
 _NODE = 36 * 2**10  # and for each node of a map and its gradient, in the copies of the graph that it optimises
-_ROUGH = 16  # times the matrices that a map is given, or the trained variables: more than any map or optimizer takes
+_ROUGH = 16  # times the trained variables: more than any optimizer takes
+_ROUGH_MAP = 40  # times the matrices that a map is given: more than any takes; Löwdin's polynomials 33
 _ROUGH_NODES = 2000  # more than a map and its gradient have
 
 
@@ -56,8 +57,8 @@ class Estimate:
 def estimate(task, replicas=1, enough=0):
     """Returns the `Estimate` of training a `Problem` with so many replicas that share one memory.
 
-    Maps, optimizers and penalties are built only if a generous bound of what they take (see `_ROUGH`) leads above
-    `enough` bytes; else the bound stands in for it.
+    Maps, optimizers and penalties are built only if a generous bound of what they take (see `_ROUGH` and `_ROUGH_MAP`)
+    leads above `enough` bytes; else the bound stands in for it.
     """
     data, batch = task.dataset, task.batch_size // replicas
     stored = sum(array.nbytes for array in (data.train_images, data.test_images))
@@ -76,7 +77,7 @@ def estimate(task, replicas=1, enough=0):
             replicas * (given + 3 * trained),
             replicas * _ROUGH * trained,
             activations,
-            replicas * _ROUGH * squares,
+            replicas * _ROUGH_MAP * squares,
             _LIBRARY + replicas * len(turned) * _ROUGH_NODES * _NODE,
         )
         if rough.total <= enough:

@@ -1,16 +1,21 @@
 """Estimates of memory against bytes counted by hand, and the verdict on runs that do not fit."""
 
 import dataclasses
+import functools
 
 import pytest
 
+from benchmarks import tensorflow_maps
 from common import devices, memory_guard, recipe
 from common.compat import tf
 from common.data import synthetic
 from common.program import run
 from common.training import memory
+from opt_cp.cayley import cayley
 from opt_gs.gram_schmidt import gram_schmidt
 from opt_gs.train import METHOD
+from opt_hr.householder import householder
+from opt_ls.lowdin import lowdin
 from tests.common.test_recipe import method_of, settings_of
 
 FLOAT = 4
@@ -154,3 +159,13 @@ def test_a_run_asks_before_its_graph_is_built(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="this training takes about 0.* GiB is --memory_limit; would fit: none"):
         run(METHOD, settings_of("opt_gs", rotation="none", **options))
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").glob("model*"))
+
+
+MAPS = (cayley, gram_schmidt, householder, lowdin)
+WAYS = [(rotate, way) for rotate in MAPS for way in tensorflow_maps.methods(rotate)]
+
+
+@pytest.mark.parametrize("rotate, way", WAYS, ids=[f"{rotate.__name__}:{way}" for rotate, way in WAYS])
+def test_the_bound_that_saves_an_estimate_is_above_every_way_of_every_map(rotate, way):
+    kept, worked, nodes = memory.map_memory(functools.partial(rotate, method=way), 288, 64)
+    assert kept + worked <= memory._ROUGH_MAP * 4 * 288 * (288 + 64) and nodes <= memory._ROUGH_NODES
