@@ -110,7 +110,7 @@ _open_cases = {}  # of this process
 
 
 def _first_call(key, name, inputs, device):
-    """The memory of one call of map and gradient, and its time for want of a better one; on a CPU in a fresh process."""
+    """The memory of one call of map and gradient, and its time for want of a better; on a CPU in a fresh process."""
     measure.give_freed_memory_back()
     case_of = _LIBRARIES[key].Case
     size, columns, seed = inputs

@@ -18,8 +18,8 @@ _WARM_UP = 5  # steps before those that are timed, ...
 _TIMED = 20  # ... which come before the one that is looked at: looking takes time
 _MOST = 4  # kinds of operation that are named
 # Bookkeeping: they compute nothing, or stand for values that are elsewhere.
-_SILENT = {"NoOp", "Const", "VarHandleOp", "ReadVariableOp", "Identity", "IdentityN", "_Arg", "_Retval", "_Send", "_Recv"}
-_SILENT |= {"_HostSend", "_HostRecv", "Switch", "Merge", "_SwitchN", "Placeholder", "StopGradient"}
+_SILENT = {"NoOp", "Const", "VarHandleOp", "ReadVariableOp", "Identity", "IdentityN", "Placeholder", "StopGradient"}
+_SILENT |= {"_Arg", "_Retval", "_Send", "_Recv", "_HostSend", "_HostRecv", "Switch", "_SwitchN", "Merge"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -94,7 +94,7 @@ def of_gpu(rows, key):
     return on_cpu + empty
 
 
-NO_GPU = "The GPU columns are empty: this was not measured on one. `--device=gpu --json=...` with the same file fills them."
+NO_GPU = "The GPU columns are empty: not measured on one. `--device=gpu --json=...` with the same file fills them."
 
 
 def footnotes(results, gpu_columns=True):

@@ -1,4 +1,4 @@
-"""Gram-Schmidt by the Cholesky factor of the whole Gram matrix, in float64: few operations, nearly all of them products.
+"""Gram-Schmidt by the Cholesky factor of the whole Gram matrix, in float64: few operations, most of them products.
 
     A A^T = L L^T,    S = L^-1 A
 

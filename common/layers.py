@@ -174,7 +174,7 @@ def batch_norm(inputs, mode, scale=True):
 
 
 def _update_rate(mode, dtype):
-    """`BatchNormConstants.update_rate`, the same tensor for all layers of a pass: on a GPU every scalar costs a kernel."""
+    """`BatchNormConstants.update_rate`, one tensor for all layers of a pass: on a GPU every scalar costs a kernel."""
     key = (mode.batch_norm, mode.replica.index, getattr(mode.step, "name", mode.step), dtype)
     known = tf.get_collection_ref(_UPDATE_RATES)
     if key not in dict(known):

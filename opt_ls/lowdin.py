@@ -71,9 +71,9 @@ def lowdin(generator, weights, method="auto"):
 def _method(name, generator, weights):
     """Returns the function called `name`, (P, W) to Q W and its gradient: the one place that chooses.
 
-    On a GPU decompositions and inverses are slow and products are not, even those in float64 on some. On a CPU the
-    rational function takes less than half of the time of a decomposition from n = 576 on; with many columns its gradient
-    takes too much memory.
+    On a GPU decompositions and inverses are slow and products are not, on some even in float64. On a CPU the rational
+    function takes less than half of the time of a decomposition from n = 576 on; with many columns its gradient takes
+    too much memory.
     """
     methods = {
         "svd": _by_values,
