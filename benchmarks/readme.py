@@ -6,11 +6,11 @@ Between `<!-- results of NAME -->` and `<!-- end -->` stands what the file NAME.
 import pathlib
 import sys
 
-from benchmarks import cluster, maps, profile, report, scaling, step
+from benchmarks import maps, profile, report, step
 from common.results import places
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-_BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile, scaling, cluster)}
+_BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile)}
 
 
 def filled(text, folder):

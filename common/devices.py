@@ -3,7 +3,6 @@
 import dataclasses
 import os
 
-from common import host_memory
 from common.cluster import ALONE, Cluster
 from common.compat import tf
 
@@ -48,18 +47,6 @@ class Devices:
         config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
         config.gpu_options.allow_growth = True
         return self.cluster.configure(config)
-
-    def memory(self):
-        """Returns the bytes that are free, or None if nobody says, and whether all replicas share them.
-
-        Of GPUs it is what TensorFlow may take of the one that has least.
-        """
-        if not self.gpus:
-            return host_memory.free(), True
-        with tf.Graph().as_default(), self.session() as session:
-            listed = [device.memory_limit_bytes for device in session.list_devices() if device.device_type == "GPU"]
-        return min(listed[: self.gpus], default=None), False
-
 
 def choose(device="auto", count=1, visible_devices=None, cluster=ALONE):
     """Returns the `Devices` for `count` replicas; call it before the first session.

@@ -61,20 +61,17 @@ class Sum:
         return session.run(self._total, {self._mine: array}, options=self._options)
 
 
-def spread(members, cluster, source=None):
+def spread(members, cluster):
     """Returns an operation after which variables have the chief's values in every process.
 
-    Or those of the process `source`, whose collectives have keys of their own.
-
     They are sent in blocks of one type, one block after the other: an operation for each variable takes several times
-    as long. Within a block they are in the order of their names without replicas: that in which slots were made depends
-    on which of them a process steps.
+    as long. Within a block they are in the order of their names without replicas.
     """
-    last, first = [], _FIRST_OF_VARIABLES * (1 if source is None else 2 + source)
+    last, first = [], _FIRST_OF_VARIABLES
     members = sorted(members, key=lambda member: variables.bare_name(member.op.name))
     for key, block in enumerate(_blocks(members), first):
         with tf.control_dependencies(last), tf.device("/cpu:0"):
-            send = _send if cluster.index == (source or 0) else _receive
+            send = _send if cluster.is_chief else _receive
             last = [send(block, cluster, key)]
     return tf.group(*last)
 

@@ -6,7 +6,6 @@ the kernel. The layer cannot tell one from another: whether a network trains its
 keeps them on a manifold is decided here.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -14,13 +13,10 @@ import numpy as np
 
 from common import variables
 from common.compat import tf
-from common.late import connect
 from common.shared import shared
 from common.variables import Role
 
 _KERNELS = "common/kernels"
-_OUTLINE = "common/kernels/outline"
-_POSTPONED = "common/kernels/postponed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +32,6 @@ class LayerKernel:
       degrees_of_freedom: how many numbers training can choose: p(p-1)/2 for an orthogonal matrix.
       turned: what the map gave, [p, m]; all of the kernel, or the part of it that is turned.
       trained: the variable that the generator is read from.
-      result: `turned` as this replica's own map gave it; None where another replica computes it (`postponed`).
     """
 
     layer: str
@@ -47,7 +42,6 @@ class LayerKernel:
     degrees_of_freedom: int = 0
     turned: tf.Tensor | None = None
     trained: tf.Variable | None = None
-    result: tf.Tensor | None = None
 
     @property
     def matrix(self):
@@ -101,70 +95,11 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
         weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
         trained = variables.create("rotation", [inputs, inputs], role, start, dtype)
         weights, generator = tf.convert_to_tensor(weights), two_at_a_time(tf.convert_to_tensor(trained), earlier())
-        turn = in_use(rotate, inputs, shape[-1])
-        turned = turned_by(turn, generator, weights)
+        turned = turned_by(rotate, generator, weights)
         freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
-        return record(tf.reshape(turned, shape), turn, generator, freedom, turned, trained)
+        return record(tf.reshape(turned, shape), rotate, generator, freedom, turned, trained)
 
     return kernel
-
-
-@contextlib.contextmanager
-def outline():
-    """Within it, the default graph's kernels are computed by a plain product P @ W in place of every map.
-
-    Such a graph has the variables and the sizes of the real one, and is made sooner. Yields a list that fills with
-    (map, n, m) of each layer that has one.
-    """
-    marks = tf.get_collection_ref(_OUTLINE)
-    marks.append([])
-    try:
-        yield marks[-1]
-    finally:
-        marks.pop()
-
-
-@contextlib.contextmanager
-def postponed(wanted=True):
-    """Within it, no maps are built if `wanted`; a rotated layer's `turned` is an identity that has still to `arrive`.
-
-    Only when all layers are known can it be said who computes which map (see training/sharding.py).
-    """
-    marks = tf.get_collection_ref(_POSTPONED)
-    marks.append(wanted)
-    try:
-        yield
-    finally:
-        marks.pop()
-
-
-def _is_postponed():
-    return any(tf.get_collection(_POSTPONED))
-
-
-def arrive(layer, result, turned):
-    """Gives a layer that was `postponed` the tensor `turned`, and notes the `result` of its own map, or None."""
-    connect(layer.turned, turned)
-    known = tf.get_collection_ref(_KERNELS)
-    place = next(index for index, kernel in enumerate(known) if kernel is layer)
-    known[place] = dataclasses.replace(layer, result=result)
-
-
-def together():
-    """Returns operations to run whenever kernels of replica 0 are computed: what those of the others wait for.
-
-    There are none unless maps' results are exchanged; then the processes of a cluster compute kernels together too.
-    """
-    of_others = [kernel for kernel in tf.get_collection(_KERNELS) if kernel.replica and kernel.rotate is not None]
-    return [kernel.turned.op for kernel in of_others if variables.owner_of(kernel.trained) is not None]
-
-
-def in_use(rotate, size, columns):
-    """Returns the map that a layer is to be built with: `rotate`, but for an `outline`."""
-    for turned in tf.get_collection(_OUTLINE):
-        turned.append((rotate, size, columns))
-        return tf.matmul
-    return rotate
 
 
 def rotation(rotate, generator):
@@ -174,8 +109,6 @@ def rotation(rotate, generator):
 
 def turned_by(rotate, generator, weights):
     """Returns Q(generator) @ weights, by a body that layers of equal shapes share; fixed weights get no gradient."""
-    if _is_postponed():
-        return tf.identity(weights)
     if rotate is tf.matmul:  # one node already
         return tf.matmul(generator, weights)
     # An identity: tf.gradients differentiates calls also where it is told to stop (see training/exchange.py).
@@ -197,8 +130,8 @@ def two_at_a_time(tensor, earlier):
 
 
 def earlier():
-    """Returns what the maps of the layers before this one gave; nothing if they are `postponed`."""
-    return [] if _is_postponed() else [kernel.tensor for kernel in rotated_layers(variables.current_replica())]
+    """Returns what the maps of the layers before this one gave."""
+    return [kernel.tensor for kernel in rotated_layers(variables.current_replica())]
 
 
 def free():
@@ -211,7 +144,7 @@ def record(tensor, rotate=None, generator=None, degrees_of_freedom=0, turned=Non
     if not _known():
         layer = variables.bare_name(tf.get_variable_scope().name)
         replica = variables.current_replica()
-        kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom, turned, trained, turned)
+        kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom, turned, trained)
         tf.add_to_collection(_KERNELS, kernel)
     return tensor
 

@@ -11,7 +11,7 @@ import sys
 
 from absl import flags as absl_flags
 
-from common import cluster, devices, flags, memory_guard, precision, resume, run_flags, tasks, variables
+from common import cluster, devices, flags, precision, resume, run_flags, tasks, variables
 from common.command import run_with_flags
 from common.compat import tf
 from common.data import catalogue
@@ -62,10 +62,6 @@ class Common(flags.Checked):
         1, "devices of this machine that share each batch; virtual ones of the CPU if there is no GPU", minimum=1
     )
     sync_bn: bool = flags.option(True, "several devices: batch norm over the whole batch, not over each one's share")
-    shard_maps: bool = flags.option(False, "several devices: each map is computed by one of them, and its result sent")
-    memory_limit: float | None = flags.option(
-        None, "GiB that training may take, in place of what the device has free; 0 asks nothing", minimum=0
-    )
     visible_devices: str | None = flags.option(None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no")
     precision: str = flags.option("float32", "what the network is trained in; updates are float32", precision.NAMES)
     loss_scale: float | None = flags.option(None, "factor of the loss on its way back; float16 1024, else 1", above=0)
@@ -100,7 +96,7 @@ class Common(flags.Checked):
 
     def of_problem(self):
         """Returns the fields of a `Problem` that are flags of all programs."""
-        names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla", "sync_bn", "shard_maps")
+        names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla", "sync_bn")
         return {name: getattr(self, name) for name in names}
 
     def check_network(self):
@@ -156,13 +152,6 @@ class Program:
     def remarks(self, settings):
         """Returns lines that have to be said about these settings."""
         return []
-
-    def alternatives(self, settings):
-        """Yields (words, program, settings) of runs that need less memory than that of resolved settings."""
-        batch_size = settings.batch_size // 2
-        while batch_size and batch_size % settings.num_gpus == 0:
-            yield f"--batch_size={batch_size}", self, dataclasses.replace(settings, batch_size=batch_size)
-            batch_size //= 2
 
     def callbacks(self, settings, session, training):
         """Returns callbacks to run before reports, validations and checkpoints."""
@@ -220,7 +209,5 @@ def run(program, settings):
             if line:
                 say(line)
         start = dataclasses.replace(start, lines=(*start.lines, *changes))
-        if settings.task == "train":
-            memory_guard.check(program, settings, dataset, chosen)
         with tf.Graph().as_default():
             return tasks.TASKS[settings.task](program, settings, dataset, chosen, start, interruption)

@@ -104,7 +104,7 @@ class Method(Program):
         return length.schedule.stretched(settings.max_steps or steps)
 
     def penalty(self, settings, replica):
-        """What is added to the fit loss: a sum of terms of one variable each (--shard_maps parts them).
+        """What is added to the fit loss: a sum of terms of one variable each.
 
         That of the fixed W0 is a constant, reported as the originals do.
         """
@@ -178,16 +178,6 @@ class Method(Program):
 
     def method(self, settings):
         return self.of(settings).name
-
-    def alternatives(self, settings):
-        """Yields smaller batches, and the same network and batch with other methods; ordinary training is the last."""
-        yield from super().alternatives(settings)
-        same = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
-        for folder, method in methods().items():
-            if folder != self.name:
-                changed = method.settings_class(**{**same, "map_method": "auto", "rotation": "method"})
-                yield folder, method, changed
-        yield "--rotation=none", self, dataclasses.replace(settings, map_method="auto", rotation="none")
 
     def words(self, settings):
         return [self.method(settings), settings.model, settings.data]

@@ -5,13 +5,10 @@ collective ops. A network asks its `Replica` for nothing but its slice and for m
 from many, in one process or in several.
 """
 
-from common import variables
 from common.compat import tf
 from common.compilation import excluded
-from common.late import run_before
 
 _GROUP_KEY = 1
-_KEY_AHEAD = 1 << 19  # of the collective that comes before all others; theirs are 1, 2, ...
 _FIRST_LOCAL_KEY = 1 << 20  # plus the number of a process's first replica: groups within that process
 
 
@@ -41,7 +38,7 @@ class Replica:
         self._here = here or range(count)
         self.local = index - self._here.start
         self._built = 0
-        self._first = self._last = None
+        self._last = None
 
     def share(self, batch_size):
         """Returns (first, size): the rows of a batch that this replica works on; ValueError if it does not divide."""
@@ -52,10 +49,6 @@ class Replica:
             )
         size = batch_size // self.count
         return self.index * size, size
-
-    def steps(self, variable):
-        """Whether this replica computes with a variable and steps it; False if another one owns it."""
-        return variables.owner_of(variable) in (None, self.index)
 
     def mean(self, tensor):
         """Returns the mean of `tensor` over all replicas; differentiable, the gradient being averaged likewise.
@@ -79,20 +72,6 @@ class Replica:
         if self.count == 1:
             return list(tensors)
         return _parts(self._all_here(self._reduce(_flat(tensors)) / self.count), tensors)
-
-    def sum_ahead(self, tensors):
-        """Returns the sum over all replicas of each of `tensors`, likewise, by a collective that comes first of all.
-
-        It may be built after them, as what they wait for may be; but once only.
-        """
-        first, last, built = self._first, self._last, self._built
-        self._last, self._built = None, _KEY_AHEAD - 1
-        total = self._reduce(_flat(tensors))
-        if first is not None:
-            run_before(total.op, first)
-            self._first, self._last = first, last
-        self._built = built
-        return _parts(total, tensors)
 
     def _all_here(self, tensor):
         """Returns `tensor` once all replicas of this process have got so far.
@@ -121,7 +100,7 @@ class Replica:
                 communication_hint="nccl",  # between GPUs; between CPUs that means the ring
                 timeout_seconds=0,
             )
-        self._first, self._last = self._first or total.op, total.op
+        self._last = total.op
         return total
 
 

@@ -7,7 +7,8 @@ import os
 from common import flags
 from common.flags import Resume
 from common.training import checkpoints, keeper, run_lock
-from common.training.run_folder import FLAGS, holds_run, new_path, say
+from common.training.files import FLAGS
+from common.training.run_folder import holds_run, new_path, say
 
 
 @dataclasses.dataclass(frozen=True)

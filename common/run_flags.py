@@ -3,7 +3,7 @@
 # How a run reports, saves and computes: it may change at any time.
 FREE = (
     "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
-    "shard_maps", "memory_limit", "visible_devices", "log_device_placement", "tensorboard", "verbose",
+    "visible_devices", "log_device_placement", "tensorboard", "verbose",
 )  # fmt: skip
 
 # What to do, and where.
@@ -14,11 +14,11 @@ PLACE = (
 
 # What may differ between the processes of a cluster.
 PER_WORKER = frozenset(PLACE) | {
-    "data_dir", "report_freq", "max_to_keep", "memory_limit", "device", "visible_devices", "log_device_placement",
+    "data_dir", "report_freq", "max_to_keep", "device", "visible_devices", "log_device_placement",
     "tensorboard", "verbose",
 }  # fmt: skip
 
 # Flags that came later, and what runs of versions without them did, whose flags.txt does not have them: all programs'
 # first, then those of methods that have more.
-LATER = {"lr_scale": "none", "warmup_steps": "0", "sync_bn": "True", "shard_maps": "False"}
+LATER = {"lr_scale": "none", "warmup_steps": "0", "sync_bn": "True"}
 LATER_OF = {"sopt_gs": {"map": "gs"}}

@@ -12,14 +12,15 @@ from common.compat import tf
 from common.models import catalogue as networks
 from common.training import board, callbacks, checkpoints, digest, problem
 from common.training.agreement import Agreement
-from common.training.alignment import Alignment, Gather
+from common.training.alignment import Alignment
 from common.training.drift import Drift
 from common.training.evaluate import Evaluation
 from common.training.guard import Diagnosis, Guard, dropped_before
 from common.training.keeper import Keeper
 from common.training.loop import train as run_loop
 from common.training.peers import Beginning, Peers
-from common.training.run_folder import FLAGS, Elsewhere, RunFolder, say
+from common.training.files import FLAGS
+from common.training.run_folder import Elsewhere, RunFolder, say
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
 
@@ -71,11 +72,9 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         )  # fmt: skip
         several = cluster.count * len(chosen.names) > 1
         alignment = [Alignment(peers, session, settings.save_freq, last)] if several else []
-        gather = Gather(peers, session, (settings.vali_freq, settings.save_freq), last)
-        everything = [gather, guard, *first_callbacks, validate, *alignment]
+        everything = [guard, *first_callbacks, validate, *alignment]
         if cluster.is_chief:
             everything = [
-                gather,
                 guard,
                 callbacks.Progress(training.report, first, steps, settings.batch_size),
                 *first_callbacks,
@@ -90,8 +89,6 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
             everything = [stop, *everything]
 
         def rescue(fault):
-            if peers.owns_some:
-                return _lost(fault, folder, save.path or start.checkpoint)
             with tf.Session(peers.target, config=config) as anew:  # the other one may be closed
                 save.use(anew)
                 return _rescue(fault, folder, anew, training, diagnosis, save, first)
@@ -153,17 +150,6 @@ def _board(settings, events, task, training, last):
         board.Sample(events, training.images, task.pipeline),
         board.Gradients(events, training.health.gradients, settings.vali_freq, last),
     ]
-
-
-def _lost(fault, folder, newest):
-    """Returns what to say of a run whose generators' newest values are with workers that cannot be asked any more."""
-    folder.note(f"error: {fault}")
-    none = "there is no checkpoint yet, so the run will start afresh"
-    kept = f"the newest checkpoint is {newest}" if newest else none
-    return (
-        f"the newest generators are with the workers that own them (--shard_maps), so nothing was saved; {kept}; start "
-        f"all workers again with --resume --train_path={folder.path}"
-    )
 
 
 def _rescue(fault, folder, session, training, diagnosis, save, first):

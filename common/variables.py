@@ -10,7 +10,6 @@ names under `replica_r/`; a variable's replica is read off its name, so slots of
 import contextlib
 import dataclasses
 import enum
-import os
 import re
 import zlib
 
@@ -20,8 +19,6 @@ from common.compat import tf
 
 _REPLICA = re.compile(r"replica_(\d+)/")
 _REGISTRY = "common/variables"
-_OWNERS = "common/variables/owners"
-_HIDDEN = "common/variables/hidden"
 
 
 class Role(enum.Enum):
@@ -85,7 +82,7 @@ def with_role(*roles, replica=0):
     return [
         variable
         for variable, role in tf.get_collection(_REGISTRY)
-        if role in roles and replica_of(variable) == replica and not _is_hidden(variable)
+        if role in roles and replica_of(variable) == replica
     ]
 
 
@@ -105,39 +102,6 @@ def role_of(variable):
 def saved(replica=0):
     """Returns what a checkpoint holds: all global variables of one replica, optimizer slots included, data not."""
     return [variable for variable in tf.global_variables() if replica_of(variable) == replica]
-
-
-def give_to(owner, variable):
-    """Notes that only the replica `owner`, counted among all, steps `variable`: every other copy is out of date."""
-    owners = tf.get_collection_ref(_OWNERS)
-    owners or owners.append({})
-    owners[0][bare_name(variable.op.name)] = owner
-
-
-def owner_of(variable):
-    """Returns the replica, counted among all, that alone has the newest value of a variable or slot.
-
-    None for one that all replicas step alike, as they do without --shard_maps. Whoever reads a variable outside the
-    training step has to see to it that the owner's values have come to all (`Peers.gather`).
-    """
-    owners = next(iter(tf.get_collection(_OWNERS)), {})
-    name = bare_name(variable.op.name)
-    return owners.get(name, owners.get(os.path.dirname(name)))
-
-
-@contextlib.contextmanager
-def hidden(members):
-    """Within it, `with_role` does not return these variables."""
-    marks = tf.get_collection_ref(_HIDDEN)
-    marks.append({variable.op.name for variable in members})
-    try:
-        yield
-    finally:
-        marks.pop()
-
-
-def _is_hidden(variable):
-    return any(variable.op.name in names for names in tf.get_collection(_HIDDEN))
 
 
 @contextlib.contextmanager

@@ -27,5 +27,4 @@ class OrthogonalRegularisation(Method):
         generators = [tf.identity(p) for p in variables.with_role(Role.GENERATOR, replica=replica)]
         others = [role for role in (*DECAYED, Role.FIXED) if role is not Role.GENERATOR]
         decay = losses.decay([*variables.with_role(*others, replica=replica), *generators], settings.weight_decay)
-        norms = [excess_norm(p) for p in generators]  # none where other replicas compute all maps
-        return decay + _STRENGTH * losses.total(*norms) if norms else decay
+        return decay + _STRENGTH * losses.total(*[excess_norm(p) for p in generators])

@@ -42,15 +42,14 @@ def subset_rotated(rotate, ratio, start=variables.identity):
         generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, start, dtype)
         subset = variables.create("subset", [chosen], Role.SUBSET, _first_subset(rows), tf.int32)
         fixed, indices = tf.convert_to_tensor(weights), tf.convert_to_tensor(subset)
-        turn = kernels.in_use(rotate, chosen, outputs)
         first = kernels.two_at_a_time(tf.convert_to_tensor(generator), kernels.earlier())
-        turned = kernels.turned_by(turn, first, tf.gather(fixed, indices))
+        turned = kernels.turned_by(rotate, first, tf.gather(fixed, indices))
         effective = tf.tensor_scatter_nd_update(fixed, indices[:, None], turned)
         replica = variables.current_replica()
         tf.add_to_collection(_LAYERS, _Layer(weights, generator, subset, effective, replica, start))
         freedom = chosen * (chosen - 1) // 2
         read = tf.convert_to_tensor(generator)
-        return kernels.record(tf.reshape(effective, shape), turn, read, freedom, turned, generator)
+        return kernels.record(tf.reshape(effective, shape), rotate, read, freedom, turned, generator)
 
     return kernel
 

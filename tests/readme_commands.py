@@ -158,7 +158,6 @@ RULES = (
         folder="grassmann",
         before=_A_WIDE_RUN,
     ),
-    Rule(r"python train\.py .*--memory_limit=6", status=1),  # says so, and ends
     Rule(r"export TF_CONFIG=.*", left_out),  # would wait for a second machine, as the next two; tests/cluster has both
     Rule(r"python train\.py --worker_hosts=\S+ --task_index=[01] --num_gpus=2", left_out),
     Rule(r"python -m common\.launch .*", lambda command: two_updates(command, "--batch_size=8"), folder="."),
@@ -185,7 +184,6 @@ RULES = (
         folder=".",
     ),
     Rule(r"python -m common\.readme", folder="."),
-    Rule(r"python -m benchmarks\.cluster", with_flags("--parts=model"), folder="."),
     Rule(
         r"python -m benchmarks\.maps",
         with_flags("--sizes=8", "--columns=4", "--maps=cayley", "--repeats=2"),
@@ -197,7 +195,6 @@ RULES = (
         with_flags("--networks=cnn6", "--methods=ordinary", *_SMALL_STEP),
         folder=".",
     ),
-    Rule(r"python -m benchmarks\.scaling", with_flags(*_SMALL_SCALING), folder="."),
     Rule(
         r"python -m benchmarks\.soak .*",
         lambda command: re.sub(r" \[.*\]", "", command) + " --steps=400 --json=soak.json",

@@ -72,7 +72,6 @@ NUMBERS = {
     "k": COUNT,
     "drift_bound": POSITIVE,
     "loss_scale": POSITIVE,
-    "memory_limit": NOT_NEGATIVE,
     "task_index": ([-1, LARGEST + 1], [0, 1, LARGEST]),
     "start_timeout": POSITIVE,
     "collective_timeout": POSITIVE,

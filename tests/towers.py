@@ -3,20 +3,16 @@
 import numpy as np
 
 from common import devices, variables
-from common.cluster import ALONE
 from common.compat import tf
 from common.data import synthetic
 from common.training import checkpoints, problem
-from common.training.peers import Peers
 
 
-def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, save=None, begin=None):
+def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, save=None):
     """Returns the variables of all replicas after `steps` updates, a list of {bare name: value}, and the last report.
 
     Every saved variable: weights, slots, averages, the step, S-OPT's W0 and subset, whose episodes end as in a run.
-    What one replica owns is gathered, but only in the end.
-    `load` is a checkpoint to start from, `save` the prefix of one to write in the end; `begin(session)` comes before the
-    first update.
+    `load` is a checkpoint to start from, `save` the prefix of one to write in the end.
     """
     dataset = synthetic.load(train=24, test=8)
     settings = program.resolve(settings, dataset)
@@ -24,8 +20,7 @@ def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, sa
     with tf.Graph().as_default():
         training = problem.build(program.problem(settings, dataset), chosen.names, dtype)
         saved = [variables.saved(tower) for tower in range(towers)]
-        saver, together = tf.train.Saver(saved[0]), Peers(ALONE)
-        together.prepare()
+        saver = tf.train.Saver(saved[0])
         with chosen.session() as session:
             callbacks = program.callbacks(settings, session, training)
             session.run(tf.global_variables_initializer())
@@ -33,28 +28,15 @@ def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, sa
                 assert checkpoints.load(session, load, of_tower) == []
             for store in training.stores:
                 store.fill(session)
-            if begin:
-                begin(session)
             first, report = int(session.run(training.global_step)), None
             for step in range(first, first + steps):
                 _, report = session.run([training.train_op, training.report])
                 for callback in callbacks:
                     callback.after_step(step, {})
-            together.gather(session)
             if save:
                 saver.save(session, save, write_meta_graph=False)
             names = [{variables.bare_name(variable.op.name): variable for variable in group} for group in saved]
             return session.run(names), report
-
-
-def spoil(session):
-    """Makes every copy of a generator and its slots not a number that another replica owns; returns how many those are.
-
-    What has to be out of date and unused is then seen if it is used.
-    """
-    stale = [v for v in tf.global_variables() if variables.owner_of(v) not in (None, variables.replica_of(v))]
-    session.run([v.initializer for v in stale], {v.initializer.inputs[1]: np.full(v.shape, np.nan) for v in stale})
-    return len(stale)
 
 
 def distance(values, others, least_scale=0.0):

@@ -24,8 +24,7 @@ class Gradients(Periodic):
 
     def __init__(self, events, gradients, frequency, last):
         watched = [variable.op.name for variable in variables.with_role(*WATCHED)]
-        names = [name for name in watched if name in gradients]  # other replicas have the others (--shard_maps)
-        super().__init__(frequency, last, {f"gradients/{name}": gradients[name] for name in names})
+        super().__init__(frequency, last, {f"gradients/{name}": gradients[name] for name in watched})
         self._events = events
 
     def act(self, step, values):

@@ -9,7 +9,8 @@ import sys
 import time
 
 from common.training.keeper import SaveError
-from common.training.run_folder import START, say
+from common.training.files import START
+from common.training.run_folder import say
 
 _HOUR = 3600.0
 _TIMED_AFTER = 20  # steps after which the length of the run is judged

@@ -12,7 +12,7 @@ import numpy as np
 from common import variables
 from common.compat import tf
 from common.errors import one_line
-from common.training import checkpoint_index, checksums
+from common.training import checksums
 from common.variables import Role
 
 NAME, LIST = "model.ckpt", "checkpoint"
@@ -108,18 +108,12 @@ def unreadable(path):
     if not os.path.exists(path + ".index"):
         return f"{os.path.basename(path)}.index is missing"
     try:
-        reader = _reader(path)
+        reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except Exception as error:  # a damaged file gives errors of many types
         return one_line(error)
     return None
-
-
-def _reader(path):
-    """Returns TensorFlow's reader of a checkpoint, which would end the process over an index that makes no sense."""
-    checkpoint_index.check(path)
-    return tf.train.load_checkpoint(path)
 
 
 def load(session, path, needed, optional=()):
@@ -136,7 +130,7 @@ def load(session, path, needed, optional=()):
     then nothing has been changed.
     """
     try:
-        reader = _reader(path)
+        reader = tf.train.load_checkpoint(path)
     except Exception as error:  # a damaged file gives errors of many types
         raise ValueError(f"--load={path}: cannot be read as a checkpoint ({one_line(error)})") from None
     shapes = reader.get_variable_to_shape_map()

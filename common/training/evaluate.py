@@ -69,16 +69,12 @@ class Evaluation:
             sums = [tf.reduce_sum(weights * tf.cast(value, tf.float64)) for value in of_images]
             self._wish = tf.placeholder_with_default(tf.zeros([], tf.float64), [])
             self._sums = exchange.summed(tf.stack([*sums, self._wish]), cluster, Kind.EVALUATION)
-            self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()], kernels.together()
+            self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()]
             self._geometry = _geometry()
 
     def frozen(self, session):
-        """Returns {kernel computed by a map: its value}, to be fed.
-
-        With --shard_maps all processes of a cluster have to call it at once, as each computes some of them.
-        """
-        rotated, together = self._rotated
-        return dict(zip(rotated, session.run([rotated, together])[0]))
+        """Returns {kernel computed by a map: its value}, to be fed."""
+        return dict(zip(self._rotated, session.run(self._rotated)))
 
     def figures(self, session, stopping=lambda: False, scores=None, frozen=None):
         """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.

@@ -3,13 +3,11 @@
 The gradient of a rotated layer is averaged at what its map gave, Y = Q(P) @ W of shape [p, m], and only then pulled
 back to the generator P [p, p]. The pull-back is linear in the upstream gradient and the same on all replicas, since
 their P and W are equal; so the pull-back of the mean is the mean of the pull-backs, at m / p of the numbers. Where
-p <= m it is the generator's gradient that is exchanged, unless one replica alone computes the map (see sharding.py):
-that one alone pulls back, whatever p and m are.
+p <= m it is the generator's gradient that is exchanged.
 """
 
-from common import kernels, variables
+from common import kernels
 from common.compat import tf
-from common.exchange import LEAST
 from common.precision import gradients as gradients_of
 
 
@@ -19,7 +17,7 @@ def mean_gradients(loss, members, others, replica, scale=1.0):
     Args:
       loss: of one replica. What it has of a generator besides the kernel is taken to be the same on all of them, as a
         penalty is.
-      members: variables; the gradient of one that the loss does not depend on is None, or that another replica owns.
+      members: variables; the gradient of one that the loss does not depend on is None.
       others: tensors.
       replica: whose these are.
       scale: the loss scale (see common/precision.py).
@@ -27,7 +25,7 @@ def mean_gradients(loss, members, others, replica, scale=1.0):
     if replica.count == 1:
         return gradients_of(loss, members, scale), list(others)
     layers = kernels.rotated_layers(replica.local)
-    layers = {layer.trained.op.name: layer for layer in layers if _is_owned(layer) or _is_smaller(layer)}
+    layers = {layer.trained.op.name: layer for layer in layers if _is_smaller(layer)}
     turned = [layer.turned for layer in layers.values()]
     gradients = gradients_of(loss, [*members, *turned], scale, stop=turned)
     own, upstream = gradients[: len(members)], dict(zip(layers, gradients[len(members) :]))
@@ -36,7 +34,7 @@ def mean_gradients(loss, members, others, replica, scale=1.0):
     exchanged = {name: gradient for name, gradient in {**exchanged, **upstream}.items() if gradient is not None}
     means = replica.mean_of_all([*exchanged.values(), *others])
     mean_of = dict(zip(exchanged, means))
-    here = {name: layer for name, layer in layers.items() if layer.result is not None and name in mean_of}
+    here = {name: layer for name, layer in layers.items() if name in mean_of}
     pulled_back = _pulled_back([(layer, mean_of[name]) for name, layer in here.items()])
     result = []
     for member, gradient in zip(members, own):
@@ -46,23 +44,6 @@ def mean_gradients(loss, members, others, replica, scale=1.0):
         else:
             result.append(mean_of.get(member.op.name))
     return result, means[len(exchanged) :]
-
-
-def verdicts(gradients, replica, dtype):
-    """Returns a scalar of `dtype` for each of some gradients, finite, on all replicas, if the gradient is.
-
-    Of each gradient, one replica has a tensor and the others have None.
-    """
-    good, bad = tf.zeros([], dtype), tf.constant(float("nan"), dtype)
-    marks = [
-        good if gradient is None else tf.where(tf.reduce_all(tf.math.is_finite(gradient)), good, bad)
-        for gradient in gradients
-    ]
-    return replica.mean_of_all([*marks, tf.zeros([LEAST], dtype)])[: len(marks)] if marks else []
-
-
-def _is_owned(layer):
-    return variables.owner_of(layer.trained) is not None
 
 
 def _is_smaller(layer):
@@ -77,5 +58,5 @@ def _pulled_back(pairs):
     gradients = {}
     for layer, upstream in reversed(pairs):
         upstream = kernels.two_at_a_time(upstream, list(gradients.values()))
-        (gradients[layer.trained.op.name],) = tf.gradients(layer.result, [layer.trained], grad_ys=upstream)
+        (gradients[layer.trained.op.name],) = tf.gradients(layer.turned, [layer.trained], grad_ys=upstream)
     return gradients

@@ -14,7 +14,7 @@ from common import variables
 from common.compat import tf
 from common.errors import one_line
 from common.training import checkpoints, checksums, files
-from common.training.run_folder import FLAGS, METRICS
+from common.training.files import FLAGS, METRICS
 
 SAVING = "saving"
 

@@ -14,7 +14,6 @@ from common.compat import tf
 from common.errors import one_line
 from common.exchange import Kind
 from common.training import digest
-from common.training.alignment import gathering
 from common.training.lookout import Lookout
 from common.training.run_folder import say
 
@@ -60,7 +59,6 @@ class Peers:
     def __init__(self, cluster):
         self._cluster = cluster
         self._server, self.target = None, ""
-        self._gather = None
 
     @property
     def is_chief(self):
@@ -71,11 +69,6 @@ class Peers:
     def chief(self):
         """What the chief is called."""
         return self._cluster.name(0)
-
-    @property
-    def owns_some(self):
-        """Whether there is what only one replica of the cluster knows the newest value of; once prepared."""
-        return self._gather is not None
 
     def meet(self, config, seconds, common, flags):
         """Starts the server, waits for the others, and compares what each is about to do.
@@ -121,20 +114,11 @@ class Peers:
                 if variables.replica_of(copy)
             ]
         )
-        self._gather = gathering(self._cluster)
         if self._cluster.count == 1:
             return
         self._spread = exchange.spread(variables.saved(), self._cluster)
         self._beginning = exchange.Sum(self._cluster, Kind.BEGINNING, [len(Beginning._fields)], tf.int64)
         self._end = exchange.Sum(self._cluster, Kind.END, [], tf.float32)
-
-    def gather(self, session):
-        """Gives all replicas of all processes the newest values of generators that one replica owns, and their slots.
-
-        All processes have to call it after the same step. Without such generators it does nothing.
-        """
-        if self._gather is not None:
-            session.run(self._gather)
 
     def share_variables(self, session):
         """Gives all variables that are saved the values of replica 0, on all replicas of all processes."""

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from common import kernels, metrics, variables
+from common import metrics, variables
 from common.cluster import ALONE
 from common.compat import tf
 from common.compilation import compiled
@@ -14,7 +14,6 @@ from common.layers import BatchNormConstants, Mode
 from common.models.parts import Parts
 from common.precision import loss_scale_of, lowered
 from common.replicas import Replica
-from common.training import sharding
 from common.training.train_op import Health, make_train_op
 
 
@@ -43,7 +42,6 @@ class Problem:
       loss_scale: what the loss is multiplied by for the backward pass; None for what the precision needs.
       xla: whether XLA compiles the network's training pass.
       sync_bn: whether several replicas normalize their batches by the statistics of all of them.
-      shard_maps: whether each map is computed by one of several replicas only (see sharding.py).
 
     Evaluation is neither of low precision nor compiled: the figures of a checkpoint do not depend on how it was made.
     """
@@ -67,7 +65,6 @@ class Problem:
     loss_scale: float | None = None
     xla: bool = False
     sync_bn: bool = True
-    shard_maps: bool = False
 
     def logits(self, images, mode):
         """The network's class scores for a batch of float images, of the images' type."""
@@ -150,20 +147,16 @@ def _build_replica(problem, replica, device, dtype, wish):
         # A caller may feed the batch. The checks keep Grappler from tying constants folded from a shape to the node
         # that was fed, which would read the stored images all the same.
         inputs, targets = tf.ensure_shape(images, images.shape), tf.ensure_shape(labels, labels.shape)
-        shard = problem.shard_maps and replica.count > 1
-        with compiled(problem.xla), kernels.postponed(shard):
+        with compiled(problem.xla):
             logits = problem.logits(inputs, mode)
             fit = tf.reduce_mean(problem.fit(logits, targets))
-        if shard:
-            sharding.compute(replica)
-        terms = sharding.penalty(problem.penalty, replica)
-        regularisation, its_figure = [tf.convert_to_tensor(term, dtype) for term in terms]
-        loss, of_loss = fit + regularisation, fit + its_figure
+        regularisation = tf.convert_to_tensor(problem.penalty(replica.local), dtype)
+        loss = fit + regularisation
         error = tf.reduce_mean(tf.cast(metrics.errors(logits, targets), dtype))
         groups = problem.optimizers(step_value, replica.local)
         rates = problem.rates(step_value)
     with tf.device(device):  # outside the replica's scope: an optimizer names a slot after the whole variable
-        report = {"loss": of_loss, "fit": fit, "error": error} | ({} if wish is None else {"stop": wish})
+        report = {"loss": loss, "fit": fit, "error": error} | ({} if wish is None else {"stop": wish})
         scale = problem.loss_scale or loss_scale_of(problem.precision)
         counted = problem.nan_policy == "skip"
         train_op, report, health = make_train_op(loss, groups, step, replica, report, counted, scale)

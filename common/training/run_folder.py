@@ -8,7 +8,7 @@ import time
 
 from common.training import files
 from common.training.events import Events
-from common.training.files import FLAGS, LOG, METRICS, START
+from common.training.files import LOG, METRICS
 
 
 class RunFolder:

@@ -5,7 +5,7 @@ import dataclasses
 from common import variables
 from common.compat import tf
 from common.replicas import ALONE
-from common.training.exchange import mean_gradients, verdicts
+from common.training.exchange import mean_gradients
 
 _SMALL = 50_000  # numbers below which a copy of a tensor costs less than two more kernels
 
@@ -18,8 +18,7 @@ class Health:
       finite: bool [number of quantities], for a caller to fetch along with the step: if one is False, no variable was
         written.
       names: what each of them is: the loss, a gradient or a moving average.
-      gradients: {name of a trained variable: its gradient}, the mean over the replicas; without those of generators
-        that other replicas own.
+      gradients: {name of a trained variable: its gradient}, the mean over the replicas.
     """
 
     finite: tf.Tensor
@@ -51,24 +50,16 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
     changes = variables.changes(replica.local)
     others = [loss, *report.values(), *[change.amount for change in changes if change.local]]
     gradients, others = mean_gradients(loss, members, others, replica, scale)
-    own = [(gradient, variable) for gradient, variable in zip(gradients, members) if replica.steps(variable)]
-    check_pairs(own)
-    gradient_of = {variable.op.name: gradient for gradient, variable in own}
-    owned = {v.op.name: gradient for v, gradient in zip(members, gradients) if variables.owner_of(v) is not None}
-    looked_at = gradient_of | dict(zip(owned, verdicts(owned.values(), replica, loss.dtype)))
+    check_pairs(list(zip(gradients, members)))
+    gradient_of = {variable.op.name: gradient for gradient, variable in zip(gradients, members)}
     loss, others = others[0], iter(others[1:])
     report = {name: next(others) for name in report}
     changes = [dataclasses.replace(c, amount=next(others), local=False) if c.local else c for c in changes]
     quantities = {"the loss": loss}
     names = [variable.op.name for variable in members]
-    quantities |= {f"the gradient of {variables.bare_name(name)}": looked_at[name] for name in names}
+    quantities |= {f"the gradient of {variables.bare_name(name)}": gradient_of[name] for name in names}
     quantities |= {f"the average {variables.bare_name(change.variable.op.name)}": change.amount for change in changes}
-    shares = [
-        (optimizer, [(gradient_of[v.op.name], v) for v in group if replica.steps(v)]) for optimizer, group in groups
-    ]
-    for optimizer, group in groups:
-        if others := [variable for variable in group if not replica.steps(variable)]:
-            optimizer._create_slots(others)  # what a copy is to hold, when its owner's values have come
+    shares = [(optimizer, [(gradient_of[v.op.name], v) for v in group]) for optimizer, group in groups]
 
     def write():
         with tf.control_dependencies([apply_groups(shares), *[change.write() for change in changes]]):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import cluster, maps, profile, readme, report, scaling, step
+from benchmarks import maps, profile, readme, report, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -64,35 +64,6 @@ def test_profile(tmp_path):
     assert plot.read_bytes().startswith(PNG)
 
 
-@pytest.mark.slow
-def test_scaling(tmp_path):
-    pytest.importorskip("matplotlib")
-    words, results, plot = files(tmp_path)
-    small = ["--sizes=8,16", "--maps=cayley", "--batch_sizes=2,4", "--methods=ordinary", "--width=4", "--repeats=2"]
-    status, out, err = command("scaling", *small, *words)
-    assert status == 0, err
-    rows = report.read(results)["rows"]
-    names = [("map", "product"), ("map", "cayley"), ("map", "product"), ("map", "cayley"), *[("step", "ordinary")] * 2]
-    assert [(row["kind"], row["competitor"]) for row in rows] == names
-    assert scaling.tables(rows) in out
-    assert plot.read_bytes().startswith(PNG)
-
-
-@pytest.mark.slow
-def test_cluster(tmp_path):
-    pytest.importorskip("matplotlib")
-    words, results, plot = files(tmp_path)
-    small = ["--networks=cnn6", "--methods=opt_gs", "--batch_size=4", "--width=4", "--repeats=2", "--seconds=0.1"]
-    status, out, err = command("cluster", *small, *words)
-    assert (status, err) == (0, "exchange\nstep\nmaps\nmodel\n")
-    rows = report.read(results)["rows"]
-    kinds = ["loopback", *["exchange"] * 3, *["step"] * 5, *["maps"] * 4, *["model"] * 2]
-    assert [row["kind"] for row in rows] == kinds
-    assert all(row["of_bound"] > 0 for row in rows[1:4]) and rows[4]["speed_up"] == 1.0
-    assert cluster.tables(rows) in out and "GPU columns" not in out
-    assert plot.read_bytes().startswith(PNG)
-
-
 @pytest.mark.parametrize(
     "name, words, message",
     [
@@ -100,8 +71,7 @@ def test_cluster(tmp_path):
         ("maps", ["--maps=caley"], "--maps: 'caley' is unknown"),
         ("maps", ["--columns=0"], "--columns=0: expected numbers above 0 or n"),
         ("step", ["--networks=lenet"], "--networks: 'lenet' is unknown"),
-        ("cluster", ["--parts=steps"], "--parts: 'steps' is unknown, expected some of all, exchange, step, maps, model"),
-        ("scaling", ["--json=/nowhere/x.json"], "--json=/nowhere/x.json: there is no folder /nowhere; make it first"),
+        ("step", ["--json=/nowhere/x.json"], "--json=/nowhere/x.json: there is no folder /nowhere; make it first"),
     ],
 )
 def test_errors_in_one_line(name, words, message):

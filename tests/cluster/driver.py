@@ -35,9 +35,7 @@ ADAMG = {
 }  # fmt: skip
 CASES = {
     "opt_gs": (OPT_GS, OPT_GS.settings_class(**TINY)),
-    "opt_gs shared": (OPT_GS, OPT_GS.settings_class(**TINY, shard_maps=True)),
     "sopt_gs": (SOPT_GS, SOPT_GS.settings_class(**TINY, episode_steps=4)),  # merges after steps 3 and 7
-    "sopt_gs shared": (SOPT_GS, SOPT_GS.settings_class(**TINY, episode_steps=4, shard_maps=True)),
     "adamg": (Grassmann(), GrassmannSettings(**ADAMG)),
 }
 # In float32 the rates are a hundredth of these: see test_replica_equality.py.
@@ -75,7 +73,6 @@ def trained(program, settings, dtype, cluster, count):
                 for callback in callbacks:
                     callback.after_step(step, {})
             figures = evaluation.figures(session)
-            peers.gather(session)
             values = session.run({variable.op.name: variable for variable in tf.global_variables()})
             peers.part(session)
     figures = (figures.cross_entropy, figures.error, figures.error_k)

@@ -28,7 +28,7 @@ from sopt_gs.method import EpisodeSettings
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay omega weightDecay
     biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps sync_bn""".split()
-FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus memory_limit shard_maps
+FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
     visible_devices log_device_placement tensorboard verbose k map_method""".split()
 PLACE = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
     collective_timeout""".split()
@@ -57,7 +57,7 @@ def test_every_flag_has_its_place(kind):
 
 OTHER = {
     "base_lr": 0.5, "weight_decay": 0.0, "max_steps": 99, "data_dir": "/elsewhere", "vali_batch_size": 3,
-    "report_freq": 3, "vali_freq": 3, "save_freq": 3, "max_to_keep": 9, "memory_limit": 7.0, "shard_maps": True, "device": "auto", "num_gpus": 2,
+    "report_freq": 3, "vali_freq": 3, "save_freq": 3, "max_to_keep": 9, "device": "auto", "num_gpus": 2,
     "visible_devices": "0", "log_device_placement": True, "tensorboard": False, "verbose": True, "task": "train", "train_dir": "x",
     "load": "y", "export_dir": "z", "resume": True, "data": "digits", "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3,
     "map_method": "qr", "lr_scale": "linear", "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0, "xla": True, "sync_bn": False, "model": "cnn9",

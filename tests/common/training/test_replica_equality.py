@@ -10,7 +10,7 @@ import pytest
 from common.compat import tf
 from common.replicas import Replica
 from tests.common.test_exact_resume import GRASSMANN, OPT, program_of
-from tests.towers import assert_one, distance, spoil, trained
+from tests.towers import assert_one, distance, trained
 
 CLOSE = 1e-10  # relative to the largest number of a variable, float64. Seen: 2e-14 in ten steps.
 WRONG = 1e-3  # what a wrong step differs by, at least
@@ -32,11 +32,11 @@ def by_one(name, steps):
     return trained(*small(name), 1, steps=steps)
 
 
-def check(name, counts, steps=10, begin=None, **options):
+def check(name, counts, steps=10, **options):
     (alone,), report = by_one(name, steps)
     assert alone["global_step"] == steps
     for count in counts:
-        copies, of_copies = trained(*small(name, **options), count, steps=steps, begin=begin)
+        copies, of_copies = trained(*small(name, **options), count, steps=steps)
         assert_one(copies)
         worst, where = distance(copies[0], alone)
         assert worst < CLOSE, f"{where} on {count} devices"
@@ -49,13 +49,6 @@ def test_two_devices_train_as_one():
     check("opt_ogd", [2], steps=3)
 
 
-def test_two_devices_that_share_the_maps_train_as_one():
-    """What the other device owns is not a number here until it is gathered in the end."""
-    spoiled = []
-    check("opt_ogd", [2], steps=3, begin=lambda session: spoiled.append(spoil(session)), shard_maps=True)
-    assert spoiled == [2 * 7]  # seven matrices have one stale copy each, with its momentum
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*OPT, *GRASSMANN])
 def test_two_and_four_devices_train_as_one(name):
@@ -63,20 +56,12 @@ def test_two_and_four_devices_train_as_one(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OPT)
-def test_two_and_four_devices_that_share_the_maps_train_as_one(name):
-    """Ten steps: past two merges of S-OPT. Penalties are in the loss that is compared."""
-    check(name, [2, 4], begin=spoil, shard_maps=True)
-
-
-@pytest.mark.slow
 def test_the_baseline_without_a_constraint_trains_as_one():
     program, settings = small("opt_gs", rotation="free", base_lr=0.005)
     (alone,), _ = trained(program, settings, 1)
-    for shard in (False, True):
-        copies, _ = trained(program, dataclasses.replace(settings, shard_maps=shard), 2, begin=spoil)
-        assert_one(copies)
-        assert distance(copies[0], alone)[0] < CLOSE
+    copies, _ = trained(program, settings, 2)
+    assert_one(copies)
+    assert distance(copies[0], alone)[0] < CLOSE
 
 
 @pytest.mark.slow
@@ -145,8 +130,8 @@ def test_checkpoints_go_on_with_any_number_of_devices(tmp_path):
     """Saved within an episode of S-OPT, which then ends on another number of devices."""
     program, settings = small("sopt_gs")
     (whole,), _ = trained(program, settings, 1)
-    for saved_by, loaded_by, shard in ((2, (1, 4), False), (1, (2,), False), (4, (2,), True)):
-        settings, path = dataclasses.replace(settings, shard_maps=shard), str(tmp_path / f"by{saved_by}")
+    for saved_by, loaded_by in ((2, (1, 4)), (1, (2,))):
+        path = str(tmp_path / f"by{saved_by}")
         copies, _ = trained(program, settings, saved_by, steps=6, save=path)
         assert set(tf.train.load_checkpoint(path).get_variable_to_shape_map()) == set(whole) == set(copies[0])
         for count in loaded_by:

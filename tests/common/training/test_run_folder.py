@@ -6,7 +6,8 @@ import resource
 import pytest
 
 from common.training import files
-from common.training.run_folder import METRICS, Elsewhere, RunFolder, holds_run
+from common.training.files import METRICS
+from common.training.run_folder import Elsewhere, RunFolder, holds_run
 
 
 def lines(path):
