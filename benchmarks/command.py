@@ -9,9 +9,10 @@ from absl import flags as absl_flags
 
 from benchmarks import measure, report
 from benchmarks.processes import Failed, apart
-from common import devices, flags
+from common import flags
+from common.cli import devices
 from common.command import run_with_flags
-from common.errors import one_line
+from common.console import one_line
 
 absl_flags.disclaim_key_flags()
 

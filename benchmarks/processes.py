@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import traceback
 
-from common import orphans
+from common.distributed import orphans
 
 _FORK = multiprocessing.get_context("fork")
 

@@ -8,12 +8,13 @@ import time
 import numpy as np
 
 from benchmarks import measure
-from common import devices, kernels
-from common.cluster import ALONE
+from common.cli import devices
 from common.compat import tf
 from common.data import synthetic
+from common.distributed.cluster import ALONE
+from common.nn import kernels
 from common.training import problem
-from common.training.evaluate import Evaluation
+from common.training.evaluation import Evaluation
 from grassmann import train as grassmann
 from opt_cp import train as opt_cp
 from opt_gs import train as opt_gs

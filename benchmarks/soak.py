@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from common.program import run
+from common.cli.program import run
 from common.training.callbacks import Callback
 from opt_gs.train import METHOD
 

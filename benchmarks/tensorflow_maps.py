@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common import devices, variables
+from common.cli import devices
 from common.compat import tf
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
 from opt_cp.cayley import cayley
 from opt_gs.gram_schmidt import gram_schmidt
 from opt_hr.householder import householder

@@ -6,7 +6,7 @@ from absl import app
 from absl import flags as absl_flags
 
 from common import flags
-from common.errors import one_line
+from common.console import one_line
 
 absl_flags.disclaim_key_flags()
 

@@ -17,7 +17,6 @@ import typing
 
 from absl import flags as absl_flags
 
-
 absl_flags.disclaim_key_flags()  # --help then counts them to the program that is run
 
 

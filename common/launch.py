@@ -22,9 +22,9 @@ from absl import flags as absl_flags
 
 from common import flags
 from common.command import run_with_flags
-from common.errors import one_line
-from common.orphans import Guard
-from common.workers import Signals, Workers, described
+from common.console import one_line
+from common.distributed.orphans import Guard
+from common.distributed.processes import Signals, Workers, described
 
 _OWN_FLAGS = ("worker_hosts", "task_index")
 

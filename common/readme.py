@@ -9,7 +9,7 @@ import pathlib
 
 from common import flags
 from common.command import main
-from common.results import delivery, places
+from common.results import output, places
 from common.results.papers import ROOT
 
 RESULTS = "benchmarks/results"
@@ -27,7 +27,7 @@ def section(root, name):
     if not table.exists():
         return NOT_YET
     figure = f"![{name}]({RESULTS}/{name}.png)\n\n" if table.with_suffix(".png").exists() else ""
-    return f"\n{figure}{delivery.markdown(delivery.from_csv(table.read_text(encoding='utf-8')))}\n"
+    return f"\n{figure}{output.markdown(output.from_csv(table.read_text(encoding='utf-8')))}\n"
 
 
 def run(words, settings):

@@ -11,9 +11,9 @@ import sys
 
 from common import flags
 from common.command import main
-from common.results import delivery, drawing, groups, runs
+from common.results import drawing, groups, output, runs
 
-_ENDINGS = tuple(f".{ending}" for ending in (*delivery.TABLES, *drawing.FORMATS))
+_ENDINGS = tuple(f".{ending}" for ending in (*output.TABLES, *drawing.FORMATS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +37,19 @@ def run(words, settings):
     labels = settings.labels.split(",") if settings.labels else None
     found = groups.grouped(runs.find(words), labels)
     rows = [groups.row(group) for group in found]
-    print(delivery.markdown(rows) if settings.format == "markdown" else delivery.to_csv(rows), end="")
+    print(output.markdown(rows) if settings.format == "markdown" else output.to_csv(rows), end="")
     sys.stdout.flush()
-    for line in delivery.remarks(found):
+    for line in output.remarks(found):
         print(line, file=sys.stderr)
     if folder:
-        delivery.make_folder(folder)
-    delivery.write_tables(found, settings.energy, paths)
+        output.make_folder(folder)
+    output.write_tables(found, settings.energy, paths)
     if settings.draw:
-        delivery.write_figures(found, settings.energy, paths)
+        output.write_figures(found, settings.energy, paths)
         if folder and len(found) > 1:
             for index, group in enumerate(found, start=1):
                 name = re.sub(r"[^\w.-]+", "_", f"{index}-{group.title}")
-                delivery.write_figures([group], settings.energy, delivery.files_of(os.path.join(folder, name)))
+                output.write_figures([group], settings.energy, output.files_of(os.path.join(folder, name)))
     print(f"written: {folder or ', '.join(paths)}", file=sys.stderr)
     return 0
 
@@ -64,7 +64,7 @@ def _targets(settings):
             raise ValueError(
                 f"--out={settings.out} is a file, expected a folder or files that end in {', '.join(_ENDINGS)}"
             )
-        return delivery.files_of(os.path.join(settings.out, "report")), settings.out
+        return output.files_of(os.path.join(settings.out, "report")), settings.out
     for path in paths:
         if not path.endswith(_ENDINGS):
             raise ValueError(f"--out={settings.out}: {path!r} ends in none of {', '.join(_ENDINGS)}")

@@ -9,9 +9,10 @@ import dataclasses
 import os
 import sys
 
-from common import flags, run_flags
+from common import flags
+from common.cli import run_flags
 from common.command import main
-from common.results import delivery, groups, jobs, papers
+from common.results import groups, jobs, output, papers
 from common.results.launcher import Launcher
 
 
@@ -126,14 +127,14 @@ def _deliver(table, data, of_data, settings):
         found.append(groups.of_row(row, data, own, settings.runs))
     name = f"{table.name}-{data}"
     folder = settings.out or os.path.join(settings.dir, name)
-    delivery.make_folder(folder)
-    paths = delivery.files_of(os.path.join(folder, name))
-    print(f"\n{name}\n\n{delivery.markdown([groups.row(group) for group in found])}")
-    for line in delivery.remarks(found):
+    output.make_folder(folder)
+    paths = output.files_of(os.path.join(folder, name))
+    print(f"\n{name}\n\n{output.markdown([groups.row(group) for group in found])}")
+    for line in output.remarks(found):
         _say(line, sys.stderr)
-    delivery.write_tables(found, 1, paths)
+    output.write_tables(found, 1, paths)
     try:
-        delivery.write_figures(found, 1, paths)
+        output.write_figures(found, 1, paths)
     except ValueError as error:
         _say(f"no figure: {error}", sys.stderr)
     _say(f"written: {folder}")

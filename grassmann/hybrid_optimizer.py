@@ -1,7 +1,7 @@
 """Two optimizers, each for its own variables, with one backward pass and one global step."""
 
 from common.compat import tf
-from common.training.train_op import apply_groups
+from common.training.step import apply_groups
 
 
 class HybridOptimizer:

@@ -2,17 +2,18 @@
 
 import dataclasses
 
-from common import flags, kernels, losses, variables
+from common import flags
+from common.cli.program import Common, Program
 from common.compat import tf
 from common.data.batches import Pipeline
 from common.data.dataset import channel_statistics
-from common.layers import BatchNormConstants
-from common.models import catalogue as networks
-from common.models.parts import Parts
-from common.program import Common, Program
-from common.schedules import StepDecay, rounded
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels, losses, networks
+from common.nn.layers import BatchNormConstants
+from common.nn.parts import Parts
+from common.nn.schedules import StepDecay, rounded
 from common.training.problem import Problem
-from common.variables import Role
 from grassmann.optimizers import AdamG, SgdG
 
 MODELS = ("resnet", *networks.VGGS)
@@ -166,7 +167,7 @@ class Grassmann(Program):
 def by_shape(shape, dtype):
     """The kernel factory: on the manifold go kernels [h, w, c_in, c_out] with more inputs h w c_in than neurons c_out.
 
-    Projections and fully connected layers never ask for it (see common/models/parts.py).
+    Projections and fully connected layers never ask for it (see common/nn/parts.py).
     """
     height, width, channels, neurons = shape
     kernel = kernels.unit_norm() if height * width * channels > neurons else kernels.plain()

@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from common.program import main
+from common.cli.program import main
 from grassmann.program import Grassmann
 
 METHOD = Grassmann()

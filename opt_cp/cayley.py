@@ -18,10 +18,10 @@ import collections
 
 import numpy as np
 
-from common import gpus
 from common.compat import tf
-from common.map_arguments import checked
-from common.matrices import identity
+from common.graph import gpus
+from common.graph.linalg import identity
+from common.graph.map_arguments import checked
 
 _HALVINGS = 2  # of each half of I - A before a library inverts what is left, an eighth of the size
 

@@ -3,9 +3,9 @@
 One of the maps of OPT (Liu et al., "Orthogonal Over-Parameterized Training", CVPR 2021, arXiv 2004.04690, section 3.3).
 """
 
-from common import orthonormal
 from common.compat import tf
-from common.map_arguments import checked
+from common.graph import orthonormal
+from common.graph.map_arguments import checked
 
 _NAME = "gram_schmidt"
 

@@ -6,10 +6,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from common.kernels import rotated
-from common.orthonormal import METHODS
-from common.program import main
-from common.recipe import Method
+from common.cli.program import main
+from common.cli.recipe import Method
+from common.graph.orthonormal import METHODS
+from common.nn.kernels import rotated
 from opt_gs.gram_schmidt import gram_schmidt
 
 WAYS = {way: rotated(functools.partial(gram_schmidt, method=way)) for way in METHODS}

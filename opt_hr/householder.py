@@ -9,9 +9,9 @@ fast as by Gram-Schmidt, and the last row of S gets the sign that the product of
 
 import numpy as np
 
-from common import orthonormal
 from common.compat import tf
-from common.map_arguments import checked
+from common.graph import orthonormal
+from common.graph.map_arguments import checked
 
 _NAME = "householder"
 

@@ -15,9 +15,9 @@ import functools
 
 import numpy as np
 
-from common import gpus
 from common.compat import tf
-from common.map_arguments import checked
+from common.graph import gpus
+from common.graph.map_arguments import checked
 from opt_ls.lowdin_newton import newton
 from opt_ls.lowdin_polynomial import polynomial
 from opt_ls.lowdin_rational import rational

@@ -10,7 +10,7 @@ import collections
 import numpy as np
 
 from common.compat import tf
-from common.matrices import identity
+from common.graph.linalg import identity
 
 LEVELS = 2
 BLOCKS = 2**LEVELS  # every size here is a multiple of it

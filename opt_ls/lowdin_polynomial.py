@@ -14,7 +14,7 @@ import functools
 import numpy as np
 
 from common.compat import tf
-from common.matrices import identity
+from common.graph.linalg import identity
 
 _LEAST = 1e-7  # singular value, of s, from which on the steps reach 1 by the last; s is up to 3.4 times the largest one
 _STEPS = 14

@@ -27,8 +27,8 @@ Everything in it is thin, or a sum of thin products, but for one product with C 
 import numpy as np
 from scipy import special
 
-from common import orthonormal
 from common.compat import tf
+from common.graph import orthonormal
 from opt_ls import lowdin_blocks as blocks
 
 _TERMS = 3

@@ -6,9 +6,9 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from common.kernels import rotated
-from common.program import main
-from common.recipe import SHORTER_STEPS, Method
+from common.cli.program import main
+from common.cli.recipe import SHORTER_STEPS, Method
+from common.nn.kernels import rotated
 from opt_ls.lowdin import METHODS, lowdin
 
 WAYS = {way: rotated(functools.partial(lowdin, method=way)) for way in METHODS}

@@ -2,12 +2,14 @@
 
 import dataclasses
 
-from common import flags, losses, variables
+from common import flags
+from common.cli.recipe import DECAYED, Method, Settings
 from common.compat import tf
-from common.kernels import rotated
-from common.recipe import DECAYED, Method, Settings
-from common.schedules import rounded
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import losses
+from common.nn.kernels import rotated
+from common.nn.schedules import rounded
 from opt_ogd.ogd import OrthogonalGradientDescent, RelativeGradientDescent
 from opt_ogd.relative import turn
 

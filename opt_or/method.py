@@ -1,9 +1,10 @@
 """OPT with orthogonality by regularisation: no map, a penalty holds P near the orthogonal matrices."""
 
-from common import kernels, losses, variables
+from common.cli.recipe import DECAYED, Method
 from common.compat import tf
-from common.recipe import DECAYED, Method
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels, losses
 from opt_or.penalty import excess_norm
 
 _STRENGTH = 0.1  # of the penalty, as the authors have it

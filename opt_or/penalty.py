@@ -1,7 +1,7 @@
 """How far a square matrix is from orthogonal, as a term of a loss: ||P P^T - I||_F."""
 
 from common.compat import tf
-from common.matrices import identity
+from common.graph.linalg import identity
 
 
 @tf.custom_gradient

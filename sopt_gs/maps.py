@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common import orthonormal, variables
+from common.graph import orthonormal, variables
 from opt_cp import cayley
 from opt_gs.gram_schmidt import gram_schmidt
 from opt_hr.householder import householder

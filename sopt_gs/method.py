@@ -3,10 +3,10 @@
 import dataclasses
 
 from common import flags
-from common.kernels import rotated
-from common.models.parts import Parts
-from common.recipe import Method, Settings
-from common.schedules import StepDecay
+from common.cli.recipe import Method, Settings
+from common.nn.kernels import rotated
+from common.nn.parts import Parts
+from common.nn.schedules import StepDecay
 from sopt_gs.episodes import Episodes
 from sopt_gs.maps import MAPS
 from sopt_gs.subset import subset_rotated

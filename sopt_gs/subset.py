@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Callable
 
-from common import kernels, variables
 from common.compat import tf
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels
 
 _LAYERS = "sopt_gs/layers"
 

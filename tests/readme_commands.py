@@ -158,7 +158,7 @@ RULES = (
         folder="grassmann",
         before=_A_WIDE_RUN,
     ),
-    Rule(r"export TF_CONFIG=.*", left_out),  # would wait for a second machine, as the next two; tests/cluster has both
+    Rule(r"export TF_CONFIG=.*", left_out),  # would wait for a second machine, as the next two; tests/common/distributed has both
     Rule(r"python train\.py --worker_hosts=\S+ --task_index=[01] --num_gpus=2", left_out),
     Rule(r"python -m common\.launch .*", lambda command: two_updates(command, "--batch_size=8"), folder="."),
     Rule(r"python train\.py .*--widen_factor=(10|8) .*", wide),

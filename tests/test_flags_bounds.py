@@ -14,7 +14,8 @@ import typing
 import pytest
 from absl import flags as absl_flags
 
-from common import flags, program
+from common import flags
+from common.cli import program
 from common.command import parse
 from tests.fuzzing.driver import ROOT
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from common import devices, variables
+from common.cli import devices
 from common.compat import tf
 from common.data import synthetic
-from common.training import checkpoints, problem
+from common.graph import variables
+from common.runs import checkpoints
+from common.training import problem
 
 
 def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, save=None):

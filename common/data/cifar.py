@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from common.data import archives, plain_pickle
+from common.data import archive, pickle_reader
 from common.data.dataset import DataError, Dataset, check_examples
 
 _SIDE, _CHANNELS = 32, 3
@@ -72,7 +72,7 @@ def load(path, format):
     """
     path = pathlib.Path(path)
     if path.is_file():
-        path = archives.unpack(path, format.folder, format.train + format.test)
+        path = archive.unpack(path, format.folder, format.train + format.test)
     train, test = _part(path, format.train, format), _part(path, format.test, format)
     return Dataset(format.name, format.classes, *train, *test, mirror=True)
 
@@ -90,7 +90,7 @@ def _read(path, format):
     expected = f"expected a {format.name} batch with 'data' (uint8 [n, {values}]) and '{format.labels}' (n integers)"
     contents = _bytes(path, expected)
     try:
-        batch = plain_pickle.loads(contents)
+        batch = pickle_reader.loads(contents)
     except ValueError as error:
         raise DataError(f"{path}: {' '.join(str(error).split())[:200]}; {expected}") from error
     if not isinstance(batch, dict):

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from common import variables
 from common.compat import tf
 from common.data.dataset import DataError
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
 
 _BLOCK_BYTES = 16 << 20  # what is written to the device in one go
 

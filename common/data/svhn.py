@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from common.data import mat_images
+from common.data import mat_reader
 from common.data.dataset import DataError, Dataset
 
 _TRAIN = ("train_32x32.mat", "extra_32x32.mat")
@@ -42,7 +42,7 @@ def _part(paths):
     start = 0
     for path, values in zip(paths, labels):
         try:
-            for block in mat_images.blocks(path):
+            for block in mat_reader.blocks(path):
                 images[start : start + len(block)] = block
                 start += len(block)
         except (OSError, ValueError, EOFError) as error:
@@ -55,8 +55,8 @@ def _labels(path):
     try:
         if not path.is_file():  # asked first because opening a pipe would wait for ever
             raise ValueError("is missing or not a plain file")
-        images = mat_images.count(path)
-        labels = mat_images.labels(path)
+        images = mat_reader.count(path)
+        labels = mat_reader.labels(path)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: {_one_line(error)}; {_EXPECTED}") from error
     if len(labels) != images:

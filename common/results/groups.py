@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 
-from common import run_flags
+from common.cli import run_flags
 from common.results import papers
 from common.results.runs import Run, describe
 

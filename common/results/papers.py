@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import pathlib
 
-from common.run_flags import FREE
+from common.cli.run_flags import FREE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
 

@@ -6,8 +6,8 @@ import math
 import os
 import re
 
-from common.models.titles import title
-from common.training.files import FLAGS, LOG, METRICS, START
+from common.files import FLAGS, LOG, METRICS, START
+from common.nn.titles import title
 
 _LENGTH = re.compile(r"^network .*, (\d+) updates$", re.MULTILINE)  # of the log's head; the last one counts
 _OPTIMIZERS = {"sgd": "SGD", "sgdg": "SGD-G", "adamg": "Adam-G"}

@@ -8,9 +8,9 @@ import json
 import sys
 import time
 
-from common.training.keeper import SaveError
-from common.training.files import START
-from common.training.run_folder import say
+from common.console import say
+from common.files import START
+from common.runs.saver import SaveError
 
 _HOUR = 3600.0
 _TIMED_AFTER = 20  # steps after which the length of the run is judged

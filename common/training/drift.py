@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common import kernels, metrics
 from common.compat import tf
+from common.nn import kernels, metrics
 
 MAP_BOUND = 1e-3  # of ||QQ^T - I|| of a map; those of this project stay below 1e-4
 

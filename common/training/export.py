@@ -7,10 +7,11 @@ import shutil
 
 import numpy as np
 
-from common import variables
+from common import files
 from common.compat import tf
-from common.training import checkpoints, files
-from common.training.evaluate import Evaluation
+from common.graph import variables
+from common.runs import checkpoints
+from common.training.evaluation import Evaluation
 from common.training.folding import OUTPUTS, build, fold
 
 ABOUT = os.path.join("assets.extra", "model.json")

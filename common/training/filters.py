@@ -4,9 +4,11 @@ import os
 
 import numpy as np
 
-from common import kernels, pictures, variables
 from common.compat import tf
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels
+from common.runs import pictures
 
 _SIDE = 48  # about how many pixels high a filter is drawn
 _BORDER = 3  # pixels between two of them

@@ -20,12 +20,13 @@ import os
 
 import numpy as np
 
-from common import kernels, layers, variables
 from common.compat import tf
 from common.data import batches
-from common.layers import Mode
-from common.models.parts import Parts
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels, layers
+from common.nn.layers import Mode
+from common.nn.parts import Parts
 
 OUTPUTS = {
     "scores": "float32 [batch, classes]: the network's last layer (logits)",

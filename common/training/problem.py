@@ -3,18 +3,19 @@
 import dataclasses
 from collections.abc import Callable
 
-from common import metrics, variables
-from common.cluster import ALONE
 from common.compat import tf
-from common.compilation import compiled
 from common.data import batches
 from common.data.dataset import Dataset
 from common.data.store import store
-from common.layers import BatchNormConstants, Mode
-from common.models.parts import Parts
-from common.precision import loss_scale_of, lowered
-from common.replicas import Replica
-from common.training.train_op import Health, make_train_op
+from common.distributed.cluster import ALONE
+from common.graph import variables
+from common.graph.compilation import compiled
+from common.graph.precision import loss_scale_of, lowered
+from common.graph.replicas import Replica
+from common.nn import metrics
+from common.nn.layers import BatchNormConstants, Mode
+from common.nn.parts import Parts
+from common.training.step import Health, make_train_op
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Problem:
       k: of the top-k error.
       nan_policy: what becomes of a step that is not finite. It is dropped; with "skip" it counts, and training goes
         on with the next batch, with "stop" it does not.
-      precision: in which the network is trained, one of common/precision.py's NAMES.
+      precision: in which the network is trained, one of common/graph/precision.py's NAMES.
       loss_scale: what the loss is multiplied by for the backward pass; None for what the precision needs.
       xla: whether XLA compiles the network's training pass.
       sync_bn: whether several replicas normalize their batches by the statistics of all of them.

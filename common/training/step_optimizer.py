@@ -4,8 +4,8 @@ A subclass names the function and its slots; this class makes the slots, reads e
 writes what it returned, for resource variables and for the reference variables of a plain TensorFlow 1 program.
 """
 
-from common import variables
 from common.compat import tf
+from common.graph import variables
 
 
 def same_shape(shape):

@@ -1,7 +1,7 @@
 """What is read off TensorFlow's record of a step: made up for a GPU, real on the CPU."""
 
 from benchmarks import profile, programs
-from common import devices
+from common.cli import devices
 from common.compat import tf
 
 

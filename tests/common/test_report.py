@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from common import command, report
-from common.results import delivery
+from common.results import output
 from tests import run_folders
 from tests.fuzzing.driver import ROOT
 
@@ -43,7 +43,7 @@ def test_the_table_is_printed_and_written_and_what_is_unfinished_said(folder, tm
     assert [(row["method"], row["runs"], row["finished"], row["final_error"]) for row in rows] == [
         ("opt_cp", "3", "2", "15.0"), ("opt_gs", "1", "1", "31.0"),
     ]  # fmt: skip
-    assert delivery.markdown(delivery.from_csv((tmp_path / "out" / "report.csv").read_text())) == TABLE
+    assert output.markdown(output.from_csv((tmp_path / "out" / "report.csv").read_text())) == TABLE
     curves = list(csv.DictReader(open(tmp_path / "out" / "report-curves.csv")))
     assert {row["group"] for row in curves} == {f"opt_{name}, CNN-6 64-64-64-64, digits" for name in ("cp", "gs")}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.md", "report.csv", "report-curves.csv"}
@@ -69,7 +69,7 @@ def test_the_papers_figure_stands_beside_and_is_marked(tmp_path, capsys):
 
 def test_figures_of_all_groups_and_of_each(folder, tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(delivery.drawing, "save", lambda shape, path: drawn.setdefault(path, shape.get_suptitle()))
+    monkeypatch.setattr(output.drawing, "save", lambda shape, path: drawn.setdefault(path, shape.get_suptitle()))
     assert reported([folder], out=str(tmp_path / "out")) == 0
     names = {path.rpartition("/")[2]: title for path, title in drawn.items()}
     stems = {"report": "2 groups of runs: CNN-6 64-64-64-64, digits"}

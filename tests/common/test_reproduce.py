@@ -11,7 +11,7 @@ import types
 import pytest
 
 from common import readme, reproduce
-from common.results import delivery, jobs, launcher, papers
+from common.results import jobs, launcher, output, papers
 from tests import run_folders
 from tests.fuzzing.driver import ROOT
 
@@ -56,7 +56,7 @@ def made(tmp_path, fake, *words, **flags):
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Figures have their own tests; here a file with the figure's title stands for one."""
-    monkeypatch.setattr(delivery.drawing, "save", lambda shape, path: open(path, "w").write(shape.get_suptitle()))
+    monkeypatch.setattr(output.drawing, "save", lambda shape, path: open(path, "w").write(shape.get_suptitle()))
 
 
 def test_the_commands_are_those_one_types(tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.metrics import errors, hyperspherical_energy, of_arrays, orthogonality_error
+from common.nn.metrics import errors, hyperspherical_energy, of_arrays, orthogonality_error
 
 random = np.random.RandomState(0)
 kernel = random.randn(3, 3, 16, 32)  # 32 neurons of 144 inputs

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from common import kernels, metrics
-from common.kernels import rotated
-from common.layers import conv2d
+from common.nn import kernels, metrics
+from common.nn.kernels import rotated
+from common.nn.layers import conv2d
 from opt_hr.householder import householder  # or any other map(generator [n, n], weights [n, m])
 
 

@@ -74,8 +74,8 @@ def svhn_set():
 
 def checkpoint_variables():
     """Makes the variables of the checkpoint; returns those needed and those optional."""
-    from common import variables
-    from common.variables import Role
+    from common.graph import variables
+    from common.graph.variables import Role
 
     step = variables.global_step()
     weight = variables.create("layer/weight", [4, 3], Role.WEIGHT, variables.ones)

@@ -64,7 +64,7 @@ def _examined(data):
 
 def _checkpoint(folder):
     from common.compat import tf
-    from common.training import checkpoints
+    from common.runs import checkpoints
     from tests.fuzzing import files
 
     with tf.Graph().as_default():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from common import variables
 from common.compat import tf
+from common.graph import variables
 from grassmann.optimizers import AdamG, SgdG
 from tests.oracles import sphere
 

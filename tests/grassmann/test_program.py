@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from common import variables
 from common.compat import tf
 from common.data import synthetic
+from common.graph import variables
+from common.graph.variables import Role
 from common.training import problem
-from common.training.train_op import check_coverage
-from common.variables import Role
+from common.training.step import check_coverage
 from grassmann import program
 from grassmann.program import Grassmann, Settings
 

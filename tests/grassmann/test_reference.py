@@ -13,12 +13,13 @@ import zlib
 import numpy as np
 import pytest
 
-from common import variables
 from common.compat import tf
 from common.data import synthetic
-from common.training import checkpoints, problem
-from common.training.evaluate import Evaluation
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
+from common.runs import checkpoints
+from common.training import problem
+from common.training.evaluation import Evaluation
 from grassmann.program import Grassmann, Settings
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -96,9 +97,9 @@ def test_command_line_gives_the_figures_of_the_original_for_its_checkpoint():
 
 
 def reference_task(vali_batch_size):
-    from common.data import catalogue
+    from common.data import datasets
 
-    dataset = catalogue.load("cifar10", str(REFERENCE / "datasets"))
+    dataset = datasets.load("cifar10", str(REFERENCE / "datasets"))
     flags = Settings(data="cifar10", batch_size=32, vali_batch_size=vali_batch_size, **OF_PAPER)
     return Grassmann().problem(flags, dataset)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from common.cli.program import run
 from common.compat import tf
-from common.program import run
 from grassmann.program import Grassmann, Settings
 
 ROOT = pathlib.Path(__file__).parents[2]

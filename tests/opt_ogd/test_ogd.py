@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from common import variables
 from common.compat import tf
+from common.graph import variables
 from opt_ogd.ogd import OrthogonalGradientDescent, cayley_gradient_step
 from tests.oracles.cayley_descent import published
 

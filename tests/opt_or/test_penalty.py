@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from common import kernels, variables
 from common.compat import tf
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels
 from common.training.drift import Drift
-from common.variables import Role
 from opt_or.penalty import excess_norm
-from tests.common.test_recipe import Session
+from tests.common.cli.test_recipe import Session
 
 RANDOM = np.random.default_rng(3)
 SKEW = np.linalg.qr(RANDOM.normal(size=(7, 7)))[0]

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from common import variables
+from common.cli.program import run
 from common.compat import tf
-from common.program import run
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
 from sopt_gs import subset
 from sopt_gs.maps import MAPS, proper_householder
 from sopt_gs.train import METHOD
-from tests.common.test_recipe import settings_of
+from tests.common.cli.test_recipe import settings_of
 from tests.oracles import cayley, maps, orthonormal, polar
 
 

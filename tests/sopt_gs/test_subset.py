@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from common import variables
 from common.compat import tf
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
 from opt_gs.gram_schmidt import gram_schmidt
 from sopt_gs import subset
 

@@ -341,10 +341,10 @@ def test_a_full_disk_is_an_error_that_keeps_the_part(tmp_path, serve, monkeypatc
 DOWNLOADER = """
 import sys
 from common.data.download import download
-from common.training.interruption import Interrupted, Interruption
+from common.training.signals import Interrupted, Interruption
 
 try:
-    with Interruption():  # as common/program.py has it round everything
+    with Interruption():  # as common/cli/program.py has it round everything
         download([sys.argv[1]], *sys.argv[2:])
 except Interrupted as interrupt:
     print("interrupted by", interrupt)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from common import variables
 from common.compat import tf
 from common.data import store as store_file
 from common.data.dataset import DataError
 from common.data.store import store
-from common.variables import Role
+from common.graph import variables
+from common.graph.variables import Role
 
 
 def test_fill_writes_every_row_whatever_the_slice(monkeypatch):

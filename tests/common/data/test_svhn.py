@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from common.data import mat_images, svhn
+from common.data import mat_reader, svhn
 from common.data.dataset import DataError
 
 FILES = {"train_32x32.mat": 7, "extra_32x32.mat": 11, "test_32x32.mat": 5}
@@ -45,8 +45,8 @@ def test_train_and_extra_are_joined_and_ten_becomes_zero(tmp_path, compress):
 @pytest.mark.parametrize("count, block", [(1, 1000), (10, 3), (10, 10), (10, 1000)])
 def test_blocks_are_what_scipy_reads(tmp_path, compress, count, block):
     write(tmp_path / "x.mat", count, compress)
-    assert mat_images.count(tmp_path / "x.mat") == count
-    blocks = list(mat_images.blocks(tmp_path / "x.mat", block))
+    assert mat_reader.count(tmp_path / "x.mat") == count
+    blocks = list(mat_reader.blocks(tmp_path / "x.mat", block))
     assert max(len(images) for images in blocks) == min(block, count)
     expected = loadmat(tmp_path / "x.mat")["X"].reshape(32, 32, 3, count)
     np.testing.assert_array_equal(np.concatenate(blocks), np.moveaxis(expected, -1, 0))
@@ -58,7 +58,7 @@ def test_other_variables_and_label_types_do_not_matter(tmp_path, compress):
     for labels in (np.array([[3.0], [10.0]]), np.array([[3, 10]], np.int64)):
         before = {"a_long_name_before": np.zeros([50, 50]), "b": np.zeros(3, np.int8)}
         savemat(path, {**before, "X": np.zeros([32, 32, 3, 2], np.uint8), "y": labels}, do_compression=compress)
-        assert mat_images.count(path) == 2
+        assert mat_reader.count(path) == 2
         np.testing.assert_array_equal(svhn._labels(path), [2, 9])
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from common import run_flags
+from common.cli import run_flags
 from common.results import groups, runs
 from sopt_gs.method import EpisodeSettings
 from tests import run_folders

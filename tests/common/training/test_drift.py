@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from common import devices, variables
+from common.cli import devices
+from common.cli.program import run
 from common.compat import tf
 from common.data import synthetic
-from common.program import run
+from common.graph import variables
+from common.graph.variables import Role
 from common.training import problem
 from common.training.callbacks import Callback
 from common.training.drift import Drift
-from common.variables import Role
 from grassmann.program import Grassmann, Settings
 from opt_cp.train import METHOD as CAYLEY
 from opt_ogd.train import METHOD as OGD

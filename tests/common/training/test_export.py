@@ -13,14 +13,15 @@ import sys
 import numpy as np
 import pytest
 
-from common import layers, variables
+from common.cli.program import run
 from common.compat import tf
-from common.data import catalogue
-from common.layers import BatchNormConstants, Mode
-from common.program import run
+from common.data import datasets
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import layers
+from common.nn.layers import BatchNormConstants, Mode
 from common.training import export, folding
-from common.training.evaluate import Evaluation
-from common.variables import Role
+from common.training.evaluation import Evaluation
 
 CNN = {"widths": (4, 4, 4, 4)}
 GRASSMANN = {"model": "resnet", "grassmann": True, "keep_prob": 0.7}
@@ -82,7 +83,7 @@ def trained(name, folder):
     program, settings = program_of(name)
     random, scores = np.random.RandomState(1), []
     with tf.Graph().as_default(), tf.Session() as session:
-        evaluation = Evaluation(program.problem(settings, catalogue.load("synthetic")))
+        evaluation = Evaluation(program.problem(settings, datasets.load("synthetic")))
         session.run(tf.global_variables_initializer())
         evaluation.store.fill(session)
         changed = variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING, Role.BIAS, Role.GENERATOR, Role.ROTATION)
@@ -98,7 +99,7 @@ def trained(name, folder):
 
 def exported(cases, folder):
     """Exports each case and loads all in a fresh process: {name: (figures, scores, what the process saw, folder)}."""
-    np.save(folder / "images.npy", catalogue.load("synthetic").test_images)
+    np.save(folder / "images.npy", datasets.load("synthetic").test_images)
     expected = {}
     for name in cases:
         place = folder / name.replace(" ", "_")
@@ -127,7 +128,7 @@ def fast(tmp_path_factory):
 
 
 def check_scores(figures, scores, seen, least=0.03):
-    labels = catalogue.load("synthetic").test_labels
+    labels = datasets.load("synthetic").test_labels
     np.testing.assert_allclose(seen["scores"], scores, atol=1e-4)
     assert np.std(scores, axis=0).min() > least  # they depend on the images
     np.testing.assert_array_equal(seen["class"], np.argmax(scores, axis=1))

@@ -6,11 +6,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from common import kernels, variables
+from common.cli.program import run
 from common.compat import tf
-from common.program import run
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels
 from common.training import filters
-from common.variables import Role
 from grassmann.program import Settings
 from grassmann.train import METHOD as GRASSMANN
 from opt_cp.cayley import cayley

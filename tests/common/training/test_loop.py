@@ -5,8 +5,8 @@ import signal
 
 from common.compat import tf
 from common.training.callbacks import Callback, Periodic
-from common.training.interruption import Interruption
 from common.training.loop import train
+from common.training.signals import Interruption
 
 
 class Recorder(Callback):

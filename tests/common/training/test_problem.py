@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from common import kernels, variables
+from common.cli.program import run
 from common.compat import tf
 from common.data import synthetic
-from common.program import run
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels
 from common.training import problem
-from common.variables import Role
 from grassmann.program import Grassmann
 from opt_gs.train import METHOD
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.replicas import Replica
-from tests.common.test_exact_resume import GRASSMANN, OPT, program_of
+from common.graph.replicas import Replica
+from tests.common.training.test_exact_resume import GRASSMANN, OPT, program_of
 from tests.towers import assert_one, distance, trained
 
 CLOSE = 1e-10  # relative to the largest number of a variable, float64. Seen: 2e-14 in ten steps.

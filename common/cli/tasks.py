@@ -1,0 +1,68 @@
+"""What a program does: train (see common/training/trainer.py), test a checkpoint, show the variables, or
+export a network."""
+
+import os
+import time
+
+from common import flags
+from common.compat import tf
+from common.console import say
+from common.graph import variables
+from common.nn import networks
+from common.runs import checkpoints, resume
+from common.training import export, filters
+from common.training.evaluation import Evaluation
+from common.training.trainer import counts, size_of, train
+
+
+def _test(program, settings, dataset, chosen, start, interruption):
+    evaluation = Evaluation(program.problem(settings, dataset))
+    with chosen.session(settings.log_device_placement) as session:
+        session.run(tf.global_variables_initializer())
+        evaluation.store.fill(session)
+        checkpoints.load(session, start.checkpoint, checkpoints.model_variables())
+        begin = time.perf_counter()
+        figures = evaluation.figures(session)
+        say(f"validation: {figures} ({time.perf_counter() - begin:.1f} s)")
+    return 0
+
+
+def _export(program, settings, dataset, chosen, start, interruption):
+    trained = flags.parsed(resume.flags_beside(start.checkpoint) or flags.text(settings))
+    about = {
+        "method": program.method(settings),
+        "network": networks.title(settings.model, settings.depth, settings.widen_factor),
+        "flags": {name: value for name, value in trained.items() if _decides(settings, name)},
+    }
+    for line in export.export(program.problem(settings, dataset), chosen, start.checkpoint, settings.export_dir, about):
+        say(line)
+    return 0
+
+
+def _decides(settings, name):
+    """Whether a flag is one of those that decide what is trained."""
+    group = settings.on_resume.get(name, flags.Resume.FIXED)
+    return group in (flags.Resume.FIXED, flags.Resume.STEERS)
+
+
+def _see(program, settings, dataset, chosen, start, interruption):
+    Evaluation(program.problem(settings, dataset))
+    with chosen.session(settings.log_device_placement) as session:
+        session.run(tf.global_variables_initializer())
+        if start.checkpoint:
+            checkpoints.load(session, start.checkpoint, checkpoints.model_variables())
+        for variable in variables.trainable():
+            say(f"{program.place(variable):<12} {variable.op.name} {variable.shape.as_list()} {size_of([variable])}")
+            if settings.verbose:
+                say(str(session.run(variable)))
+        for line in counts():
+            say(line)
+        if settings.verbose:
+            checkpoint = [os.path.basename(start.checkpoint)] if start.checkpoint else []
+            name = "_".join([*program.words(settings), *checkpoint])
+            for line in filters.draw(session, settings.train_path or settings.train_dir, name):
+                say(line)
+    return 0
+
+
+TASKS = {"train": train, "test": _test, "see": _see, "export": _export}

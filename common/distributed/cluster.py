@@ -1,0 +1,158 @@
+"""Which processes train together: their addresses, and which of them this one is."""
+
+import dataclasses
+import math
+import os
+import re
+
+from common.compat import tf
+from common.console import one_line
+
+TIMEOUT_SECONDS = 600.0
+JOB = "worker"
+_ADDRESS = re.compile(r"([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
+_MOST_PORTS = 65535
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Processes that train one set of weights, on one machine or on many.
+
+    Attributes:
+      workers: "host:port" of each; the first is the chief's. Empty for a process on its own.
+      index: which of them this process is.
+      timeout: seconds after which a call of a session fails whose collectives' peers do not come.
+    """
+
+    workers: tuple[str, ...] = ()
+    index: int = 0
+    timeout: float = TIMEOUT_SECONDS
+
+    @property
+    def count(self):
+        """The number of processes."""
+        return max(len(self.workers), 1)
+
+    @property
+    def is_chief(self):
+        """Whether this process reads and writes the checkpoints and the log."""
+        return self.index == 0
+
+    @property
+    def others(self):
+        """The numbers of the other processes."""
+        return [index for index in range(self.count) if index != self.index]
+
+    def name(self, index):
+        """Returns what a worker is called in messages."""
+        return f"worker {index} ({self.workers[index]})"
+
+    def configure(self, config):
+        """Adds to a `ConfigProto` what a session needs: who matches the collectives, and whose devices it sees."""
+        if self.count == 1:
+            config.experimental.collective_group_leader = "/job:localhost/replica:0/task:0"
+        else:
+            config.experimental.collective_group_leader = f"/job:{JOB}/replica:0/task:0"
+            config.device_filters.append(f"/job:{JOB}/task:{self.index}")
+            config.operation_timeout_in_ms = milliseconds(self.timeout)  # of every call of a session
+        return config
+
+    def server(self, config):
+        """Starts TensorFlow's server of this process; ValueError if it cannot listen on its port."""
+        try:
+            return tf.distribute.Server({JOB: list(self.workers)}, JOB, self.index, config=config)
+        except (tf.errors.OpError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.name(self.index)} cannot listen on its port ({one_line(error)}): another process has it, or an "
+                "earlier run is still ending there; free it, or choose another port"
+            ) from None
+
+
+ALONE = Cluster()
+
+
+def milliseconds(seconds):
+    """Returns a timeout as TensorFlow takes it, at least 1: to it 0 means none."""
+    return max(1, math.ceil(1000 * seconds))
+
+
+def find(worker_hosts=None, task_index=None, timeout=TIMEOUT_SECONDS):
+    """Returns the `Cluster` that the flags or the environment variable TF_CONFIG describe, `ALONE` without either.
+
+    Args:
+      worker_hosts: "host:port,host:port,..." or None.
+      task_index: which of them this process is, counted from 0, or None.
+      timeout: seconds of a collective.
+
+    Of TF_CONFIG the jobs "worker" and "chief" count, the chief's process being worker 0. One worker is `ALONE`.
+    Raises ValueError, one line, if a description is incomplete or malformed, or if both are there and differ.
+    """
+    flags = _from_flags(worker_hosts, task_index)
+    environment = _from_environment()
+    if flags and environment and flags != environment:
+        raise ValueError(
+            f"--worker_hosts={worker_hosts} --task_index={task_index} and TF_CONFIG (worker {environment[1]} of "
+            f"{','.join(environment[0])}) disagree: leave one of them out"
+        )
+    workers, index = flags or environment or ((), 0)
+    return Cluster(workers, index, timeout) if len(workers) > 1 else Cluster(timeout=timeout)
+
+
+def _from_flags(worker_hosts, task_index):
+    if worker_hosts is None and task_index is None:
+        return None
+    if worker_hosts is None:
+        raise ValueError(f"--task_index={task_index} needs --worker_hosts=HOST:PORT,...: all workers, in order")
+    workers = tuple(address.strip() for address in worker_hosts.split(","))
+    _check_addresses(f"--worker_hosts={worker_hosts}", workers)
+    if task_index is None:
+        raise ValueError("--worker_hosts needs --task_index=I: which of them this process is, counted from 0")
+    if not 0 <= task_index < len(workers):
+        raise ValueError(
+            f"--task_index={task_index}: expected 0 to {len(workers) - 1}, as --worker_hosts names {len(workers)} "
+            "workers"
+        )
+    return workers, task_index
+
+
+def _from_environment():
+    """Returns (workers, index) that TF_CONFIG gives, or None if it is not set or names no cluster."""
+    if not os.environ.get("TF_CONFIG"):
+        return None
+    try:
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        spec = resolver.cluster_spec()
+        jobs = {job: tuple(spec.job_tasks(job)) for job in spec.jobs}
+        kind, index = resolver.task_type, resolver.task_id
+    except Exception as error:  # TensorFlow looks into whatever JSON it finds, and fails in many ways
+        raise ValueError(f"TF_CONFIG cannot be read ({one_line(error)}); {_EXAMPLE}") from None
+    if not jobs:
+        return None
+    others = sorted(set(jobs) - {"chief", JOB})
+    if others:
+        raise ValueError(f"TF_CONFIG has the job {others[0]!r}: here each process is a {JOB!r}, the first is the chief")
+    chiefs = jobs.get("chief", ())
+    if len(chiefs) > 1:
+        raise ValueError(f"TF_CONFIG has {len(chiefs)} chiefs, expected one at most")
+    workers = chiefs + jobs.get(JOB, ())
+    _check_addresses("TF_CONFIG", workers)
+    if kind not in jobs or not isinstance(index, int) or not 0 <= index < len(jobs[kind]):
+        raise ValueError(f"TF_CONFIG has no task {kind!r} {index} in its cluster of {len(workers)}; {_EXAMPLE}")
+    return workers, index + (len(chiefs) if kind == JOB else 0)
+
+
+_EXAMPLE = (
+    'expected as in {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}; '
+    "unset it for a process on its own"
+)
+
+
+def _check_addresses(where, workers):
+    for address in workers:
+        match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+        if not match or not 1 <= int(match.group(2)) <= _MOST_PORTS:
+            wanted = f"expected HOST:PORT with a port of 1 to {_MOST_PORTS}"
+            raise ValueError(f"{where}: {address!r} is no address; {wanted}")
+    twice = sorted({address for address in workers if workers.count(address) > 1})
+    if twice:
+        raise ValueError(f"{where}: {twice[0]} is there twice; each worker needs an address of its own")

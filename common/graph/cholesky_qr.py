@@ -1,0 +1,45 @@
+"""Gram-Schmidt by the Cholesky factor of the whole Gram matrix, in float64: few operations, most of them products.
+
+    A A^T = L L^T,    S = L^-1 A
+
+(Stathopoulos and Wu, SIAM J. Sci. Comput. 23, 2002.) It loses what the square of the condition number takes of the
+precision: of 16 digits enough are left for a float32 matrix. One correction doubles them: L^-1 is lower triangular
+whatever rounding did to it, so the exact Gram-Schmidt vectors are those of S, and with S S^T = I + E they are
+(I - D) S up to E^2, D lower triangular with D + D^T = E.
+
+For GPUs, on which an operation costs 13 microseconds, however small, and products next to nothing. On those that are
+slow in float64 `orthonormal`'s panels are faster.
+"""
+
+import collections
+
+import numpy as np
+
+from common.compat import tf
+from common.graph.linalg import diagonal, identity
+
+# S and L^-1 [n, n] of the vectors' type, the diagonal of L [n], and whether S is orthonormal to that type's precision.
+Factored = collections.namedtuple("Factored", ["rows", "inverse", "diagonal", "trusted"])
+
+
+def cholesky_qr(vectors, passes=1):
+    """Returns the `Factored` of unit vectors, the rows of A [n, n], float32 or float64.
+
+    One pass is good for float32 up to condition numbers of 1e6, two, which orthonormalise what the first has left of S,
+    up to 1e8. Where A A^T has no Cholesky factor in float64 nothing is to be trusted, and there is no error.
+    """
+    rows = tf.cast(vectors, tf.float64)
+    unit = identity(int(rows.shape[0]), tf.float64)
+    inverse, scales = None, None
+    for _ in range(passes):
+        triangle = tf.linalg.cholesky(tf.matmul(rows, rows, transpose_b=True))
+        of_pass, of_diagonal = tf.linalg.triangular_solve(triangle, unit), diagonal(triangle)
+        rows = tf.matmul(of_pass, rows)
+        inverse = of_pass if inverse is None else tf.matmul(of_pass, inverse)
+        scales = of_diagonal if scales is None else of_diagonal * scales
+    excess = tf.linalg.band_part(tf.matmul(rows, rows, transpose_b=True) - unit, -1, 0)
+    correction = tf.linalg.set_diag(excess, 0.5 * diagonal(excess))
+    rows, inverse = [tf.cast(known - tf.matmul(correction, known), vectors.dtype) for known in (rows, inverse)]
+    # |E|_F^2 is at most four times this sum, which is of half the squares, and E^2 is what remains.
+    trusted = tf.nn.l2_loss(excess) <= np.finfo(vectors.dtype.as_numpy_dtype).eps
+    return Factored(rows, inverse, tf.cast(scales, vectors.dtype), trusted)

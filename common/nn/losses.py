@@ -1,0 +1,50 @@
+"""Losses and regularisers."""
+
+from common.compat import tf
+from common.graph.linalg import identity
+
+
+def cross_entropy(logits, labels):
+    """Plain cross-entropy of each image: logits [batch, classes], labels [batch] -> [batch]."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=1e-4):
+    """Cross-entropy of each image as OPT trains on it: labels smoothed, -sum t log(softmax + floor).
+
+    t = (1 - smoothing) onehot + smoothing / classes. The floor bounds the loss of a hopeless image by -log(floor).
+    """
+    classes = int(logits.shape[-1])
+    share = smoothing / classes
+    targets = tf.one_hot(labels, classes, 1.0 - smoothing + share, share, dtype=logits.dtype)
+    return -tf.reduce_sum(targets * tf.log(tf.nn.softmax(logits) + floor), axis=-1)
+
+
+def decay(variables, coefficient):
+    """L2 term: coefficient/2 times the sum of squares of all `variables`; a scalar, 0 for none."""
+    terms = [tf.nn.l2_loss(variable) for variable in variables]
+    return coefficient * total(*terms) if terms else 0.0
+
+
+@tf.custom_gradient
+def total(*terms):
+    """The sum of scalars, in their order; derived, its gradient would take as many operations as there are terms.
+
+    Not add_n: with more than two terms its order, and so the last bit, depends on which happens to be ready first.
+    """
+    return tf.reduce_sum(tf.stack(terms)), lambda upstream: [upstream] * len(terms)
+
+
+def orthogonality(kernels, omega):
+    """omega/2 sum ||Y^T Y - I||_F^2 over kernels whose neurons are unit vectors (Cho & Lee, 2017, section 3.4)."""
+    total = 0.0
+    for kernel in kernels:
+        total += omega * _half_squared_excess(tf.reshape(kernel, [-1, kernel.shape[-1]]))
+    return total
+
+
+@tf.custom_gradient
+def _half_squared_excess(matrix):
+    """||E||_F^2 / 2, E = Y^T Y - I. The gradient 2 Y E is one product, for E is symmetric; derived it would be two."""
+    excess = tf.matmul(matrix, matrix, transpose_a=True) - identity(int(matrix.shape[1]), matrix.dtype)
+    return tf.nn.l2_loss(excess), lambda upstream: 2.0 * upstream * tf.matmul(matrix, excess)

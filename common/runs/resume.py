@@ -1,0 +1,144 @@
+"""Where a run begins: at the start, at a checkpoint of another run, or where a run in the same folder was stopped."""
+
+import contextlib
+import dataclasses
+import os
+
+from common import flags
+from common.console import say
+from common.files import FLAGS
+from common.flags import Resume
+from common.runs import checkpoints, saver
+from common.runs.folder import holds_run, new_path
+from common.runs.lock import RunLock
+from common.runs.lock import holder as lock_holder
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a program begins.
+
+    Attributes:
+      checkpoint: whose values the variables get, or None.
+      folder: where the run writes to; None for a new folder, whose name is not known yet.
+      lock: the `RunLock` of the folder.
+      goes_on: whether the run is that of the folder, so that its figures continue.
+      lines: what has been said about it: they belong to the log.
+    """
+
+    checkpoint: str | None = None
+    folder: str | None = None
+    lock: RunLock | None = None
+    goes_on: bool = False
+    lines: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def beginning(settings):
+    """Yields the `Start` that settings ask for; a run's folder is locked as long as it lasts.
+
+    Raises ValueError if another process trains there, if there is a run and nothing says to go on with it, and if what
+    is to be loaded is missing or damaged.
+    """
+    lines = []
+
+    def note(line):
+        lines.append(line)
+        say(line)
+
+    if settings.task != "train":
+        yield Start(checkpoints.find(settings.load, note) if settings.load else None)
+        return
+    if settings.train_path is None:
+        yield Start(_loaded(settings, note), lines=tuple(lines))
+        return
+    with RunLock(settings.train_path, note) as lock:
+        saver.tidy(settings.train_path)
+        checkpoint = checkpoints.newest(settings.train_path, note) if settings.resume else None
+        goes_on = checkpoint is not None
+        if not goes_on:
+            if settings.resume:
+                note(f"--resume: there is no checkpoint in {settings.train_path} yet; the run starts afresh")
+            checkpoint = _loaded(settings, note)
+            goes_on = checkpoint is not None and _same(os.path.dirname(checkpoint), settings.train_path)
+        if not goes_on and not settings.resume and _taken(settings.train_path):
+            raise ValueError(
+                f"{settings.train_path} holds a run already; go on with --resume, or choose another --train_path"
+            )
+        yield Start(checkpoint, settings.train_path, lock, goes_on, tuple(lines))
+
+
+@contextlib.contextmanager
+def in_folder(program, settings, start):
+    """Yields `start` with a locked folder: for a run without a --train_path a new one, now that it has a name."""
+    if start.folder is not None:
+        yield start
+        return
+    folder = new_path(settings.train_dir, *program.words(settings))
+    with RunLock(folder, say) as lock:
+        yield dataclasses.replace(start, folder=folder, lock=lock)
+
+
+def check(program, settings, start):
+    """Returns lines on how the flags differ from those in flags.txt beside the checkpoint.
+
+    Raises ValueError if that names another method, whose variables are called the same, or if the run goes on there
+    and flags differ that make another run of it.
+    """
+    before = flags_beside(start.checkpoint)
+    if before is None:
+        return []
+    head, method = before.partition("\n")[0], program.method(settings)
+    if head.startswith("# ") and head[2:].strip() != method:
+        raise ValueError(
+            f"--load={start.checkpoint}: this checkpoint was trained by {head[2:].strip()}, not by {method}; use the "
+            "folder, --rotation and (in sopt_gs) --map that it was trained with"
+        )
+    changed = {group: [] for group in Resume}
+    for field, old, new in flags.differences(settings, before) if settings.task == "train" else []:
+        group = settings.on_resume.get(field.name, Resume.FIXED)
+        hint = f" ({field.metadata['help']})" if group is Resume.STEERS else ""
+        changed[group].append(f"{field.name}: {old or 'none'} -> {new or 'none'}{hint}")
+    if start.goes_on and changed[Resume.FIXED]:
+        raise ValueError(
+            f"the run in {start.folder} cannot go on with other flags than its own "
+            f"({'; '.join(changed[Resume.FIXED])}): give those in its {FLAGS}, or "
+            "begin a run with these flags from its checkpoint with "
+            f"--load={start.checkpoint} --train_path=NEW"
+        )
+    loud = changed[Resume.FIXED] + changed[Resume.STEERS]
+    lines = [f"FLAGS CHANGED, TRAINING IS ANOTHER ONE FROM HERE ON: {'; '.join(loud)}"] if loud else []
+    return lines + ([f"flags changed: {'; '.join(changed[Resume.FREE])}"] if changed[Resume.FREE] else [])
+
+
+def _loaded(settings, note):
+    """Returns the checkpoint that --load means, or None."""
+    if settings.load is None:
+        return None
+    if os.path.isdir(settings.load) and not (settings.train_path and _same(settings.load, settings.train_path)):
+        holder = lock_holder(settings.load)
+        if holder:
+            raise ValueError(
+                f"--load={settings.load}: {holder} trains there, and its checkpoints come and go; name one of them "
+                "(model.ckpt-STEP), or wait"
+            )
+    return checkpoints.find(settings.load, note)
+
+
+def _taken(folder):
+    return holds_run(folder) or bool(checkpoints.listed(folder))
+
+
+def _same(first, second):
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
+def flags_beside(checkpoint):
+    """Returns what flags.txt beside a checkpoint says, or None."""
+    if checkpoint is None:
+        return None
+    try:
+        with open(os.path.join(os.path.dirname(checkpoint), FLAGS), encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None

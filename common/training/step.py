@@ -1,0 +1,142 @@
+"""One training step: one backward pass, the gradients shared out to the optimizers, one count of the step."""
+
+import dataclasses
+
+from common.compat import tf
+from common.graph import variables
+from common.graph.replicas import ALONE
+from common.training.gradients import mean_gradients
+
+_SMALL = 50_000  # numbers below which a copy of a tensor costs less than two more kernels
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+    """What of a step is finite.
+
+    Attributes:
+      finite: bool [number of quantities], for a caller to fetch along with the step: if one is False, no variable was
+        written.
+      names: what each of them is: the loss, a gradient or a moving average.
+      gradients: {name of a trained variable: its gradient}, the mean over the replicas.
+    """
+
+    finite: tf.Tensor
+    names: tuple
+    gradients: dict
+
+
+def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=False, scale=1.0):
+    """Returns (train_op, report, health): an op that does one update of one replica, what it reports, a `Health`.
+
+    Args:
+      loss: the scalar to go down; with several replicas the mean of theirs is what is trained.
+      groups: pairs (optimizer, variables). Every trainable variable of the replica must be in exactly one of them.
+      step: the int64 variable that counts updates.
+      replica: whose update this is.
+      report: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
+      count_dropped: whether a step that is dropped counts.
+      scale: the loss scale of a network of low precision (see common/graph/precision.py).
+
+    A step is dropped if its loss, a gradient or a change of a moving average is not finite: variables, slots, powers
+    and averages then stay as they are, bit for bit. Each is a mean over the replicas, or follows from such means (see
+    exchange.py), so that all of them decide alike.
+    It is the one consumer of UPDATE_OPS. What it reports is computed before the first variable is written.
+    Raises ValueError for a variable that no optimizer takes, that two take, or that the loss does not depend on.
+    """
+    report = dict(report or {})
+    members = [variable for _, group in groups for variable in group]
+    check_coverage(members, variables.trainable(replica.local))
+    changes = variables.changes(replica.local)
+    others = [loss, *report.values(), *[change.amount for change in changes if change.local]]
+    gradients, others = mean_gradients(loss, members, others, replica, scale)
+    check_pairs(list(zip(gradients, members)))
+    gradient_of = {variable.op.name: gradient for gradient, variable in zip(gradients, members)}
+    loss, others = others[0], iter(others[1:])
+    report = {name: next(others) for name in report}
+    changes = [dataclasses.replace(c, amount=next(others), local=False) if c.local else c for c in changes]
+    quantities = {"the loss": loss}
+    names = [variable.op.name for variable in members]
+    quantities |= {f"the gradient of {variables.bare_name(name)}": gradient_of[name] for name in names}
+    quantities |= {f"the average {variables.bare_name(change.variable.op.name)}": change.amount for change in changes}
+    shares = [(optimizer, [(gradient_of[v.op.name], v) for v in group]) for optimizer, group in groups]
+
+    def write():
+        with tf.control_dependencies([apply_groups(shares), *[change.write() for change in changes]]):
+            return tf.ones([len(quantities)], tf.bool)
+
+    def drop():
+        return tf.stack([_all_finite(quantity) for quantity in quantities.values()])
+
+    with tf.control_dependencies(list(report.values())):
+        good = _finite_together(list(quantities.values()))
+        # In a tf.cond the optimizers keep their fused kernels; choosing between old and new values of each variable
+        # would read and write them all once more. Which quantity it was is looked for only if there is one.
+        finite = tf.cond(good, write, drop)
+    with tf.control_dependencies([finite]):
+        counted = tf.ones([], step.dtype.base_dtype) if count_dropped else tf.cast(good, step.dtype.base_dtype)
+        return step.assign_add(counted, read_value=False), report, Health(finite, tuple(quantities), gradient_of)
+
+
+def _finite_together(quantities):
+    """Whether every number is finite; small tensors are put side by side, since each check costs more than they do.
+
+    Every number is looked at: a sum can overflow, and Grappler turns g * 0 into 0, though it may be NaN.
+    """
+    small = [quantity for quantity in quantities if quantity.shape.num_elements() < _SMALL]
+    large = [quantity for quantity in quantities if quantity.shape.num_elements() >= _SMALL]
+    together = tf.concat([tf.reshape(quantity, [-1]) for quantity in small], axis=0)
+    return tf.reduce_all(tf.stack([_all_finite(quantity) for quantity in [together, *large]]))
+
+
+def _all_finite(tensor):
+    return tf.reduce_all(tf.math.is_finite(tensor))
+
+
+def apply_groups(groups, step=None, name=None):
+    """Returns one operation that updates all variables, each with its optimizer, and then adds 1 to `step`.
+
+    Args:
+      groups: pairs (optimizer, [(gradient, variable), ...]); an optimizer without variables makes no slots.
+      step: a scalar variable of any number type that counts updates, or None.
+      name: the operation's name.
+
+    No variable is written before all gradients are known: a reference variable that is still being read by the
+    backward pass would otherwise give it a mixture of old and new values.
+    Raises ValueError if there are no variables, if one is given twice, or if a gradient is None.
+    """
+    groups = [(optimizer, list(pairs)) for optimizer, pairs in groups]
+    everything = [pair for _, pairs in groups for pair in pairs]
+    check_pairs(everything)
+    gradients = iter(tf.tuple([gradient for gradient, _ in everything]))
+    gated = [(optimizer, [(next(gradients), variable) for _, variable in pairs]) for optimizer, pairs in groups]
+    updates = [optimizer.apply_gradients(pairs) for optimizer, pairs in gated if pairs]
+    if step is not None:
+        with tf.control_dependencies(updates):
+            updates = [step.assign_add(tf.ones([], step.dtype.base_dtype), read_value=False)]
+    return tf.group(*updates, name=name)
+
+
+def check_pairs(pairs):
+    """Raises ValueError unless there are pairs (gradient, variable), each variable with a gradient and there once."""
+    if not pairs:
+        raise ValueError("there are no variables to train: at least one pair (gradient, variable) is needed")
+    seen = set()
+    for gradient, variable in pairs:
+        name = variable.op.name
+        if name in seen:
+            raise ValueError(f"variable {name} is given more than once; give it once, and to one optimizer")
+        if gradient is None:
+            raise ValueError(f"variable {name} has no gradient: the loss does not depend on it; leave it out")
+        seen.add(name)
+
+
+def check_coverage(taken, trainable):
+    """Raises ValueError unless the variables `taken` by optimizers are exactly the `trainable` ones, each once."""
+    taken, trainable = [[variable.op.name for variable in group] for group in (taken, trainable)]
+    twice = sorted({name for name in taken if taken.count(name) > 1})
+    missing = [name for name in trainable if name not in taken]
+    foreign = [name for name in taken if name not in trainable]
+    for names, fault in ((twice, "taken by two optimizers"), (missing, "taken by none"), (foreign, "not trainable")):
+        if names:
+            raise ValueError(f"every trainable variable needs exactly one optimizer; {fault}: {', '.join(names)}")

@@ -1,0 +1,278 @@
+"""The command line: real processes for what only they can show, `run` and its errors for the rest."""
+
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pytest
+
+from common.cli import program
+from common.cli.program import run
+from common.training import trainer
+from opt_gs.train import METHOD
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+SMALL = METHOD.settings_class(data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=4)
+
+
+def settings(**options):
+    return dataclasses.replace(SMALL, **options)
+
+
+def command(folder, *words, **options):
+    return subprocess.Popen(
+        [sys.executable, "train.py", *words],
+        cwd=ROOT / folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def test_a_run_writes_what_reproduces_it(tmp_path):
+    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=4", "--report_freq=1", "--seed=3"]
+    status, out, err = finish(command("opt_gs", *words, f"--train_dir={tmp_path}"))
+    assert (status, err) == (0, "")
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith("opt_gs_cnn6_synthetic_")
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"log.txt", "flags.txt", "metrics.jsonl", "checkpoint", "model.ckpt-3.index"}
+    log = (folder / "log.txt").read_text()
+    assert log in out and "\r" not in out  # plain lines, as the output is no terminal
+    for words in ("data set synthetic: 512 training and 256 test images", "CNN-6", "trainable of", "nodes, built in"):
+        assert words in log
+    flagfile = folder / "flags.txt"
+    status, _, err = finish(command("opt_gs", f"--flagfile={flagfile}", f"--train_path={tmp_path / 'again'}"))
+    assert (status, err) == (0, "")
+
+    def figures(path):
+        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+
+    assert figures(folder) == figures(tmp_path / "again") and len(figures(folder)) == 5
+    required = {"step", "split", "loss", "fit", "error", "lr"}
+    assert all(set(line) >= required for line in figures(folder))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_leaves_with_the_customary_status(tmp_path, number):
+    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path}"]
+    process = command("opt_hr", *words)
+    while "step 2," not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    status, out, err = finish(process)
+    assert status == 128 + number and "Traceback" not in err
+    last = max(int(path.name.split("-")[1].split(".")[0]) for path in tmp_path.glob("model.ckpt-*.index"))
+    assert f"saved {tmp_path}/model.ckpt-{last}" in out
+    assert f"interrupted by {number.name}; go on with --resume --train_path={tmp_path}" in out
+
+
+def test_bad_input_is_one_line_and_status_1(tmp_path):
+    process = command("opt_cp", "--data=cifar100", f"--data_dir={tmp_path / 'nowhere'}")
+    status, out, err = finish(process)
+    assert status == 1 and out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1 and "nowhere" in err
+
+
+@pytest.mark.parametrize("words", [["--task=fly"], ["--rotation=some"], ["surplus"], ["--nosuch=1"], ["--depth=x"]])
+def test_unknown_flags_and_values(words):
+    if words[0].startswith(("--nosuch", "--depth")):  # found by absl
+        status, _, err = finish(command("opt_ls", *words))
+        assert status == 1 and words[0].split("=")[0].strip("-") in err
+        assert err.startswith("error: ") and err.count("\n") == 1
+    elif words == ["surplus"]:
+        assert program._run(METHOD, ["train.py", "surplus"]) == 1
+    else:
+        name, value = words[0].strip("-").split("=")
+        with pytest.raises(ValueError, match=f"{words[0]}: expected one of"):
+            settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 513}, "batch_size is 513, expected 1 .. 512"),
+        ({"task": "test"}, "--task=test needs --load"),
+        ({"load": "/nowhere/model.ckpt-3"}, "model.ckpt-3.index is not a file"),
+        ({"train_path": "/proc/none/run"}, "cannot write to the run folder /proc/none/run"),
+        ({"data": "cifar10", "data_dir": "/nowhere"}, "/nowhere"),
+        ({"device": "gpu"}, "--device=gpu: TensorFlow finds no GPU here"),
+    ],
+)
+def test_errors_name_the_value(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as error:
+        run(METHOD, settings(**{"train_path": str(tmp_path), **options}))
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_widths_are_four():
+    with pytest.raises(ValueError, match="--widths has 3 numbers, expected four"):
+        settings(widths=(4, 4, 4))
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    run(METHOD, settings(train_path=str(tmp_path / "run")))
+    with pytest.raises(ValueError, match=r"another network .*conv1_0/fix is \[27, 4\] there and \[27, 8\] here"):
+        run(METHOD, settings(task="test", widths=(8, 8, 8, 8), load=str(tmp_path / "run")))
+    with pytest.raises(ValueError, match="^--load=.*: 4 updates are done there; raise --max_steps"):
+        run(METHOD, settings(load=str(tmp_path / "run"), train_path=str(tmp_path / "again")))
+    assert not (tmp_path / "again").exists()
+    from opt_ls.train import METHOD as other
+
+    with pytest.raises(ValueError, match="trained by opt_gs, not by opt_ls"):
+        run(other, settings(task="test", load=str(tmp_path / "run")))
+    with pytest.raises(ValueError, match="trained by opt_gs, not by opt_gs-free"):
+        run(METHOD, settings(task="test", rotation="free", load=str(tmp_path / "run")))
+    with pytest.raises(ValueError, match="holds a run already; go on with --resume"):
+        run(METHOD, settings(train_path=str(tmp_path / "run")))
+
+
+def test_going_on_in_the_same_folder_continues_its_figures(tmp_path):
+    path = tmp_path / "run"
+    options = {"report_freq": 1, "save_freq": 2, "train_path": str(path), "max_to_keep": 2}
+    run(METHOD, settings(**options))
+    whole = (path / "metrics.jsonl").read_text()
+    run(METHOD, settings(**options, load=str(path / "model.ckpt-1")))
+    steps = [(json.loads(line)["step"], json.loads(line)["split"]) for line in whole.splitlines()]
+    again = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["split"]) for line in again] == steps
+    moved = path.rename(tmp_path / "moved")
+    assert {item.name for item in moved.glob("*.index")} == {"model.ckpt-1.index", "model.ckpt-3.index"}
+    assert run(METHOD, settings(task="test", load=str(moved))) == 0
+
+
+def test_a_map_that_fails_says_which_and_where(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(program.flags, "read", lambda kind: settings(base_lr=3e38, train_path=str(tmp_path / "run")))
+    assert program._run(METHOD, ["train.py"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: step 1: gram_schmidt: the generator is not finite") and err.count("\n") == 1
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path}"]
+    process = command("opt_hr", *words, "--save_freq=1")
+    while "step 2," not in process.stdout.readline():
+        assert process.poll() is None
+    for _ in range(30):  # two are enough, but two at the very same moment are one
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+        if process.poll() is not None:
+            break
+    status, out, err = finish(process)
+    assert status in (130, -signal.SIGINT) and "before the first update" not in err
+
+
+def test_widths_without_a_network_that_has_them():
+    with pytest.raises(ValueError, match="resnet has none"):
+        settings(model="resnet")
+
+
+def cifar_folder(path, rows=20, label=lambda row: row % 10):
+    """A small data set in CIFAR-10's format."""
+    folder = path / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    rng = np.random.RandomState(0)
+    for name in [f"data_batch_{index}" for index in range(1, 6)] + ["test_batch"]:
+        batch = {
+            b"data": rng.randint(0, 256, (rows, 3072)).astype(np.uint8),
+            b"labels": [label(row) for row in range(rows)],
+        }
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    (folder / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"x"] * 10}, protocol=2))
+    return folder
+
+
+def test_training_on_cifar_files_of_any_size(tmp_path, capsys):
+    cifar_folder(tmp_path)
+    assert run(METHOD, settings(data="cifar10", data_dir=str(tmp_path), train_path=str(tmp_path / "run"))) == 0
+    assert "data set cifar10: 100 training and 20 test images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["label", "truncated", "foreign"])
+def test_broken_cifar_files_name_the_file(tmp_path, damage):
+    folder = cifar_folder(tmp_path, label=lambda row: 10 if damage == "label" and row == 7 else row % 10)
+    if damage == "truncated":
+        (folder / "data_batch_3").write_bytes((folder / "data_batch_3").read_bytes()[:5000])
+    if damage == "foreign":
+        (folder / "data_batch_3").write_bytes(pickle.dumps(time.sleep, protocol=2))
+    with pytest.raises(ValueError, match="data_batch_" if damage != "label" else "10") as error:
+        run(METHOD, settings(data="cifar10", data_dir=str(tmp_path), train_path=str(tmp_path / "run")))
+    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+
+
+def test_see_lists_every_trainable_variable(capsys):
+    assert run(METHOD, settings(task="see", verbose=False)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "generator    conv1_0/rotation [27, 27] 729" in lines
+    assert "weight       score/filter [1, 1, 4, 10] 40" in lines
+    freedom = 351 + 5 * (36 * 35 // 2) + 64 * 63 // 2 + 40
+    assert lines[-1].endswith(f"degrees of freedom without gamma and beta: {freedom}")
+
+
+def test_auto_says_loudly_what_it_trains_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"data": "auto", "batch_size": 32, "max_steps": 2, "train_path": str(tmp_path / "run")}
+    run(METHOD, settings(**options))
+    captured = capsys.readouterr()
+    if "data set digits" in captured.out:  # on a machine that can download, or has the files, it is cifar100
+        assert "CIFAR100, IS NOT HERE" in captured.err
+        assert "--data=digits" in (tmp_path / "run" / "flags.txt").read_text()
+    else:
+        assert "data set cifar100" in captured.out
+
+
+def test_a_long_run_says_so_after_20_steps(capsys, monkeypatch):
+    from common.training import callbacks
+
+    now = [0.0]
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
+    for last, expected in ((100, True), (70, False)):
+        patience = callbacks.Patience(0, last, trainer.ADVICE)
+        for step in range(30):
+            now[0] += 60.0  # a minute a step
+            patience.after_step(step, {})
+        out = capsys.readouterr().out
+        assert ("--data=digits" in out and "hours" in out) == expected
+
+
+def test_progress_is_a_bar_only_on_a_terminal(tmp_path):
+    """A pseudo-terminal for standard error shows step, loss, error, speed and time left."""
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
+    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=30", f"--train_path={tmp_path}"]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *words], cwd=ROOT / "opt_cp", stdout=subprocess.DEVNULL, stderr=follower
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            block = os.read(leader, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(leader)
+    assert process.wait() == 0
+    for words in (b"30/30", b"loss", b"err", b"images/s", b"step/s"):
+        assert words in shown

@@ -1,0 +1,301 @@
+"""The OPT recipe with each of its methods, on small networks and made-up images."""
+
+import dataclasses
+import importlib
+import json
+import pathlib
+import zlib
+
+import numpy as np
+import pytest
+
+from common.cli.program import run
+from common.cli.recipe import LENGTHS
+from common.compat import tf
+from common.data import synthetic
+from common.data.dataset import Dataset
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels
+from common.training import problem
+from common.training.evaluation import Evaluation
+
+METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs")
+EXACT = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "sopt_gs")
+REFERENCE = pathlib.Path(__file__).resolve().parents[4] / "shared" / "reference" / "trajectories"
+
+
+def method_of(folder):
+    return importlib.import_module(f"{folder}.train").METHOD
+
+
+def settings_of(folder, **options):
+    options = {"data": "synthetic", "widths": (8, 8, 8, 8), "batch_size": 16, "base_lr": 0.1, "max_steps": 6, **options}
+    if folder == "sopt_gs":
+        options = {"episodes": 4, "episode_steps": 3, **options}
+    return method_of(folder).settings_class(**options)
+
+
+def mostly_slow(folders, but):
+    """Parameters of a test: one method stays in the fast set."""
+    return [pytest.param(folder, marks=[pytest.mark.slow] * (folder != but)) for folder in folders]
+
+
+class Session:
+    """A training graph of a method with its session."""
+
+    def __init__(self, folder, dataset=None, **options):
+        method = method_of(folder)
+        dataset = dataset or synthetic.load(64, 32)
+        self.settings = method.resolve(settings_of(folder, **options), dataset)
+        task = method.problem(self.settings, dataset)
+        self.training, self.evaluation = problem.build(task), Evaluation(task)
+        self.session = tf.Session()
+        self.callbacks = method.callbacks(self.settings, self.session, self.training)
+        self.session.run(tf.global_variables_initializer())
+        for store in [*self.training.stores, self.evaluation.store]:
+            store.fill(self.session)
+
+    def steps(self, first, last):
+        for step in range(first, last):
+            self.session.run(self.training.train_op)
+            for callback in self.callbacks:
+                callback.after_step(step, {})
+
+
+@pytest.mark.parametrize("folder", METHODS)
+def test_the_graph_of_the_paper_is_small(folder):
+    Session(folder, dataset=synthetic.load(128, 8, classes=100), widths=method_of(folder).widths, batch_size=128)
+    assert len(tf.get_default_graph().get_operations()) < 9_000
+
+
+@pytest.mark.parametrize("folder", METHODS)
+def test_every_method_trains_and_learns(folder):
+    options = {"sopt_gs": {"episodes": 8, "episode_steps": 5}, "opt_or": {"base_lr": 0.01}}.get(folder, {})
+    run = Session(folder, max_steps=40, **options)  # of opt_or nothing bounds the kernels: 0.1 is too much
+    first = run.session.run(run.training.fit)
+    run.steps(0, 40)
+    assert run.session.run(run.training.fit) < 0.8 * first
+
+
+@pytest.mark.parametrize("folder", mostly_slow(METHODS, but="opt_hr"))
+def test_every_method_trains_a_residual_network(folder):
+    """Projections and the fully connected layer stay ordinary; all other kernels are the method's."""
+    run = Session(folder, model="resnet", widths=None, depth=10, widen_factor=1)
+    ordinary = {variable.op.name for variable in variables.with_role(Role.WEIGHT)}
+    assert ordinary == {"group3_block0/projection/weight", "group4_block0/projection/weight", "fc/output/weight"}
+    assert [kernel.layer for kernel in kernels.rotated_layers()] == [
+        "group1/conv0",
+        *(f"group{group}_block0/layer{layer}_in_block/conv" for group in (2, 3, 4) for layer in (1, 2)),
+    ]
+    run.steps(0, 3)
+    assert np.isfinite(run.session.run(run.training.loss))
+
+
+@pytest.mark.parametrize("folder", mostly_slow(EXACT, but="opt_gs"))
+def test_energy_stays_for_a_hundred_steps(folder):
+    run = Session(folder, max_steps=100, episodes=20, episode_steps=10) if folder == "sopt_gs" else Session(folder, max_steps=100)
+    before = run.evaluation.geometry(run.session)
+    run.steps(0, 100)
+    after = run.evaluation.geometry(run.session)
+    for power in (0, 1, 2):
+        energies = before[f"energy_{power}"]
+        assert set(energies) == {"conv1_0", "conv1_1", "conv2_0", "conv2_1", "conv3_0", "conv3_1", "fc6"}
+        for layer, energy in energies.items():
+            np.testing.assert_allclose(after[f"energy_{power}"][layer], energy, rtol=1e-4)
+    assert max(after["orthogonality"].values()) < 1e-4
+
+
+def test_energy_changes_under_ordinary_training():
+    run = Session("opt_cp", rotation="none", max_steps=100)
+    before = run.evaluation.geometry(run.session)["energy_1"]
+    run.steps(0, 100)
+    after = run.evaluation.geometry(run.session)["energy_1"]
+    assert max(abs(after[layer] / before[layer] - 1) for layer in before) > 1e-2
+    assert run.evaluation.geometry(run.session)["orthogonality"] == {}
+
+
+@pytest.mark.parametrize("folder", METHODS)
+def test_baselines_run_the_common_recipe_from_every_folder(folder):
+    for rotation, roles in (("none", {Role.WEIGHT}), ("free", {Role.WEIGHT, Role.GENERATOR, Role.FIXED})):
+        with tf.Graph().as_default():
+            run = Session(folder, rotation=rotation, max_steps=None)
+            kinds = (Role.WEIGHT, Role.GENERATOR, Role.FIXED, Role.ROTATION, Role.SUBSET)
+            assert {variables.role_of(variable) for variable in variables.with_role(*kinds)} == roles
+            ((optimizer, members),) = run.training.groups[0]
+            assert isinstance(optimizer, tf.train.MomentumOptimizer) and members == variables.trainable()
+            decayed = variables.with_role(*Role)
+            decayed = [v for v in decayed if variables.role_of(v) not in (Role.MOVING, Role.STEP, Role.DATA)]
+            values = run.session.run(decayed)
+            expected = 2.5e-4 * sum((value.astype(float) ** 2).sum() for value in values)
+            np.testing.assert_allclose(run.session.run(run.training.regularisation), expected, rtol=1e-5)
+            assert method_of(folder).steps(run.settings, None) == LENGTHS["synthetic"].schedule.steps
+
+
+def test_ogd_decays_a_tenth_and_neither_rotations_nor_fixed_weights():
+    run = Session("opt_ogd")
+    decayed = variables.with_role(Role.WEIGHT, Role.GAMMA, Role.BETA)
+    expected = 2.5e-5 * sum((value.astype(float) ** 2).sum() for value in run.session.run(decayed))
+    np.testing.assert_allclose(run.session.run(run.training.regularisation), expected, rtol=1e-5)
+    (_, rotations), (_, others) = run.training.groups[0]
+    assert rotations == variables.with_role(Role.ROTATION) and set(others) == set(decayed)
+
+
+def rates_at(folder, steps, **options):
+    run = Session(folder, **options)
+    step = run.training.global_step
+    rates = []
+    for value in steps:
+        run.session.run(tf.assign(step, value))
+        rates.append({name: float(rate) for name, rate in run.session.run(run.training.report).items() if "lr" in name})
+    return rates
+
+
+def test_schedule_of_ogd():
+    rates = rates_at("opt_ogd", [29, 30, 50, 65], max_steps=75)
+    np.testing.assert_allclose([rate["lr"] for rate in rates], [0.1, 0.01, 1e-3, 1e-4], rtol=1e-5)
+    np.testing.assert_allclose([rate["rotation_lr"] for rate in rates], 0.02 * 0.2 ** np.arange(4), rtol=1e-5)
+
+
+# Rates in units of the given ones for batch 128 of a recipe for 32, three updates of warm-up: steps 0 to 3, two drops.
+SCALED = {"none": [1 / 3, 2 / 3, 1, 1, 0.1, 0.01], "linear": [2, 3, 4, 4, 0.4, 0.04]}
+
+
+@pytest.mark.parametrize("lr_scale", SCALED)
+@pytest.mark.parametrize("folder", METHODS)
+def test_scale_and_warm_up_reach_every_rate_of_every_method(folder, lr_scale):
+    own = {"episodes": 20, "episode_steps": 5} if folder == "sopt_gs" else {}
+    drops = [40, 65] if folder == "sopt_gs" else [30, 50]  # shares of 20 episodes, of 75 updates
+    method, step = method_of(folder), tf.placeholder(tf.int64, [])
+    flags = {"lr_scale": lr_scale, "warmup_steps": 3, "batch_size": 128, "base_lr": 0.3, "max_steps": 75, **own}
+    settings = method.resolve(settings_of(folder, **flags), synthetic.load(128, 8))
+    rates = method.rates(settings, step)
+    expected = {"lr": 0.3 * np.array(SCALED[lr_scale])}
+    if folder == "opt_ogd":  # its rotations' rate drops to a fifth
+        expected["rotation_lr"] = 0.02 * np.array(SCALED[lr_scale]) * [1, 1, 1, 1, 2, 4]
+    with tf.Session() as session:
+        actual = [session.run(rates, {step: number}) for number in [0, 1, 2, 3, *drops]]
+    assert set(rates) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose([rate[name] for rate in actual], values, rtol=1e-12)
+
+
+def test_schedule_of_stochastic_opt_follows_its_episodes():
+    """400 episodes drop at 160, 260 and 340; --max_steps only ends the run early."""
+    options = {"episodes": 400, "episode_steps": 2, "max_steps": 700}
+    rates = rates_at("sopt_gs", [319, 320, 520, 680], **options)
+    np.testing.assert_allclose([rate["lr"] for rate in rates], [0.1, 0.01, 1e-3, 1e-4], rtol=1e-5)
+    method = method_of("sopt_gs")
+    assert method.steps(settings_of("sopt_gs", **options), None) == 700
+    assert method.steps(settings_of("sopt_gs", **{**options, "max_steps": None}), None) == 800
+
+
+def test_stochastic_opt_turns_the_first_conv_in_full_and_never_resets_it():
+    run = Session("sopt_gs")
+    first = tf.get_default_graph().get_tensor_by_name("conv1_0/rotation/Read/ReadVariableOp:0")
+    assert first.shape.as_list() == [27, 27]
+    np.testing.assert_array_equal(run.session.run(first), np.eye(27))
+    generators = {variable.op.name: variable for variable in variables.with_role(Role.GENERATOR)}
+    run.steps(0, 3)  # an episode, at whose end the others start afresh
+    for name, generator in generators.items():
+        fresh = np.array_equal(run.session.run(generator), np.eye(generator.shape[0]))
+        assert fresh == (name != "conv1_0/rotation")
+
+
+def test_degrees_of_freedom_of_stochastic_opt():
+    Session("sopt_gs", dataset=synthetic.load(64, 8, classes=100), widths=(64, 64, 64, 64))
+    assert sum(kernel.degrees_of_freedom for kernel in kernels.of_layers()) == 90_871
+
+
+TRAJECTORIES = {"opt_cp": (32, 64, 128, 128), "opt_ls": (64, 64, 64, 64), "opt_gs": (8, 8, 8, 8)}
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="the originals' figures are not here")
+@pytest.mark.parametrize("folder", TRAJECTORIES)
+def test_first_losses_are_those_of_the_originals(folder):
+    widths = TRAJECTORIES[folder]
+    name = folder if folder != "opt_gs" else "opt_gs_width8"
+    reference = json.loads((REFERENCE / f"{name}.json").read_text())
+    blank = np.zeros([128, 32, 32, 3], np.uint8)
+    dataset = Dataset("synthetic", 100, blank, np.zeros(128, np.int32), blank[:1], np.zeros(1, np.int32), False)
+    run = Session(folder, dataset=dataset, widths=widths, batch_size=128, max_steps=75_000)
+    for variable in variables.with_role(Role.FIXED, Role.GENERATOR, Role.WEIGHT):
+        name, shape = variable.op.name, variable.shape.as_list()
+        value = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF).randn(*shape).astype("f")
+        if not name.endswith("rotation"):
+            value = value * np.sqrt(2 / np.prod(shape[:-1]))
+        run.session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+    rng = np.random.RandomState(7)
+    images, labels = rng.randint(0, 256, (6, 128, 32, 32, 3)), rng.randint(0, 100, (6, 128))
+    for step in range(6):
+        feed = {run.training.images: (images[step] - 127.5) / 128, run.training.labels: labels[step]}
+        fetches = [run.training.train_op, run.training.fit, run.training.regularisation]
+        _, fit, regularisation = run.session.run(fetches, feed)
+        early = 1e-3 if folder == "opt_gs" else 2e-3
+        np.testing.assert_allclose(fit, reference["fit"][step], rtol=early if step < 2 or folder != "opt_gs" else 5e-2)
+        np.testing.assert_allclose(regularisation, reference["reg"][step], rtol=1e-4)
+
+
+def metrics_of(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("images_per_second")
+    return lines
+
+
+def train_in(path, folder="sopt_gs", **options):
+    options = {"report_freq": 2, "vali_freq": 3, "save_freq": 3, "max_steps": 7, "max_to_keep": 5, **options}
+    settings = settings_of(folder, train_path=str(path), **options)
+    assert run(method_of(folder), settings) == 0
+    return metrics_of(path)
+
+
+def test_a_run_follows_from_its_seed(tmp_path):
+    first = train_in(tmp_path / "a")
+    assert [(line["step"], line["split"]) for line in first] == [
+        (1, "train"), (2, "test"), (3, "train"), (5, "train"), (5, "test"), (6, "train"), (6, "test")
+    ]
+    assert first == train_in(tmp_path / "b")
+    assert first != train_in(tmp_path / "c", seed=1)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_goes_on_as_if_never_stopped(tmp_path):
+    whole = train_in(tmp_path / "whole")
+    for last in (2, 5):  # at the end of an episode, and of the next
+        rest = train_in(tmp_path / f"rest{last}", load=str(tmp_path / "whole" / f"model.ckpt-{last}"))
+        assert rest == [line for line in whole if line["step"] > last]
+
+
+@pytest.mark.slow
+def test_testing_a_checkpoint_gives_the_figures_of_its_training_run(tmp_path, capsys):
+    for folder in ("opt_hr", "sopt_gs"):
+        path = tmp_path / folder
+        train_in(path, folder)
+        trained = [line for line in capsys.readouterr().out.splitlines() if "validation:" in line][-1]
+        method, settings = method_of(folder), settings_of(folder)
+        assert run(method, dataclasses.replace(settings, task="test", load=str(path))) == 0
+        tested = capsys.readouterr().out.strip()
+        assert tested.split(" (")[0] == trained.removeprefix("step 6, ").split(" (")[0]
+
+
+@pytest.mark.parametrize("folder", mostly_slow(("opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs"), but="opt_ls"))
+def test_every_way_to_compute_a_map_gives_the_same_training(folder):
+    ways = list(method_of(folder).map_methods)
+    assert ways[0] == "auto" and len(ways) > 2
+    losses = {}
+    for way in ways:
+        with tf.Graph().as_default():
+            run = Session(folder, base_lr=0.01, map_method=way)
+            with run.session as session:
+                losses[way] = [session.run([run.training.loss, run.training.train_op])[0] for _ in range(3)]
+    for way in ways:
+        np.testing.assert_allclose(losses[way], losses["auto"], rtol=1e-3, err_msg=way)
+
+
+def test_a_way_that_a_method_does_not_have_is_named_before_data_are_read():
+    with pytest.raises(ValueError, match="--map_method=qr: opt_cp has auto, block, cholesky; choose") as error:
+        run(method_of("opt_cp"), settings_of("opt_cp", map_method="qr", data="cifar100", data_dir="/nowhere"))
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="--map_method=svd: opt_gs has auto, block"):
+        run(method_of("opt_gs"), settings_of("opt_gs", map_method="svd", data="cifar100", data_dir="/nowhere"))

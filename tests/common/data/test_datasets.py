@@ -1,0 +1,177 @@
+"""Data sets by name: where they are looked for, and what happens when they are nowhere."""
+
+import hashlib
+import http.server
+import pathlib
+import pickle
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from common.data import datasets
+from common.data.dataset import DataError
+from common.data.datasets import NotAvailable
+from common.data.sources import SOURCES, Source
+
+DEFAULT = datasets.DEFAULT_DATA_DIR
+
+
+def cifar100(folder, count=4):
+    """Writes a tiny CIFAR-100 into `folder`/cifar-100-python; its size tells which one was read."""
+    folder = pathlib.Path(folder) / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name in ("train", "test"):
+        batch = {b"data": np.zeros([count, 3072], np.uint8), b"fine_labels": [0, 99] + [1] * (count - 2)}
+        (folder / name).write_bytes(pickle.dumps(batch, 2))
+    return folder
+
+
+def packed(folder):
+    """Writes the same as a .tar.gz into `folder`."""
+    source = cifar100(folder / "source")
+    with tarfile.open(folder / "cifar-100-python.tar.gz", "w:gz") as tar:
+        tar.add(source, source.name)
+    return folder / "cifar-100-python.tar.gz"
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    """A clone of one's own, a current folder, and no addresses that could be reached."""
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr(datasets, "ROOT", tmp_path / "clone")
+    monkeypatch.chdir(tmp_path / "here")
+    for name, sources in SOURCES.items():
+        closed = tuple(Source(source.file, ("http://127.0.0.1:1/" + source.file,), source.md5) for source in sources)
+        monkeypatch.setitem(SOURCES, name, closed)
+    return tmp_path
+
+
+def load(name, data_dir=DEFAULT, **options):
+    return datasets.load(name, data_dir, say=lambda line: None, **options)
+
+
+def test_the_default_folder_is_looked_for_here_then_in_the_clone(places):
+    root = places / "clone"
+    assert datasets.search_folders() == [places / "here" / "datasets", root / "datasets", root]
+    assert datasets.search_folders("datasets") == datasets.search_folders("./datasets/")
+    for count, folder in ((4, root), (5, root / "datasets"), (6, places / "here" / "datasets")):
+        cifar100(folder, count)
+        assert len(load("cifar100").train_images) == count
+
+
+def test_searching_from_the_root_lists_no_folder_twice(places, monkeypatch):
+    monkeypatch.chdir(places / "clone")
+    assert datasets.search_folders() == [places / "clone" / "datasets", places / "clone"]
+
+
+def test_a_named_folder_is_searched_alone(places):
+    cifar100(places / "clone" / "datasets")
+    (places / "mine").mkdir()
+    assert datasets.search_folders(str(places / "mine")) == [places / "mine"]
+    with pytest.raises(NotAvailable):
+        load("cifar100", str(places / "mine"))
+
+
+def test_a_named_folder_may_hold_the_folder_be_it_or_hold_the_archive_or_be_the_archive(places):
+    folder = cifar100(places / "a")
+    archive = packed(places)
+    for data_dir in (places / "a", folder, archive, places):
+        assert len(load("cifar100", str(data_dir)).train_images) == 4
+        assert load("auto", str(data_dir)).name == "cifar100"
+
+
+def test_a_named_folder_that_is_not_there_is_an_error_for_a_named_set_and_no_data_for_auto(places):
+    with pytest.raises(DataError, match="nowhere does not exist; make it for cifar100") as raised:
+        datasets.load("cifar100", places / "nowhere")
+    assert "\n" not in str(raised.value)
+    said = []
+    assert datasets.load("auto", places / "nowhere", say=said.append).name == "digits"
+    assert any("nowhere does not exist" in line for line in said)
+    assert not (places / "nowhere").exists()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
+def test_a_named_set_that_is_nowhere_is_an_error_that_says_what_to_do(places, name):
+    with pytest.raises(NotAvailable) as raised:
+        load(name)
+    message = str(raised.value)
+    assert "\n" not in message and isinstance(raised.value, ValueError)
+    for part in [*datasets.search_folders(), SOURCES[name][0].urls[0], places / "clone" / "datasets"]:
+        assert str(part) in message
+
+
+def test_a_named_set_is_never_replaced(places):
+    cifar100(places / "clone")
+    with pytest.raises(NotAvailable, match="cifar10 is not in"):
+        load("cifar10")
+
+
+def test_auto_takes_the_paper_s_set_if_it_is_there(places):
+    cifar100(places / "clone")
+    assert load("auto").name == "cifar100"
+
+
+def test_auto_says_loudly_that_it_takes_the_digits(capsys):
+    assert datasets.load("auto", default="cifar10").name == "digits"
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) >= 4 and "CIFAR10, IS NOT HERE. TRAINING ON HANDWRITTEN DIGITS" in error
+
+
+def test_a_folder_that_cannot_be_searched_is_named(places, monkeypatch):
+    def refuse(folder, format):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(datasets.cifar, "find", refuse)
+    with pytest.raises(DataError, match="here: cannot be searched for cifar10 .Permission denied"):
+        load("cifar10", str(places / "here"))
+
+
+def test_auto_does_not_pass_over_files_that_are_broken(places):
+    folder = cifar100(places / "clone")
+    (folder / "train").write_bytes(b"broken")
+    with pytest.raises(DataError, match="train: "):
+        load("auto")
+
+
+def test_sets_made_here_need_no_folder():
+    assert load("digits", "/nowhere").name == "digits" and load("synthetic", "/nowhere").name == "synthetic"
+
+
+def test_an_unknown_name_is_an_error_with_the_names():
+    with pytest.raises(ValueError, match="data is 'mnist', expected one of auto, cifar100"):
+        load("mnist")
+
+
+def test_svhn_is_found(places):
+    (places / "mine").mkdir()
+    for source in SOURCES["svhn"]:
+        contents = {"X": np.zeros([32, 32, 3, 2], np.uint8), "y": np.array([[1], [10]])}
+        savemat(places / "mine" / source.file, contents)
+    assert len(load("svhn", str(places / "mine")).train_images) == 4
+
+
+def test_what_is_nowhere_is_downloaded_checked_and_unpacked(places, monkeypatch):
+    archive = packed(places / "here")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(archive.parent))
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+        source = Source(archive.name, (address,), hashlib.md5(archive.read_bytes()).hexdigest())
+        monkeypatch.setitem(SOURCES, "cifar100", (source,))
+        assert len(load("auto").train_images) == 4
+        (places / "mine").mkdir()
+        assert len(load("cifar100", str(places / "mine")).train_images) == 4
+        server.shutdown()
+    for folder in (places / "clone" / "datasets", places / "mine"):
+        assert sorted(path.name for path in folder.iterdir()) == ["cifar-100-python", "cifar-100-python.tar.gz"]

@@ -1,0 +1,100 @@
+"""Ten steps of some programs on a number of processes and devices: what test_equality.py starts.
+
+    python driver.py FOLDER PROCESSES DEVICES INDEX PORT [CASE ...]
+
+The process INDEX writes the variables of its replicas to FOLDER/CASE-PROCESSESxDEVICES-INDEX.npz. Each case has a
+server of its own: collectives keep their shapes for the life of a server.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3]))
+
+from common.cli import devices
+from common.compat import tf
+from common.data import synthetic
+from common.distributed.cluster import Cluster
+from common.distributed.peers import Peers
+from common.graph import variables
+from common.training import problem
+from common.training.evaluation import Evaluation
+from grassmann.program import Grassmann
+from grassmann.program import Settings as GrassmannSettings
+from opt_gs.train import METHOD as OPT_GS
+from sopt_gs.train import METHOD as SOPT_GS
+
+STEPS = 10
+TINY = {"data": "synthetic", "widths": (4, 4, 4, 4), "batch_size": 8, "device": "cpu", "max_steps": 20}
+ADAMG = {
+    "data": "synthetic", "model": "resnet", "optimizer": "adamg", "grassmann": True, "batch_size": 8, "crop_size": 16,
+    "keep_prob": 0.7, "learnRate": 0.01, "learnRateG": 0.05, "omega": 0.1, "grad_clip": 0.1, "weightDecay": 5e-4,
+    "max_steps": 20,
+}  # fmt: skip
+CASES = {
+    "opt_gs": (OPT_GS, OPT_GS.settings_class(**TINY)),
+    "sopt_gs": (SOPT_GS, SOPT_GS.settings_class(**TINY, episode_steps=4)),  # merges after steps 3 and 7
+    "adamg": (Grassmann(), GrassmannSettings(**ADAMG)),
+}
+# In float32 the rates are a hundredth of these: see test_replica_equality.py.
+SLOW = {
+    **dict.fromkeys(("opt_gs", "opt_gs shared", "sopt_gs", "sopt_gs shared"), {"base_lr": 5e-4}),
+    "adamg": {"learnRate": 1e-4, "learnRateG": 5e-4},
+}  # fmt: skip
+DTYPES = {"float32": tf.float32, "float64": tf.float64}
+ALL = [f"{case}-{dtype}" for case in CASES for dtype in DTYPES]
+
+
+def trained(program, settings, dtype, cluster, count):
+    """Returns {name: value} of all replicas here, and the figures of an evaluation, after `STEPS` steps."""
+    dataset = synthetic.load(train=24, test=14)
+    settings = program.resolve(settings, dataset)
+    chosen = devices.choose("cpu", count, cluster=cluster)
+    config, peers = chosen.config(), Peers(cluster)
+    peers.meet(config, 300.0, {}, {})
+    with tf.Graph().as_default():
+        task = program.problem(settings, dataset)
+        training = problem.build(task, chosen.names, dtype, cluster)
+        evaluation = Evaluation(task, dtype, cluster=cluster)
+        with tf.Session(peers.target, config=config) as session:
+            callbacks = program.callbacks(settings, session, training)
+            peers.prepare()
+            session.run(tf.global_variables_initializer())
+            if not cluster.is_chief:  # what the chief sends is to be seen
+                for variable in variables.saved():
+                    session.run(variable.initializer, {variable.initializer.inputs[1]: np.zeros(variable.shape)})
+            peers.share_variables(session)
+            for store in [*training.stores, evaluation.store]:
+                store.fill(session)
+            for step in range(STEPS):
+                _, loss = session.run([training.train_op, training.report["loss"]])
+                for callback in callbacks:
+                    callback.after_step(step, {})
+            figures = evaluation.figures(session)
+            values = session.run({variable.op.name: variable for variable in tf.global_variables()})
+            peers.part(session)
+    figures = (figures.cross_entropy, figures.error, figures.error_k)
+    return {**values, "the loss": loss, "the figures": np.array(figures)}
+
+
+def main(folder, processes, count, index, port, cases):
+    for number, case in enumerate(ALL):
+        if case not in cases:
+            continue
+        name, dtype = case.split("-")
+        first = port + processes * number
+        workers = tuple(f"127.0.0.1:{first + worker}" for worker in range(processes))
+        cluster = Cluster(workers if processes > 1 else (), index)
+        program, settings = CASES[name]
+        if dtype == "float32":
+            settings = dataclasses.replace(settings, **SLOW[name])
+        values = trained(program, settings, DTYPES[dtype], cluster, count)
+        np.savez(os.path.join(folder, f"{case}-{processes}x{count}-{index}.npz"), **values)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:6]), sys.argv[6:] or ALL)

@@ -1,0 +1,113 @@
+"""Which processes train together: flags, TF_CONFIG, and what is wrong with them."""
+
+import json
+
+import pytest
+
+from common.cli.program import run
+from common.distributed import cluster
+from opt_gs.train import METHOD
+
+HOSTS = ("a:2222", "10.0.0.7:2223", "[::1]:2224")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+
+
+def describe(monkeypatch, jobs, kind="worker", index=0):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": jobs, "task": {"type": kind, "index": index}}))
+
+
+def test_a_process_on_its_own():
+    assert cluster.find() == cluster.ALONE
+    assert (cluster.ALONE.count, cluster.ALONE.is_chief, cluster.ALONE.others) == (1, True, [])
+    assert cluster.find("a:2222", 0, 5.0) == cluster.Cluster(timeout=5.0)
+
+
+def test_flags_name_all_workers_in_order():
+    found = cluster.find(",".join(HOSTS), 1, 7.0)
+    assert found == cluster.Cluster(HOSTS, 1, 7.0)
+    assert (found.count, found.is_chief, found.others) == (3, False, [0, 2])
+    assert found.name(1) == "worker 1 (10.0.0.7:2223)"
+
+
+@pytest.mark.parametrize("kind, index, number", [("worker", 1, 1), ("chief", 0, 0), ("worker", 0, 1)])
+def test_tf_config(monkeypatch, kind, index, number):
+    """With a chief's job, that process is worker 0 and the others follow."""
+    chief = number != index or kind == "chief"
+    jobs = {"chief": [HOSTS[0]], "worker": HOSTS[1:]} if chief else {"worker": HOSTS}
+    describe(monkeypatch, jobs, kind, index)
+    assert cluster.find() == cluster.Cluster(HOSTS, number)
+
+
+def test_tf_config_and_flags_have_to_agree(monkeypatch):
+    describe(monkeypatch, {"worker": HOSTS}, index=2)
+    assert cluster.find(",".join(HOSTS), 2).index == 2
+    with pytest.raises(ValueError, match="--task_index=1 and TF_CONFIG .worker 2 of a:2222.* disagree: leave one"):
+        cluster.find(",".join(HOSTS), 1)
+
+
+@pytest.mark.parametrize(
+    "hosts, index, message",
+    [
+        ("a:1,b:2", None, "--worker_hosts needs --task_index"),
+        (None, 0, "--task_index=0 needs --worker_hosts"),
+        ("a:1,b:2", 2, "--task_index=2: expected 0 to 1, as --worker_hosts names 2 workers"),
+        ("a:1,b:2", -1, "--task_index=-1: expected 0 to 1"),
+        ("a:1,b", 0, "'b' is no address; expected HOST:PORT"),
+        ("a:1,b:70000", 0, "'b:70000' is no address; expected HOST:PORT with a port of 1 to 65535"),
+        ("a:1,b:0", 0, "'b:0' is no address"),
+        ("a:1,,b:2", 0, "'' is no address"),
+        ("http://a:1,b:2", 0, "'http://a:1' is no address"),
+        ("a:1,b:2,a:1", 0, "a:1 is there twice"),
+    ],
+)
+def test_flags_that_are_wrong(hosts, index, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        cluster.find(hosts, index)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("{", "TF_CONFIG cannot be read"),
+        ("3", "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": 3}}', "TF_CONFIG"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}}', "TF_CONFIG has no task None None"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}', "no task 'worker' 2"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": "x"}}', "cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "chief", "index": 0}}', "no task 'chief' 0"),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "ps", "index": 0}}', "has the job 'ps'"),
+        ('{"cluster": {"chief": ["a:1", "b:2"]}, "task": {"type": "chief", "index": 0}}', "has 2 chiefs"),
+        ('{"cluster": {"worker": ["a:1", "b"]}, "task": {"type": "worker", "index": 0}}', "'b' is no address"),
+        ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', "a:1 is there twice"),
+    ],
+)
+def test_tf_config_that_is_wrong(monkeypatch, text, message):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match=message) as caught:
+        cluster.find()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"environment": "cloud"}'])
+def test_tf_config_without_a_cluster(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    assert cluster.find() == cluster.ALONE
+
+
+def test_only_training_takes_several_processes(tmp_path):
+    settings = METHOD.settings_class(task="see", data="synthetic", worker_hosts="a:1,b:2", task_index=0)
+    with pytest.raises(ValueError, match="--task=see needs one process only"):
+        run(METHOD, settings)
+
+
+def test_a_batch_has_to_divide_by_all_devices(tmp_path):
+    settings = METHOD.settings_class(
+        data="synthetic", batch_size=18, num_gpus=2, worker_hosts="a:1,b:2", task_index=1, train_dir=str(tmp_path)
+    )
+    with pytest.raises(ValueError, match="batch of 18 cannot be split evenly over 4 devices of 2 workers"):
+        run(METHOD, settings)

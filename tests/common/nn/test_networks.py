@@ -1,0 +1,122 @@
+"""Architectures: names, shapes and the counts of weights that the papers' networks have."""
+
+import numpy as np
+import pytest
+
+from common.compat import tf
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels
+from common.nn.layers import BatchNormConstants, Mode
+from common.nn.networks import network, title
+from common.nn.parts import Parts
+
+CONSTANTS = BatchNormConstants(0.9, 1e-5, False)
+
+
+def build(name, classes=10, parts=Parts(), training=True, **options):
+    images = tf.zeros([2, 32, 32, 3])
+    return network(name, **options)(images, classes, parts, Mode(training, CONSTANTS, None, variables.global_step() + 0))
+
+
+def shapes(*roles):
+    return {variable.op.name: variable.shape.as_list() for variable in variables.with_role(*roles)}
+
+
+def count(*roles):
+    return sum(int(np.prod(shape)) for shape in shapes(*roles).values())
+
+
+@pytest.mark.parametrize(("name", "expected"), [("cnn6", 257_984), ("cnn9", 2_992_832)])
+def test_ordinary_weights_of_the_papers_networks(name, expected):
+    assert build(name, classes=100).shape.as_list() == [2, 100]
+    assert count(Role.WEIGHT) == expected
+
+
+def test_degrees_of_freedom_of_opt_on_cnn6():
+    build("cnn6", classes=100, parts=Parts(kernels.rotated(tf.matmul)))
+    assert sum(kernel.degrees_of_freedom for kernel in kernels.of_layers()) == 1_358_527
+
+
+def test_names_of_cnn6():
+    build("cnn6", parts=Parts(kernels.rotated(tf.matmul)))
+    names = shapes(*Role)
+    layers = [f"conv{stage}_{index}" for stage in (1, 2, 3) for index in (0, 1)]
+    expected = {f"{layer}/{kind}" for layer in [*layers, "fc6"] for kind in ("fix", "rotation")}
+    expected |= {f"{layer}/bn/{kind}" for layer in layers for kind in ("gamma", "beta", "pop_mean", "pop_var")}
+    assert set(names) == expected | {"score/filter", "global_step"}
+    assert names["conv1_0/fix"] == [27, 64] and names["fc6/rotation"] == [1024, 1024]
+
+
+def test_widths_of_cnn6():
+    build("cnn6", widths=(8, 16, 24, 32))
+    names = shapes(Role.WEIGHT)
+    assert [names[f"{layer}/weight"][-1] for layer in ("conv1_1", "conv2_1", "conv3_1", "fc6")] == [8, 16, 24, 32]
+
+
+def test_only_the_first_conv_gets_the_first_kernel():
+    for name, options in (("cnn6", {}), ("resnet", {"depth": 10, "widen_factor": 1}), ("vgg11", {})):
+        with tf.Graph().as_default():
+            build(name, parts=Parts(kernels.plain(name="other"), kernels.plain(name="first")), **options)
+            first = [variable for variable in shapes(Role.WEIGHT) if variable.endswith("/first")]
+            assert len(first) == 1 and first == list(shapes(Role.WEIGHT))[:1]
+
+
+def test_wide_residual_network_has_the_names_of_its_checkpoints():
+    build("resnet", depth=10, widen_factor=2)
+    names = shapes(Role.WEIGHT, Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING)
+    expected = {"group1/conv0/weight", "fc/output/weight", "fc/output/bias"}
+    scopes = ["fc"]
+    for group in (2, 3, 4):
+        expected.add(f"group{group}_block0/projection/weight")
+        for layer in (1, 2):
+            scopes.append(f"group{group}_block0/layer{layer}_in_block")
+            expected.add(f"{scopes[-1]}/conv/weight")
+    expected |= {f"{scope}/batch_norm/{kind}" for scope in scopes for kind in ("beta", "gamma", "pop_mean", "pop_var")}
+    assert set(names) == expected
+    assert names["group4_block0/layer1_in_block/conv/weight"] == [3, 3, 64, 128]
+    assert names["group4_block0/projection/weight"] == [1, 1, 64, 128]
+
+
+def test_a_residual_group_of_unchanged_width_has_no_projection():
+    build("resnet", depth=16, widen_factor=1)
+    projections = {name for name in shapes(Role.WEIGHT) if "projection" in name}
+    assert projections == {f"group{group}_block0/projection/weight" for group in (3, 4)}
+
+
+def test_wide_residual_network_of_the_paper_has_36_5_million_weights():
+    build("resnet", depth=28, widen_factor=10)
+    assert round(count(Role.WEIGHT, Role.BIAS, Role.GAMMA, Role.BETA) / 1e6, 1) == 36.5
+
+
+@pytest.mark.parametrize(("depth", "widen"), [(11, 1), (4, 1), (28, 0)])
+def test_impossible_residual_networks_are_refused(depth, widen):
+    with pytest.raises(ValueError, match=f"not {depth if widen else widen}"):
+        build("resnet", depth=depth, widen_factor=widen)
+
+
+def test_vgg_has_the_names_of_its_checkpoints():
+    build("vgg11")
+    names = shapes(Role.WEIGHT, Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING)
+    convs = [f"GROUP{group}_{index}" for group, depth in enumerate((1, 1, 2, 2, 2), 1) for index in range(depth)]
+    expected = {f"{conv}/conv/weight" for conv in convs}
+    expected |= {f"{conv}/batch_norm/{kind}" for conv in convs for kind in ("beta", "pop_mean", "pop_var")}
+    expected |= {f"fc{index}/{kind}" for index in (0, 1) for kind in ("weight", "beta", "pop_mean", "pop_var")}
+    assert set(names) == expected | {"fc2/weight", "fc2/bias"}
+    assert names["fc0/weight"] == [512, 512]
+
+
+@pytest.mark.parametrize(("name", "convs"), [("vgg11", 8), ("vgg13", 10), ("vgg16", 13), ("vgg19", 16)])
+def test_vgg_depths(name, convs):
+    build(name)
+    assert len(kernels.of_layers()) == convs
+
+
+def test_unknown_network():
+    with pytest.raises(ValueError, match="no network 'cnn7'"):
+        network("cnn7")
+
+
+def test_titles():
+    assert title("resnet", 28, 10) == "WRN-28-10"
+    assert title("cnn6") == "CNN-6" and title("vgg11") == "VGG-11"

@@ -1,0 +1,80 @@
+"""Logs and figures: whole lines, whatever happens to the disk."""
+
+import json
+import resource
+
+import pytest
+
+from common import files
+from common.files import METRICS
+from common.runs.folder import Elsewhere, RunFolder, holds_run
+
+
+def lines(path):
+    return path.read_text().splitlines()
+
+
+def test_figures_go_on_without_doubled_missing_or_torn_lines(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    for step in range(5):
+        folder.measure(step=step, split="train", loss=float("nan"))
+    with open(tmp_path / METRICS, "a") as file:
+        file.write('not json\n[]\n{"step": 2}\n{"step": 3, "spl')  # the last one torn by a kill
+    again = RunFolder(str(tmp_path), first=3)
+    assert again.measured_before(2, "train") and not again.measured_before(3, "train")
+    again.measure(step=3, split="train", loss=0.5)
+    figures = [json.loads(line) for line in lines(tmp_path / METRICS)]
+    assert [figure["step"] for figure in figures] == [0, 1, 2, 3]
+    assert figures[0]["loss"] is None and holds_run(str(tmp_path))
+
+
+def test_a_disk_that_is_full_for_a_while_loses_no_line_and_raises_nothing(tmp_path, capsys):
+    """The kernel's own limit on the size of a file stands for it; it cuts a line in two."""
+    file = files.Appended(str(tmp_path / "log.txt"))
+    file.add("a" * 50)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (70, limits[1]))
+    try:
+        file.add("b" * 50)
+        file.add("c" * 50)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "log.txt: File too large; training goes on" in err
+    assert lines(tmp_path / "log.txt") == ["a" * 50]
+    file.add("d")
+    assert lines(tmp_path / "log.txt") == ["a" * 50, "b" * 50, "c" * 50, "d"]
+    file.sync()
+
+
+def test_a_folder_that_is_gone_for_a_while_loses_no_line(tmp_path, capsys):
+    file = files.Appended(str(tmp_path / "run" / "log.txt"))
+    file.add("first")
+    file.sync()
+    assert "No such file or directory" in capsys.readouterr().err
+    (tmp_path / "run").mkdir()
+    file.add("second")
+    assert lines(tmp_path / "run" / "log.txt") == ["first", "second"]
+
+
+def test_a_small_file_is_the_old_or_the_new_one(tmp_path, monkeypatch):
+    folder = RunFolder(str(tmp_path))
+    folder.write("flags.txt", "old")
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(OSError):
+        folder.write("flags.txt", "new")
+    assert (tmp_path / "flags.txt").read_text() == "old" and not (tmp_path / "flags.txt.tmp").exists()
+
+
+def test_a_process_without_a_folder_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = Elsewhere("worker 0 (a:1)")
+    elsewhere.say("x")
+    elsewhere.note("x")
+    elsewhere.add("nonfinite.jsonl", {"step": 1})
+    assert not elsewhere.kept and elsewhere.file("f") == "f in the run folder of worker 0 (a:1)"
+    assert not list(tmp_path.iterdir()) and capsys.readouterr().out == ""

@@ -1,0 +1,293 @@
+"""Going on: where a run begins, which flags may differ, signals, disks that fail, and two processes in one folder."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from common import files
+from common.cli import program
+from common.cli.program import run
+from common.compat import tf
+from common.flags import Resume
+from common.runs import lock, resume
+from common.runs.saver import Keeper
+from common.training.callbacks import Callback
+from grassmann.program import Settings as GrassmannSettings
+from opt_gs.train import METHOD
+from opt_ogd.method import OgdSettings
+from sopt_gs.method import EpisodeSettings
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay omega weightDecay
+    biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps sync_bn""".split()
+FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
+    visible_devices log_device_placement tensorboard verbose k map_method""".split()
+PLACE = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
+    collective_timeout""".split()
+FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio optimizer
+    grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size""".split()
+GROUPS = {Resume.STEERS: STEERS, Resume.FREE: FREE, Resume.PLACE: PLACE, Resume.FIXED: FIXED}
+SMALL = METHOD.settings_class(
+    data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, device="cpu"
+)
+
+
+def settings(path, **options):
+    return dataclasses.replace(SMALL, train_path=str(path), **options)
+
+
+@pytest.mark.parametrize("kind", [OgdSettings, EpisodeSettings, GrassmannSettings])
+def test_every_flag_has_its_place(kind):
+    names = {field.name for field in dataclasses.fields(kind)}
+    assert set(kind.on_resume) <= names
+    for name in names:
+        (group,) = [group for group, members in GROUPS.items() if name in members]
+        if (kind, name) == (OgdSettings, "map_method"):
+            group = Resume.FIXED  # its two ways keep different momenta
+        assert kind.on_resume.get(name, Resume.FIXED) is group, name
+
+
+OTHER = {
+    "base_lr": 0.5, "weight_decay": 0.0, "max_steps": 99, "data_dir": "/elsewhere", "vali_batch_size": 3,
+    "report_freq": 3, "vali_freq": 3, "save_freq": 3, "max_to_keep": 9, "device": "auto", "num_gpus": 2,
+    "visible_devices": "0", "log_device_placement": True, "tensorboard": False, "verbose": True, "task": "train", "train_dir": "x",
+    "load": "y", "export_dir": "z", "resume": True, "data": "digits", "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3,
+    "map_method": "qr", "lr_scale": "linear", "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0, "xla": True, "sync_bn": False, "model": "cnn9",
+    "widths": (4, 4, 4, 5), "batch_size": 9, "worker_hosts": "a:1,b:1", "task_index": 1, "start_timeout": 9.0,
+    "collective_timeout": 9.0,
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def going_on(folder, **options):
+    """What `check` says of a run in a folder whose flags were SMALL's."""
+    files.replace(str(folder / "flags.txt"), f"# opt_gs-none\n{program.flags.text(SMALL)}")
+    with_options = settings(folder, **options)
+    begin = resume.Start(str(folder / "model.ckpt-1"), str(folder), goes_on=True)
+    yield lambda start=begin: resume.check(METHOD, with_options, start)
+
+
+@pytest.mark.parametrize("name", sorted(set(OTHER) - {"task"}))
+def test_a_flag_that_differs_is_named_and_refused_only_if_it_makes_another_run(name, tmp_path):
+    with going_on(tmp_path, **{name: OTHER[name]}) as check:
+        if name in FIXED:
+            with pytest.raises(ValueError, match=rf"cannot go on with other flags .*\b{name}: .* -> ") as error:
+                check()
+            assert f"--load={tmp_path}/model.ckpt-1 --train_path=NEW" in str(error.value)
+            assert "\n" not in str(error.value)
+            (line,) = check(resume.Start(str(tmp_path / "model.ckpt-1"), "elsewhere"))
+            assert line.startswith("FLAGS CHANGED") and f"{name}: " in line
+        elif name in PLACE:
+            assert check() == []
+        else:
+            (line,) = check()
+            assert f"{name}: " in line and " -> " in line and "\n" not in line
+            assert line.startswith("FLAGS CHANGED, TRAINING IS ANOTHER ONE" if name in STEERS else "flags changed: ")
+    if name == "max_steps":
+        assert "the schedule stretches" in line
+
+
+def test_equal_flags_and_flags_of_an_older_program_are_no_difference(tmp_path):
+    with going_on(tmp_path) as check:
+        assert check() == []
+        text = (tmp_path / "flags.txt").read_text()
+        files.replace(str(tmp_path / "flags.txt"), "".join(
+            line for line in text.splitlines(True) if "save_freq" not in line and "resume" not in line
+        ) + "--long_gone=7\n")
+        assert check() == []
+        (tmp_path / "flags.txt").unlink()
+        assert check() == []
+
+
+def test_resume_needs_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="--resume needs --train_path"):
+        dataclasses.replace(SMALL, resume=True)
+
+
+class At(Callback):
+    """Acts once, after a step and before the reports, validations and checkpoints of that step."""
+
+    def __init__(self, step, act):
+        self._step, self._act = step, act
+
+    def after_step(self, step, values):
+        if step == self._step:
+            self._act()
+
+
+def train(monkeypatch, path, at=None, act=None, **options):
+    """Runs as the command line does, with something happening at a step; returns the exit status."""
+    options = {"report_freq": 1, "vali_freq": 3, "save_freq": 2, **options}
+    with monkeypatch.context() as patch:
+        patch.setattr(program.flags, "read", lambda kind: settings(path, **options))
+        patch.setattr(type(METHOD), "callbacks", lambda *arguments: [At(at, act)] if act else [])
+        return program._run(METHOD, ["train.py"])
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def contents(folder, step=5):
+    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def figures(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+
+
+def assert_equal_runs(folder, other):
+    expected, actual = contents(folder), contents(other)
+    assert set(expected) == set(actual)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
+    by_place = lambda line: (line["step"], line["split"] == "test")  # noqa: E731
+    assert sorted(figures(other), key=by_place) == sorted(figures(folder), key=by_place)
+
+
+def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_been(tmp_path, monkeypatch, capsys):
+    """SIGTERM before the validation of step 2, which is then given up, then a damaged checkpoint, then the end."""
+    whole, path = tmp_path / "whole", tmp_path / "run"
+    assert train(monkeypatch, whole) == 0
+    assert train(monkeypatch, path, resume=True, at=2, act=terminate) == 128 + signal.SIGTERM
+    out = capsys.readouterr().out
+    assert "there is no checkpoint in" in out and "the run starts afresh" in out
+    assert "step 2, validation given up" in out and f"step 2, saved {path}/model.ckpt-2" in out
+    assert f"interrupted by SIGTERM; go on with --resume --train_path={path}" in out
+    assert ("step", 2, "test") not in [("step", line["step"], line["split"]) for line in figures(path)]
+    assert train(monkeypatch, path, resume=True, at=4, act=terminate) == 128 + signal.SIGTERM
+    out = capsys.readouterr().out
+    assert f"goes on from {path}/model.ckpt-2, with step 3" in out and "step 2, validation: " in out
+    data = path / "model.ckpt-4.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-9])
+    assert train(monkeypatch, path, resume=True) == 0
+    out = capsys.readouterr().out
+    assert f"{path}/model.ckpt-4 is damaged (model.ckpt-4.data-00000-of-00001 has not" in out
+    log = (path / "log.txt").read_text()
+    assert f"goes on from {path}/model.ckpt-3, with step 4" in log and "model.ckpt-4 is damaged" in log
+    assert_equal_runs(whole, path)
+    assert train(monkeypatch, path, resume=True) == 0
+    assert "6 updates are done already" in capsys.readouterr().out
+    assert_equal_runs(whole, path)
+    assert train(monkeypatch, path) == 1
+    assert "holds a run already; go on with --resume" in capsys.readouterr().err
+    for checkpoint in path.glob("model.ckpt-*.index"):
+        checkpoint.write_bytes(b"")
+    before = sorted((path.name, path.stat().st_size) for path in path.iterdir())
+    assert train(monkeypatch, path, resume=True) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: none of the checkpoints in ") and err.count("\n") == 1
+    assert sorted((path.name, path.stat().st_size) for path in path.iterdir()) == before
+
+
+def test_a_save_that_fails_is_reported_and_tried_again(tmp_path, monkeypatch, capsys):
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    save = Keeper._save
+    fails = {1, 3}
+
+    def some(self, session, work, name):
+        return (fail if int(name.rpartition("-")[2]) in fails else save)(*(self, session, work, name))
+
+    monkeypatch.setattr(Keeper, "_save", some)
+    assert train(monkeypatch, tmp_path / "a") == 0
+    out = capsys.readouterr().out
+    assert "step 3, NOT SAVED: [Errno 28] No space left on device; older checkpoints stay" in out
+    assert "2 of the checkpoints on the way could not be written; the last one is there" in out
+    fails.update(range(99))
+    fails.remove(1)
+    assert train(monkeypatch, tmp_path / "b") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: the last checkpoint could not be written ([Errno 28] No space left on device); go on")
+    assert err.count("\n") == 1 and (tmp_path / "b" / "model.ckpt-1.index").exists()
+    assert [line["step"] for line in figures(tmp_path / "b") if line["split"] == "train"] == list(range(6))
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_removed_while_training_is_made_again(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "run"
+    assert train(monkeypatch, path, at=4, act=lambda: shutil.rmtree(path)) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 3 and "training goes on" in captured.err  # log.txt, metrics.jsonl and events
+    assert (path / "model.ckpt-5.index").exists()
+    assert [line["step"] for line in figures(path)] == [4, 5, 5]
+
+
+def test_a_folder_is_one_process_s_to_train_in_and_anybody_s_to_test(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "run"
+    assert train(monkeypatch, path) == 0
+    with lock.RunLock(str(path), print):
+        for options in ({"resume": True}, {"load": str(path)}):
+            with pytest.raises(ValueError, match=f"is being trained in by process {os.getpid()} on "):
+                run(METHOD, settings(path, max_steps=9, **options))
+        with pytest.raises(ValueError, match="trains there, and its checkpoints come and go"):
+            run(METHOD, settings(tmp_path / "new", load=str(path), max_steps=9))
+        assert run(METHOD, settings(tmp_path / "none", task="test", load=str(path))) == 0
+    assert not (tmp_path / "new").exists() and not (tmp_path / "none").exists()
+
+
+def start(*words, folder="opt_gs"):
+    return subprocess.Popen(
+        [sys.executable, "train.py", "--data=synthetic", "--rotation=none", "--widths=4,4,4,4", *words],
+        cwd=ROOT / folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("after", "flags"),
+    [
+        ("network CNN-6", []),  # the first step, which prepares the graph
+        ("step 2,", ["--save_freq=1"]),  # a save
+        ("step 1,", ["--vali_freq=1", "--vali_batch_size=1"]),  # an evaluation
+    ],
+)
+def test_a_signal_at_any_time_ends_with_a_checkpoint(number, after, flags, tmp_path):
+    process = start("--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path / 'run'}", *flags)
+    for line in process.stdout:
+        if line.startswith(after):
+            break
+    process.send_signal(number)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 128 + number and "Traceback" not in err
+    if "nothing to save" not in err:
+        last = max(int(path.stem.split("-")[1]) for path in (tmp_path / "run").glob("model.ckpt-*.index"))
+        assert f"step {last}, saved" in out and f"interrupted by {number.name}; go on with --resume" in out
+        assert not (tmp_path / "run" / "run.lock").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_graph_is_built_leaves_nothing(number, tmp_path):
+    program_text = (
+        "import time; from common.cli import program; from common.training import problem; from opt_gs.train import METHOD\n"
+        "def slow(*arguments, **options):\n"
+        "    print('building', flush=True)\n"
+        "    time.sleep(60)\n"
+        "problem.build = slow\n"
+        "program.main(METHOD)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program_text, "--data=synthetic", f"--train_path={tmp_path / 'run'}"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("building"):
+            break
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err == f"interrupted by {number.name}; there was nothing to save\n" and list(tmp_path.iterdir()) == []

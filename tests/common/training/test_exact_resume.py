@@ -1,0 +1,174 @@
+"""A run that is stopped and goes on ends with the same bits as one that is not: training is a function of the step."""
+
+import importlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from common.cli import devices
+from common.compat import tf
+from common.data import synthetic
+from common.graph import variables
+from common.runs import checkpoints
+from common.runs.saver import Keeper
+from common.training import problem
+from grassmann.program import Grassmann
+from grassmann.program import Settings as GrassmannSettings
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+OPT = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs")
+GRASSMANN = ("sgd", "sgdg", "adamg")
+HALF = 6  # updates
+
+
+def program_of(name):
+    """A method with small settings; S-OPT's episodes end after 4, 8 and 12 updates, so that the stop is within one."""
+    common = {"data": "synthetic", "batch_size": 8, "max_steps": 2 * HALF}
+    if name in GRASSMANN:
+        options = {"learnRate": 0.01, "learnRateG": 0.05, "omega": 0.1, "grad_clip": 0.1, "weightDecay": 5e-4}
+        network = {"model": "resnet", "keep_prob": 0.7, "crop_size": 16, "grassmann": True, "optimizer": name}
+        return Grassmann(), GrassmannSettings(**common, **options, **network)
+    method = importlib.import_module(f"{name}.train").METHOD
+    episodes = {"episodes": 10, "episode_steps": 4} if name == "sopt_gs" else {}
+    return method, method.settings_class(**common, **episodes, widths=(8, 8, 8, 8), base_lr=0.05)
+
+
+class Run:
+    """A session of its own over the one graph of a method."""
+
+    def __init__(self, training, callbacks, initialize):
+        self.training, self.session = training, devices.choose("cpu").session()
+        self.callbacks = callbacks(self.session)
+        self.session.run(initialize)
+        training.stores[0].fill(self.session)
+
+    def steps(self, first, last):
+        for step in range(first, last):
+            self.session.run(self.training.train_op)
+            for callback in self.callbacks:
+                callback.after_step(step, {})
+
+    def values(self):
+        return self.session.run({variable.op.name: variable for variable in variables.saved()})
+
+
+def assert_no_sum_in_varying_order(run):
+    """AddN of three and more adds first to whichever input's memory is free: a matter of timing."""
+    ran, options = tf.RunMetadata(), tf.RunOptions(output_partition_graphs=True)
+    run.session.run([run.training.train_op, run.training.report], options=options, run_metadata=ran)
+    nodes = [node for graph in ran.partition_graphs for node in graph.node]
+    assert len(nodes) > 100 and [node.name for node in nodes if node.op == "AddN" and node.attr["N"].i > 2] == []
+
+
+COSTLY = ("opt_cp", "opt_gs", "opt_hr")  # to build; the others stay in the fast set
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in COSTLY)) for name in (*OPT, *GRASSMANN)]
+)
+def test_every_saved_variable_is_the_same_bit_for_bit(name, tmp_path):
+    program, settings = program_of(name)
+    dataset = synthetic.load(64, 16)
+    settings = program.resolve(settings, dataset)
+    training = problem.build(program.problem(settings, dataset))
+    callbacks = lambda session: program.callbacks(settings, session, training)  # noqa: E731
+    initialize = tf.global_variables_initializer()
+    keeper = Keeper(str(tmp_path), 1)
+    whole = Run(training, callbacks, initialize)
+    start = whole.values()
+    whole.steps(0, HALF)
+    path = keeper.save(whole.session, HALF - 1)
+    middle = whole.values()
+    whole.steps(HALF, 2 * HALF)
+    rest = Run(training, callbacks, initialize)
+    checkpoints.load(rest.session, path, variables.saved())
+    rest.steps(HALF, 2 * HALF)
+    expected, actual = whole.values(), rest.values()
+    assert_no_sum_in_varying_order(rest)
+    assert expected["global_step"] == 2 * HALF and set(actual) == set(expected)
+    for variable, value in expected.items():
+        np.testing.assert_array_equal(actual[variable], value, err_msg=variable)
+    trained = [variable.op.name for variable in variables.trainable()]
+    assert any(not np.array_equal(start[variable], middle[variable]) for variable in trained)
+    assert any(not np.array_equal(expected[variable], middle[variable]) for variable in trained)
+    if name == "sopt_gs":
+        assert not np.array_equal(expected["conv1_1/subset"], middle["conv1_1/subset"])
+
+
+FLAGS = {
+    "opt_gs": ("opt_gs", "--widths=8,8,8,8"),
+    "sopt_gs": ("sopt_gs", "--widths=8,8,8,8", "--episodes=9", "--episode_steps=7"),
+    "adamg": (
+        "grassmann", "--model=resnet", "--optimizer=adamg", "--grassmann=True", "--learnRate=0.01", "--learnRateG=0.05",
+        "--omega=0.1", "--grad_clip=0.1", "--weightDecay=0.0005", "--keep_prob=0.7", "--crop_size=16",
+    ),
+}  # fmt: skip
+
+
+def start(folder, *words):
+    return subprocess.Popen(
+        [sys.executable, "train.py", "--data=synthetic", "--batch_size=8", "--max_steps=60", *words],
+        cwd=ROOT / folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def contents(folder, step=59):
+    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def figures(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_killed_run_goes_on_and_ends_with_the_same_bits(name, tmp_path):
+    """kill -9 at random moments, three times: lost are at most the steps since the last checkpoint."""
+    seed = int(os.environ.get("KILL_SEED", random.randrange(10**6)))
+    print(f"KILL_SEED={seed}")
+    moments = random.Random(seed)
+    words = [*FLAGS[name], "--save_freq=5", "--report_freq=1", "--vali_freq=10", "--resume"]
+    whole = start(*words, f"--train_path={tmp_path / 'whole'}")
+    out, _ = whole.communicate(timeout=600)
+    assert whole.returncode == 0, out
+    killed, reached = tmp_path / "killed", -1
+    for _ in range(3):
+        process = start(*words, f"--train_path={killed}")
+        first = None
+        wanted = moments.randrange(20)  # reports from the start of this process
+        for line in process.stdout:
+            if line.startswith("step ") and ", loss" in line:
+                step = int(line.split()[1].strip(","))
+                first = step if first is None else first
+                reached = max(reached, step)
+                if step - first >= wanted:
+                    time.sleep(moments.random() * 0.05)
+                    process.send_signal(signal.SIGKILL)
+                    break
+        rest = process.communicate(timeout=600)[0]
+        reached = max([reached, *(int(line.split()[1].strip(",")) for line in rest.splitlines() if ", loss" in line)])
+        last = max([int(path.stem.split("-")[1]) for path in killed.glob("model.ckpt-*.index")], default=-1)
+        assert reached - last <= 5 + 1, (seed, reached, last)  # a report comes before the save of its step
+    process = start(*words, f"--train_path={killed}")
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, (seed, out)
+    expected, actual = contents(tmp_path / "whole"), contents(killed)
+    assert set(actual) == set(expected)
+    for variable, value in expected.items():
+        np.testing.assert_array_equal(actual[variable], value, err_msg=f"{variable}, KILL_SEED={seed}")
+    assert figures(killed) == figures(tmp_path / "whole")
+    left = [{path.name.split(".")[0] for path in folder.iterdir()} for folder in (killed, tmp_path / "whole")]
+    assert left[0] == left[1]

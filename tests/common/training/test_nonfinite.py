@@ -1,0 +1,278 @@
+"""Steps that are not finite: nothing of them is written, and what is told about them is right."""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from common.cli import devices
+from common.cli.program import _run, run
+from common.compat import tf
+from common.data import synthetic
+from common.data.batches import Pipeline
+from common.graph import variables
+from common.graph.variables import Role
+from common.training import nonfinite, problem
+from common.training.callbacks import Callback
+from common.training.nonfinite import Diagnosis, NonFinite
+from common.training.step import make_train_op
+from grassmann.optimizers import AdamG, SgdG
+from grassmann.program import Grassmann, Settings
+from opt_gs.train import METHOD
+from opt_ogd.ogd import OrthogonalGradientDescent
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+TINY = METHOD.settings_class(
+    data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, report_freq=1,
+    vali_freq=100, save_freq=2, max_to_keep=9,
+)
+
+
+def settings(path, **options):
+    return dataclasses.replace(TINY, train_path=str(path), **options)
+
+
+def bits(session):
+    values = session.run({variable.op.name: variable for variable in tf.global_variables()})
+    return {name: np.asarray(value).tobytes() for name, value in values.items()}
+
+
+def small_step(count_dropped):
+    """A step of each optimizer of the project and a moving average; what is fed decides which quantity is bad."""
+    step = variables.global_step()
+    of_loss, of_gradient, of_average = (tf.placeholder_with_default(1.0, []) for _ in range(3))
+    matrix = variables.create("layer/rotation", [4, 4], Role.ROTATION, variables.identity)
+    units = [variables.create(name, [5, 3], Role.UNIT_KERNEL, variables.unit_neurons) for name in ("a", "b")]
+    weight = variables.create("weight", [3], Role.WEIGHT, variables.ones)
+    average = variables.create("average", [2], Role.MOVING, variables.zeros)
+    variables.change_later(average, 0.1 * of_average * (tf.ones([2]) - average))
+    loss = tf.reduce_sum(tf.square(weight)) + tf.reduce_sum(matrix[0] * np.arange(4.0)) + of_loss
+    loss += tf.reduce_sum([tf.reduce_sum(tf.sin(unit)) for unit in units])
+    # Zero, with a gradient of its own: bad while the loss is not.
+    zero = tf.custom_gradient(lambda x: (0.0 * x, lambda upstream: upstream * (of_gradient - 1.0)))
+    loss += zero(weight[1])
+    groups = [
+        (OrthogonalGradientDescent(0.02), [matrix]),
+        (SgdG(0.1, 0.9, 0.1), units[:1]),
+        (AdamG(0.1), units[1:]),
+        (tf.train.MomentumOptimizer(0.1, 0.9), [weight]),
+    ]
+    train_op, _, health = make_train_op(loss, groups, step, report={"loss": loss}, count_dropped=count_dropped)
+    fed = {"the loss": of_loss, "the gradient of weight": of_gradient, "the average average": of_average}
+    return train_op, health, fed
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("count_dropped", [False, True])
+def test_no_bit_of_any_variable_changes(bad, count_dropped):
+    train_op, health, fed = small_step(count_dropped)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        session.run(train_op)
+        before = bits(session)
+        slots = {"layer/rotation/Momentum", "a/SgdgOptimizer", "b/Adamg", "b/Adamg_1", "beta1_power", "average"}
+        assert slots < set(before)
+        for count, (name, placeholder) in enumerate(fed.items()):
+            _, finite = session.run([train_op, health.finite], {placeholder: bad})
+            assert [known for known, good in zip(health.names, finite) if not good] == [name]
+            after = bits(session)
+            steps = np.frombuffer(after.pop("global_step"), np.int64)
+            assert steps == 2 + count if count_dropped else steps == 1
+            assert after == {key: value for key, value in before.items() if key != "global_step"}
+        session.run(train_op)
+        changed = [name for name, value in bits(session).items() if value != before[name]]
+        assert len(changed) == len(before)
+
+
+def test_a_large_finite_gradient_is_no_fault():
+    """Its sum of squares, and even its sum, overflow."""
+    weight = variables.create("weight", [9], Role.WEIGHT, variables.zeros)
+    loss = tf.reduce_sum(weight * np.float32(3e38))
+    groups = [(tf.train.GradientDescentOptimizer(1e-37), [weight])]
+    train_op, _, health = make_train_op(loss, groups, variables.global_step())
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        assert session.run([train_op, health.finite])[1].all()
+        np.testing.assert_allclose(session.run(weight), -30.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_two_replicas_decide_alike_when_one_has_the_bad_image(policy):
+    dataset = synthetic.load(16, 4)
+    task = METHOD.problem(METHOD.resolve(dataclasses.replace(TINY, nan_policy=policy), dataset), dataset)
+    chosen = devices.choose("cpu", 2)
+    training = problem.build(task, chosen.names)
+    fed = [op.inputs[0] for op in tf.get_default_graph().get_operations() if op.type == "EnsureShape"]
+    fed = [tensor for tensor in fed if tensor.shape.rank == 4]
+    assert len(fed) == 2
+    with chosen.session() as session:
+        session.run(tf.global_variables_initializer())
+        for store in training.stores:
+            store.fill(session)
+        session.run(training.train_op)
+        before = bits(session)
+        image = np.zeros(fed[1].shape.as_list(), np.float32)
+        image[1, 2, 3, 0] = np.nan
+        session.run(training.train_op, {fed[1]: image})
+        after = bits(session)
+        changed = {name for name in before if before[name] != after[name]}
+        assert changed == (set() if policy == "stop" else {"global_step", "replica_1/global_step"})
+        session.run(training.train_op)
+        final = bits(session)
+        for name in before:
+            if variables.replica_of_name(name) == 0:
+                assert final[name] == final[f"replica_1/{name}"]
+        assert all(np.isfinite(value).all() for value in session.run(variables.saved()))
+
+
+def test_the_images_of_a_step_are_those_that_are_gathered():
+    dataset = synthetic.load(train=30, test=4)
+    task = Grassmann().problem(
+        Settings(data="synthetic", model="resnet", optimizer="sgd", batch_size=7, seed=5, crop_size=32), dataset
+    )
+    task = dataclasses.replace(task, pipeline=Pipeline())
+    training = problem.build(task)
+    diagnosis = Diagnosis(task, training)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        training.stores[0].fill(session)
+        for step in (0, 4, 11):  # 4: the batch in which the second epoch begins
+            session.run(training.global_step.initializer, {training.global_step.initializer.inputs[1]: step})
+            images = session.run(training.images)
+            np.testing.assert_array_equal(dataset.train_images[diagnosis.images(session, step)], images)
+
+
+class Poison(Callback):
+    """Makes a variable bad just before some steps, and good again after them unless it is to stay so."""
+
+    def __init__(self, session, steps, name="score/filter", stay=False):
+        self._session, self._steps, self._stay = session, steps, stay
+        self._variable = next(variable for variable in tf.global_variables() if variable.op.name == name)
+
+    def _set(self, value):
+        self._session.run(self._variable.initializer, {self._variable.initializer.inputs[1]: value})
+
+    def fetches(self, step):
+        if step in self._steps:
+            self._before = self._session.run(self._variable)
+            bad = self._before.copy()
+            bad.flat[0] = np.nan
+            self._set(bad)
+        return {}
+
+    def after_step(self, step, values):
+        if step in self._steps and not self._stay:
+            self._set(self._before)
+
+
+def poisoned(monkeypatch, *arguments, **options):
+    monkeypatch.setattr(METHOD, "callbacks", lambda *of_run: [Poison(of_run[1], *arguments, **options)], raising=False)
+
+
+def entries(path):
+    return [json.loads(line) for line in (path / nonfinite.FILE).read_text().splitlines()]
+
+
+def test_stop_names_everything_and_keeps_the_last_checkpoint(tmp_path, monkeypatch, capsys):
+    poisoned(monkeypatch, {4})
+    monkeypatch.setattr("common.cli.program.flags.read", lambda kind: settings(tmp_path))
+    assert _run(METHOD, ["train.py"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: step 4 is not finite: the loss, the gradient of conv1_0/weight, ")
+    assert error.count("\n") == 1 and "Traceback" not in error
+    told = "and 18 more (lr = 0.0001); no variable was changed"
+    for words in (told, f"{tmp_path}/model.ckpt-3", str(tmp_path / nonfinite.FILE)):
+        assert words in error
+    assert error in (tmp_path / "log.txt").read_text()
+    assert {path.name for path in tmp_path.glob("*.index")} == {"model.ckpt-1.index", "model.ckpt-3.index"}
+    (entry,) = entries(tmp_path)
+    assert entry["step"] == 4 and len(entry["images"]) == 8 and entry["lr"] == pytest.approx(1e-4)
+    assert entry["not_finite"][0] == "the loss" and "the gradient of score/filter" in entry["not_finite"]
+
+
+def without(steps, total):
+    """The variables after a run in which nothing but the count of the step happens at some of the steps."""
+    with tf.Graph().as_default():
+        dataset = synthetic.load()
+        training = problem.build(METHOD.problem(METHOD.resolve(TINY, dataset), dataset))
+        with devices.choose("cpu").session() as session:
+            session.run(tf.global_variables_initializer())
+            training.stores[0].fill(session)
+            for step in range(total):
+                if step in steps:
+                    initializer = training.global_step.initializer
+                    session.run(initializer, {initializer.inputs[1]: step + 1})
+                else:
+                    session.run(training.train_op)
+            return session.run({variable.op.name: variable for variable in variables.saved()})
+
+
+def final(path, step):
+    reader = tf.train.load_checkpoint(str(path / f"model.ckpt-{step}"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def equal(first, second):
+    assert set(first) == set(second)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_skip_counts_goes_on_and_resumes_exactly(tmp_path, monkeypatch, capsys):
+    poisoned(monkeypatch, {1, 4})
+    whole = tmp_path / "whole"
+    assert run(METHOD, settings(whole, nan_policy="skip")) == 0
+    equal(final(whole, 5), without({1, 4}, 6))
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped"] for line in lines if line["split"] == "train"] == [0, 1, 1, 1, 2, 2]
+    out = capsys.readouterr().out
+    assert "step 1 is not finite: the loss" in out and "dropped, 2 in all" in out
+    assert "step 5, loss = " in out and "skipped = 2" in out
+    assert "2 steps were dropped because they were not finite" in out
+    assert [(entry["step"], entry["dropped"]) for entry in entries(whole)] == [(1, True), (4, True)]
+    # Going on in the same folder from before the second one: it is counted once.
+    again = settings(whole, nan_policy="skip", load=str(whole / "model.ckpt-3"))
+    assert run(METHOD, again) == 0
+    assert [entry["step"] for entry in entries(whole)] == [1, 4]
+    assert "dropped, 2 in all" in capsys.readouterr().out
+    equal(final(whole, 5), without({1, 4}, 6))
+
+
+def test_skipping_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(nonfinite, "MOST_IN_A_ROW", 3)
+    poisoned(monkeypatch, {2, 3, 4})
+    words = "step 4 is not finite.*as are the 2 before it; no variable was changed by them"
+    with pytest.raises(NonFinite, match=words):
+        run(METHOD, settings(tmp_path, nan_policy="skip"))
+
+
+def test_a_state_that_is_not_finite_is_not_saved(tmp_path, monkeypatch):
+    """A moving average takes no part in the step, so only the look before the checkpoint finds it."""
+    poisoned(monkeypatch, {3}, name="conv1_0/bn/pop_mean", stay=True)
+    monkeypatch.setattr("common.training.callbacks.Report.act", lambda *_: None)
+    with pytest.raises(NonFinite) as error:
+        run(METHOD, settings(tmp_path))
+    assert "conv1_0/bn/pop_mean" in str(error.value) and "\n" not in str(error.value)
+    assert {path.name for path in tmp_path.glob("*.index")} == {"model.ckpt-1.index"}
+
+
+def test_a_map_that_refuses_its_generator_is_told_with_the_step(tmp_path, monkeypatch):
+    poisoned(monkeypatch, {2}, name="conv1_1/rotation", stay=True)
+    words = r"^step 2: gram_schmidt: the generator is not finite .*conv1_1/rotation"
+    with pytest.raises(NonFinite, match=words) as error:
+        run(METHOD, settings(tmp_path, rotation="method"))
+    assert "\n" not in str(error.value) and f"{tmp_path}/model.ckpt-1" in str(error.value)
+    assert entries(tmp_path)[0]["step"] == 2 and len(entries(tmp_path)[0]["images"]) == 8
+
+
+@pytest.mark.slow
+def test_an_absurd_rate_on_the_command_line(tmp_path):
+    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=4", "--base_lr=1e30", f"--train_path={tmp_path}"]
+    done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT / "opt_cp", capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: step 1 is not finite: the loss, ")
+    assert "there is no checkpoint yet" in done.stderr
