@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from common import locks
-from common.runs.lock import NAME, RunLock
+from common.runs.lock import NAME, RunLock, holder
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOLDER = """
@@ -33,13 +33,13 @@ def test_a_second_process_is_refused_until_the_first_is_gone_however_it_goes(tmp
         with pytest.raises(ValueError, match=rf"is being trained in by process {process.pid} on \S+ since ") as error:
             RunLock(str(tmp_path / "run"), print).__enter__()
         assert "\n" not in str(error.value)
-        assert f"process {process.pid} on " in lock.holder(str(tmp_path / "run"))
+        assert f"process {process.pid} on " in holder(str(tmp_path / "run"))
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert lock.holder(str(tmp_path / "run")) is None
+    assert holder(str(tmp_path / "run")) is None
     with RunLock(str(tmp_path / "run"), print):
-        assert lock.holder(str(tmp_path / "run")).startswith(f"process {os.getpid()} on ")
+        assert holder(str(tmp_path / "run")).startswith(f"process {os.getpid()} on ")
 
 
 def test_an_unused_folder_that_was_made_for_it_goes_away(tmp_path):
@@ -62,7 +62,7 @@ def test_a_folder_that_was_removed_is_made_and_locked_again_but_not_another_proc
         (folder / NAME).unlink()
         folder.rmdir()
         lock.renew()
-        assert lock.holder(str(folder))
+        assert holder(str(folder))
         (folder / NAME).unlink()
         process = hold(folder)
         try:
