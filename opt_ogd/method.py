@@ -5,7 +5,7 @@ import dataclasses
 from common import flags
 from common.cli.recipe import DECAYED, Method, Settings
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.nn import losses
 from common.nn.kernels import rotated
@@ -41,7 +41,7 @@ class Ogd(Method):
 
     def __init__(self):
         relative, published = [
-            rotated(product, start=variables.identity, role=Role.ROTATION) for product in (turn, tf.matmul)
+            rotated(product, start=initializers.identity, role=Role.ROTATION) for product in (turn, tf.matmul)
         ]
         ways = {"relative": relative, "published": published}
         super().__init__("opt_ogd", relative, map_methods=ways, short_lr=0.02)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.graph import orthonormal, variables
+from common.graph import initializers, orthonormal
 from opt_cp import cayley
 from opt_gs.gram_schmidt import gram_schmidt
 from opt_hr.householder import householder
@@ -24,7 +24,7 @@ class Map:
     """
 
     ways: dict[str, Callable]
-    start: Callable = variables.identity
+    start: Callable = initializers.identity
 
 
 def proper_householder(generator, weights, method="auto"):
@@ -48,5 +48,5 @@ MAPS = {
     "gs": Map(_by_way(gram_schmidt, orthonormal.METHODS)),
     "hr": Map(_by_way(proper_householder, orthonormal.METHODS)),
     "ls": Map(_by_way(lowdin.lowdin, lowdin.METHODS)),
-    "cp": Map(_by_way(cayley.cayley, cayley.METHODS), start=variables.zeros),  # the identity's diagonal would do nothing and be decayed
+    "cp": Map(_by_way(cayley.cayley, cayley.METHODS), start=initializers.zeros),  # the identity's diagonal would do nothing and be decayed
 }

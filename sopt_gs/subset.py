@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.nn import kernels
 
@@ -23,7 +23,7 @@ class _Layer:
     start: Callable
 
 
-def subset_rotated(rotate, ratio, start=variables.identity):
+def subset_rotated(rotate, ratio, start=initializers.identity):
     """Returns a kernel factory: W0 with `p` of its rows turned by an orthogonal matrix Q(P), the others as they are.
 
     Args:
@@ -39,7 +39,7 @@ def subset_rotated(rotate, ratio, start=variables.identity):
             return known.tensor
         size, _, channels, outputs = shape
         rows, chosen = size * size * channels, size * size * max(1, int(channels * ratio))
-        weights = variables.create("fix", [rows, outputs], Role.FIXED, variables.he_normal, dtype)
+        weights = variables.create("fix", [rows, outputs], Role.FIXED, initializers.he_normal, dtype)
         generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, start, dtype)
         subset = variables.create("subset", [chosen], Role.SUBSET, _first_subset(rows), tf.int32)
         fixed, indices = tf.convert_to_tensor(weights), tf.convert_to_tensor(subset)

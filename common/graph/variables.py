@@ -10,15 +10,15 @@ names under `replica_r/`; a variable's replica is read off its name, so slots of
 import contextlib
 import dataclasses
 import enum
+import os
 import re
 import zlib
 
-import numpy as np
-
 from common.compat import tf
+from common.graph import initializers
 
 _REPLICA = re.compile(r"replica_(\d+)/")
-_REGISTRY = "common/variables"
+_REGISTRY, _ORDER = "common/variables", "common/variables/order"
 
 
 class Role(enum.Enum):
@@ -32,7 +32,7 @@ class Role(enum.Enum):
     ROTATION = "rotation"  # an orthogonal matrix that is itself trained
     UNIT_KERNEL = "unit_kernel"  # a kernel whose neurons are unit vectors, trained on the Grassmann manifold
     FIXED = "fixed"  # W0: random weights that stay as they are
-    SUBSET = "subset"  # indices of the input dimensions that stochastic OPT turns at present
+    SUBSET = "subset"  # indices of the input dimensions that stochastic OPT rotates at present
     MOVING = "moving"  # moving averages of a batch normalization
     STEP = "step"  # the number of updates done
     DATA = "data"  # images and labels: on the device, but never saved
@@ -77,17 +77,28 @@ def create(name, shape, role, initial, dtype=tf.float32):
     return variable
 
 
+def list_by(scopes):
+    """Lets `with_role` list variables in the order of their `scopes`, as a network has them; all other variables first.
+
+    Kernels are created before the network that uses them, so the order of creation is not that of the layers.
+    """
+    tf.get_collection_ref(_ORDER)[:] = [{scope: place for place, scope in enumerate(scopes)}]
+
+
 def with_role(*roles, replica=0):
-    """Returns the variables of one replica that have one of `roles`, in the order of their creation."""
-    return [
+    """Returns the variables of one replica that have one of `roles`, in the order of `list_by`, else of creation."""
+    found = [
         variable
         for variable, role in tf.get_collection(_REGISTRY)
         if role in roles and replica_of(variable) == replica
     ]
+    for place in tf.get_collection(_ORDER):
+        found.sort(key=lambda variable: place.get(os.path.dirname(bare_name(variable.op.name)), -1))
+    return found
 
 
 def trainable(replica=0):
-    """Returns all variables of one replica that some optimizer has to take, in the order of their creation."""
+    """Returns all variables of one replica that some optimizer has to take, in the order of `with_role`."""
     return with_role(*TRAINABLE, replica=replica)
 
 
@@ -179,7 +190,7 @@ def global_step():
     It has to be asked for first in the replica's own scope, outside those of the layers.
     """
     known = with_role(Role.STEP, replica=current_replica())
-    return known[0] if known else create("global_step", [], Role.STEP, zeros, tf.int64)
+    return known[0] if known else create("global_step", [], Role.STEP, initializers.zeros, tf.int64)
 
 
 def key_of(name, number):
@@ -187,40 +198,3 @@ def key_of(name, number):
     run_seed, name_hash = seed_of(name)
     mixed = (run_seed * 0x9E3779B97F4A7C15 + name_hash) & 0x7FFFFFFFFFFFFFFF  # odd factor: distinct seeds stay distinct
     return tf.stack([tf.constant(mixed, tf.int64), tf.cast(number, tf.int64)])
-
-
-# --- initial values: (shape, dtype, seed) -> tensor -------------------------------------------------------------------
-
-
-def zeros(shape, dtype, seed):
-    return tf.zeros(shape, dtype)
-
-
-def ones(shape, dtype, seed):
-    return tf.ones(shape, dtype)
-
-
-def identity(shape, dtype, seed):
-    """The identity matrix; `shape` is [n, n]."""
-    return tf.eye(int(shape[0]), int(shape[1]), dtype=dtype)
-
-
-def normal(standard_deviation=1.0):
-    """Independent N(0, standard_deviation^2)."""
-
-    def initial(shape, dtype, seed):
-        return standard_deviation * tf.random.stateless_normal(shape, seed, dtype=dtype)
-
-    return initial
-
-
-def he_normal(shape, dtype, seed):
-    """Independent N(0, 2 / n), n the inputs of a neuron: the product of all axes but the last (He et al., 2015)."""
-    inputs = int(np.prod([int(size) for size in shape[:-1]]))
-    return normal(np.sqrt(2.0 / inputs))(shape, dtype, seed)
-
-
-def unit_neurons(shape, dtype, seed):
-    """Truncated normals scaled so that every neuron (all axes but the last) has norm 1."""
-    raw = tf.random.stateless_truncated_normal(shape, seed, dtype=dtype)
-    return raw / tf.sqrt(tf.reduce_sum(tf.square(raw), axis=list(range(len(shape) - 1)), keepdims=True))

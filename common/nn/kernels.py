@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.functions import shared
 from common.graph.variables import Role
 
@@ -59,7 +59,7 @@ class LayerKernel:
         return rotation(self.rotate, self.generator)
 
 
-def plain(initial=variables.he_normal, role=Role.WEIGHT, name="weight"):
+def plain(initial=initializers.he_normal, role=Role.WEIGHT, name="weight"):
     """An ordinary trained kernel."""
 
     def kernel(shape, dtype=tf.float32):
@@ -72,10 +72,10 @@ def plain(initial=variables.he_normal, role=Role.WEIGHT, name="weight"):
 
 def unit_norm(name="weight"):
     """A kernel whose neurons (all axes but the last) start as unit vectors and stay on the Grassmann manifold."""
-    return plain(variables.unit_neurons, Role.UNIT_KERNEL, name)
+    return plain(initializers.unit_neurons, Role.UNIT_KERNEL, name)
 
 
-def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal=True):
+def rotated(rotate, start=initializers.normal(1.0), role=Role.GENERATOR, orthogonal=True):
     """A fixed random kernel turned by an orthogonal matrix: Q(P) @ W0 (Liu et al., CVPR 2021, section 3).
 
     Args:
@@ -92,7 +92,7 @@ def rotated(rotate, start=variables.normal(1.0), role=Role.GENERATOR, orthogonal
         if known := recorded(shape):
             return known.tensor
         inputs = int(np.prod(shape[:-1]))
-        weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, variables.he_normal, dtype)
+        weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, initializers.he_normal, dtype)
         trained = variables.create("rotation", [inputs, inputs], role, start, dtype)
         weights, generator = tf.convert_to_tensor(weights), two_at_a_time(tf.convert_to_tensor(trained), earlier())
         turned = turned_by(rotate, generator, weights)
@@ -136,7 +136,7 @@ def earlier():
 
 def free():
     """UPT, the unconstrained control of the paper: P @ W0 with any P, which starts at the identity."""
-    return rotated(tf.matmul, start=variables.identity, orthogonal=False)
+    return rotated(tf.matmul, start=initializers.identity, orthogonal=False)
 
 
 def record(tensor, rotate=None, generator=None, degrees_of_freedom=0, turned=None, trained=None):

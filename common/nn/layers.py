@@ -8,7 +8,7 @@ and statistics are then float32 (see common/graph/precision.py).
 import dataclasses
 
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.compilation import excluded
 from common.graph.precision import kept_as
 from common.graph.replicas import ALONE, Replica
@@ -113,12 +113,12 @@ def dense(features, units, name="weight", bias="bias"):
     """features [batch, n] @ weight [n, units] + bias; `bias=None` for none."""
     shape = [int(features.shape[-1]), units]
     dtype = features.dtype.base_dtype
-    variable = variables.create(name, shape, Role.WEIGHT, variables.he_normal, kept_as(dtype))
+    variable = variables.create(name, shape, Role.WEIGHT, initializers.he_normal, kept_as(dtype))
     weight = tf.cast(tf.convert_to_tensor(variable), dtype)
     outputs = _product(weight, tf.matmul(features, weight))
     if bias is None:
         return outputs
-    return outputs + tf.cast(variables.create(bias, [units], Role.BIAS, variables.zeros, kept_as(dtype)), dtype)
+    return outputs + tf.cast(variables.create(bias, [units], Role.BIAS, initializers.zeros, kept_as(dtype)), dtype)
 
 
 def _product(weight, outputs):
@@ -148,12 +148,12 @@ def batch_norm(inputs, mode, scale=True):
     if mode.folded is not None:
         return _scaled_and_shifted(inputs, *mode.folded[tf.get_variable_scope().name])
     channels, dtype = [int(inputs.shape[-1])], kept_as(inputs.dtype.base_dtype)
-    beta = variables.create("beta", channels, Role.BETA, variables.zeros, dtype)
+    beta = variables.create("beta", channels, Role.BETA, initializers.zeros, dtype)
     gamma = tf.ones(channels, dtype)
     if scale:
-        gamma = variables.create("gamma", channels, Role.GAMMA, variables.ones, dtype)
-    mean = variables.create("pop_mean", channels, Role.MOVING, variables.zeros, dtype)
-    variance = variables.create("pop_var", channels, Role.MOVING, variables.ones, dtype)
+        gamma = variables.create("gamma", channels, Role.GAMMA, initializers.ones, dtype)
+    mean = variables.create("pop_mean", channels, Role.MOVING, initializers.zeros, dtype)
+    variance = variables.create("pop_var", channels, Role.MOVING, initializers.ones, dtype)
     epsilon = mode.batch_norm.epsilon
     if not mode.training:
         scope = tf.get_variable_scope().name

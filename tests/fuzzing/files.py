@@ -74,12 +74,12 @@ def svhn_set():
 
 def checkpoint_variables():
     """Makes the variables of the checkpoint; returns those needed and those optional."""
-    from common.graph import variables
+    from common.graph import initializers, variables
     from common.graph.variables import Role
 
     step = variables.global_step()
-    weight = variables.create("layer/weight", [4, 3], Role.WEIGHT, variables.ones)
-    bias = variables.create("layer/bias", [3], Role.BIAS, variables.zeros)
+    weight = variables.create("layer/weight", [4, 3], Role.WEIGHT, initializers.ones)
+    bias = variables.create("layer/bias", [3], Role.BIAS, initializers.zeros)
     return [step, weight, bias], []
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from grassmann.optimizers import AdamG, SgdG
 from tests.oracles import sphere
 
@@ -172,7 +172,7 @@ def variables_kind(variable):
 def test_each_replica_has_its_own_powers_and_the_first_has_the_bare_names():
     for replica in range(3):
         with variables.replica_scope(replica):
-            kernel = variables.create("kernel", [4, 3], variables.Role.UNIT_KERNEL, variables.unit_neurons)
+            kernel = variables.create("kernel", [4, 3], variables.Role.UNIT_KERNEL, initializers.unit_neurons)
         AdamG(0.1).apply_gradients([(tf.ones_like(kernel), kernel)])
         expected = {"kernel", "kernel/Adamg", "kernel/Adamg_1", "beta1_power", "beta2_power"}
         saved = [variable.op.name for variable in variables.saved(replica)]

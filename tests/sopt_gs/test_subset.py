@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from opt_gs.gram_schmidt import gram_schmidt
 from sopt_gs import subset
@@ -83,7 +83,7 @@ def test_an_episode_against_numpy():
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_a_merge_keeps_the_kernel_bit_for_bit_and_changes_nothing_else(dtype):
     kernel, optimizer, train = build(dtype)
-    other = variables.create("other", [3], Role.GAMMA, variables.ones, dtype)
+    other = variables.create("other", [3], Role.GAMMA, initializers.ones, dtype)
     merge = subset.merge(tf.constant(1, tf.int64), optimizer)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.graph import precision, variables
+from common.graph import initializers, precision, variables
 from common.graph.replicas import Replica
 from common.graph.variables import Role
 from common.nn import kernels, layers
@@ -75,7 +75,7 @@ def test_the_loss_scale_keeps_float16_gradients_from_vanishing():
 
 
 def test_a_gradient_that_is_not_there_stays_none():
-    idle = variables.create("idle", [2], Role.WEIGHT, variables.zeros)
+    idle = variables.create("idle", [2], Role.WEIGHT, initializers.zeros)
     assert precision.gradients(conv_and_dense("float16"), [idle], 1024.0) == [None]
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 
 
 def test_roles_select_variables_in_the_order_of_creation():
-    weight = variables.create("weight", [2, 3], Role.WEIGHT, variables.zeros)
-    fixed = variables.create("fix", [2], Role.FIXED, variables.zeros)
-    data = variables.create("images", [2], Role.DATA, variables.zeros, tf.uint8)
+    weight = variables.create("weight", [2, 3], Role.WEIGHT, initializers.zeros)
+    fixed = variables.create("fix", [2], Role.FIXED, initializers.zeros)
+    data = variables.create("images", [2], Role.DATA, initializers.zeros, tf.uint8)
     assert variables.with_role(Role.FIXED, Role.WEIGHT) == [weight, fixed]
     assert variables.trainable() == [weight]
     assert tf.trainable_variables() == [weight]
@@ -21,23 +21,23 @@ def test_roles_select_variables_in_the_order_of_creation():
 
 def test_a_second_pass_reuses_and_registers_once():
     with tf.variable_scope("layer"):
-        first = variables.create("weight", [2], Role.WEIGHT, variables.zeros)
+        first = variables.create("weight", [2], Role.WEIGHT, initializers.zeros)
     with tf.variable_scope("layer", reuse=True):
-        second = variables.create("weight", [2], Role.WEIGHT, variables.zeros)
+        second = variables.create("weight", [2], Role.WEIGHT, initializers.zeros)
     assert first is second
     assert len(variables.with_role(Role.WEIGHT)) == 1
 
 
 def test_a_role_cannot_change():
-    variables.create("weight", [2], Role.WEIGHT, variables.zeros)
+    variables.create("weight", [2], Role.WEIGHT, initializers.zeros)
     with tf.variable_scope("", reuse=True), pytest.raises(ValueError, match="weight has the role WEIGHT"):
-        variables.create("weight", [2], Role.BIAS, variables.zeros)
+        variables.create("weight", [2], Role.BIAS, initializers.zeros)
 
 
 def test_replicas_have_their_own_copies_with_equal_start_values():
     for replica in range(3):
         with variables.replica_scope(replica), tf.variable_scope("layer"):
-            variables.create("weight", [5], Role.WEIGHT, variables.normal(1.0))
+            variables.create("weight", [5], Role.WEIGHT, initializers.normal(1.0))
             assert variables.current_replica() == replica
     copies = [variables.with_role(Role.WEIGHT, replica=replica)[0] for replica in range(3)]
     assert [copy.op.name for copy in copies] == ["layer/weight", "replica_1/layer/weight", "replica_2/layer/weight"]
@@ -52,7 +52,7 @@ def test_replicas_have_their_own_copies_with_equal_start_values():
 
 def test_slots_belong_to_the_replica_of_their_variable():
     with variables.replica_scope(1):
-        weight = variables.create("weight", [2], Role.WEIGHT, variables.ones)
+        weight = variables.create("weight", [2], Role.WEIGHT, initializers.ones)
     optimizer = tf.train.MomentumOptimizer(0.1, 0.9)
     optimizer.minimize(tf.reduce_sum(tf.square(weight)), var_list=[weight])
     assert optimizer.get_slot(weight, "momentum") in variables.saved(replica=1)
@@ -62,7 +62,7 @@ def test_slots_belong_to_the_replica_of_their_variable():
 def initial_values(seed, names):
     with tf.Graph().as_default():
         tf.set_random_seed(seed)
-        made = [variables.create(name, [300, 40], Role.WEIGHT, variables.he_normal, tf.float64) for name in names]
+        made = [variables.create(name, [300, 40], Role.WEIGHT, initializers.he_normal, tf.float64) for name in names]
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
             return session.run(made)
@@ -84,7 +84,7 @@ def test_he_normal_has_variance_two_over_inputs():
 
 
 def test_unit_neurons_have_norm_one():
-    kernel = variables.create("weight", [3, 3, 8, 16], Role.UNIT_KERNEL, variables.unit_neurons, tf.float64)
+    kernel = variables.create("weight", [3, 3, 8, 16], Role.UNIT_KERNEL, initializers.unit_neurons, tf.float64)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         value = session.run(kernel)

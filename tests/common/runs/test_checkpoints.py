@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.runs import checkpoints
 from common.runs.saver import Keeper
@@ -13,8 +13,8 @@ from common.runs.saver import Keeper
 def build(width=3, value=1.0):
     """A graph with a weight, data that are never saved, and a momentum slot."""
     variables.global_step()
-    weight = variables.create("layer/weight", [2, width], Role.WEIGHT, variables.normal(value))
-    variables.create("images", [4], Role.DATA, variables.zeros, tf.uint8)
+    weight = variables.create("layer/weight", [2, width], Role.WEIGHT, initializers.normal(value))
+    variables.create("images", [4], Role.DATA, initializers.zeros, tf.uint8)
     optimizer = tf.train.MomentumOptimizer(0.1, 0.9)
     optimizer.minimize(tf.reduce_sum(tf.square(weight)), var_list=[weight])
     session = tf.Session()
@@ -81,7 +81,7 @@ def test_another_network_is_refused_and_nothing_is_changed(tmp_path):
 def test_a_missing_variable_is_named(tmp_path):
     path, _ = save(tmp_path)
     session, _, _ = build()
-    extra = variables.create("other", [5], Role.WEIGHT, variables.ones)
+    extra = variables.create("other", [5], Role.WEIGHT, initializers.ones)
     with pytest.raises(ValueError, match=r"other \[5\] is not in it"):
         checkpoints.load(session, path, [extra])
     session.run(extra.initializer)
@@ -126,7 +126,7 @@ def test_all_replicas_take_the_same_values(tmp_path):
     path, expected = save(tmp_path)
     with variables.replica_scope(1):
         variables.global_step()
-        copy = variables.create("layer/weight", [2, 3], Role.WEIGHT, variables.zeros)
+        copy = variables.create("layer/weight", [2, 3], Role.WEIGHT, initializers.zeros)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         checkpoints.load(session, path, checkpoints.model_variables(replica=1))

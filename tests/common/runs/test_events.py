@@ -13,7 +13,7 @@ import pytest
 from common.cli.program import run
 from common.compat import tf
 from common.data import batches, synthetic
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.runs.events import SPLITS, Events, histogram
 from common.runs.folder import RunFolder
@@ -147,8 +147,8 @@ def test_the_sample_is_the_batch_of_step_0(folder, start_of_step_2):
 
 def test_an_ordinary_update_fetches_nothing_for_it():
     gradients, sample = tf.zeros([3, 3]), tf.zeros([8, 4, 4, 3])
-    variables.create("rotation", [3, 3], Role.GENERATOR, variables.identity)
-    variables.create("gamma", [3], Role.GAMMA, variables.ones)
+    variables.create("rotation", [3, 3], Role.GENERATOR, initializers.identity)
+    variables.create("gamma", [3], Role.GAMMA, initializers.ones)
     watch = summaries.Gradients(None, {"rotation": gradients, "gamma": None}, 3, 7)
     assert [watch.fetches(step) for step in (0, 1, 3, 4, 6)] == [{}] * 5
     assert watch.fetches(2) == watch.fetches(7) == {"gradients/rotation": gradients}

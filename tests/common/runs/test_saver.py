@@ -11,7 +11,7 @@ import pytest
 
 from common import files
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.runs import checkpoint_files, checkpoints, saver
 from common.runs.saver import Keeper, SaveError
@@ -24,7 +24,7 @@ class Saved:
 
     def __init__(self, folder, max_to_keep=3):
         self.folder = folder
-        self.weight = variables.create("layer/weight", [40, 50], Role.WEIGHT, variables.zeros)
+        self.weight = variables.create("layer/weight", [40, 50], Role.WEIGHT, initializers.zeros)
         self._value = tf.placeholder(tf.float32, [])
         self._assign = tf.assign(self.weight, tf.fill([40, 50], self._value))
         self.session = tf.Session()

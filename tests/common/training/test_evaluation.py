@@ -9,7 +9,7 @@ import pytest
 from common.compat import tf
 from common.data import synthetic
 from common.data.batches import Pipeline
-from common.graph import variables
+from common.graph import initializers, variables
 from common.nn import kernels, losses
 from common.nn.layers import BatchNormConstants
 from common.nn.networks import network
@@ -34,7 +34,7 @@ def counted(generator, weights):
     return matrix @ weights
 
 
-def problem_of(vali_batch_size, kernel=kernels.rotated(counted, start=variables.identity)):
+def problem_of(vali_batch_size, kernel=kernels.rotated(counted, start=initializers.identity)):
     return Problem(
         dataset=synthetic.load(8, IMAGES),
         pipeline=Pipeline(offset=127.5, scale=128.0),
@@ -92,7 +92,7 @@ def doubled(generator, weights):
 
 
 def test_geometry_is_that_of_each_layer():
-    evaluation = Evaluation(problem_of(10, kernels.rotated(doubled, start=variables.identity)))
+    evaluation = Evaluation(problem_of(10, kernels.rotated(doubled, start=initializers.identity)))
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         geometry = evaluation.geometry(session)

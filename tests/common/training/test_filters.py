@@ -8,7 +8,7 @@ import pytest
 
 from common.cli.program import run
 from common.compat import tf
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.nn import kernels
 from common.training import filters
@@ -105,6 +105,6 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
 
 def test_a_first_layer_without_colours_is_told(tmp_path):
     with tf.variable_scope("conv"):
-        kernels.plain(variables.zeros)([3, 3, 2, 4], tf.float32)
+        kernels.plain(initializers.zeros)([3, 3, 2, 4], tf.float32)
     (line,) = filters.draw(None, str(tmp_path), "x")
     assert "4 filters of 3 x 3 x 2: not drawn" in line and list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ import pytest
 from common.cli import devices
 from common.compat import tf
 from common.data import synthetic
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.replicas import Replica
 from common.graph.variables import Role
 from common.nn import kernels
@@ -87,8 +87,8 @@ def test_gradients_are_means_of_those_of_the_replicas(scale):
         factory = kernels.rotated(lambda generator, weights: generator @ (generator @ weights))
         with tf.variable_scope("layer"):
             kernel = factory([3, 3, 2, 2], tf.float64)
-            shift = variables.create("bias", [5], Role.BIAS, variables.zeros, tf.float64)
-            unused = variables.create("unused", [5], Role.BIAS, variables.zeros, tf.float64)
+            shift = variables.create("bias", [5], Role.BIAS, initializers.zeros, tf.float64)
+            unused = variables.create("unused", [5], Role.BIAS, initializers.zeros, tf.float64)
         (generator,) = variables.with_role(Role.GENERATOR, replica=replica.index)
         loss = tf.reduce_sum(tf.reshape(kernel, [18, 2]) * upstream[replica.index])
         loss += 0.3 * tf.nn.l2_loss(generator) + tf.reduce_sum(shift * bias[replica.index])

@@ -14,7 +14,7 @@ from common.cli.program import _run, run
 from common.compat import tf
 from common.data import synthetic
 from common.data.batches import Pipeline
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.training import nonfinite, problem
 from common.training.callbacks import Callback
@@ -45,10 +45,10 @@ def small_step(count_dropped):
     """A step of each optimizer of the project and a moving average; what is fed decides which quantity is bad."""
     step = variables.global_step()
     of_loss, of_gradient, of_average = (tf.placeholder_with_default(1.0, []) for _ in range(3))
-    matrix = variables.create("layer/rotation", [4, 4], Role.ROTATION, variables.identity)
-    units = [variables.create(name, [5, 3], Role.UNIT_KERNEL, variables.unit_neurons) for name in ("a", "b")]
-    weight = variables.create("weight", [3], Role.WEIGHT, variables.ones)
-    average = variables.create("average", [2], Role.MOVING, variables.zeros)
+    matrix = variables.create("layer/rotation", [4, 4], Role.ROTATION, initializers.identity)
+    units = [variables.create(name, [5, 3], Role.UNIT_KERNEL, initializers.unit_neurons) for name in ("a", "b")]
+    weight = variables.create("weight", [3], Role.WEIGHT, initializers.ones)
+    average = variables.create("average", [2], Role.MOVING, initializers.zeros)
     variables.change_later(average, 0.1 * of_average * (tf.ones([2]) - average))
     loss = tf.reduce_sum(tf.square(weight)) + tf.reduce_sum(matrix[0] * np.arange(4.0)) + of_loss
     loss += tf.reduce_sum([tf.reduce_sum(tf.sin(unit)) for unit in units])
@@ -90,7 +90,7 @@ def test_no_bit_of_any_variable_changes(bad, count_dropped):
 
 def test_a_large_finite_gradient_is_no_fault():
     """Its sum of squares, and even its sum, overflow."""
-    weight = variables.create("weight", [9], Role.WEIGHT, variables.zeros)
+    weight = variables.create("weight", [9], Role.WEIGHT, initializers.zeros)
     loss = tf.reduce_sum(weight * np.float32(3e38))
     groups = [(tf.train.GradientDescentOptimizer(1e-37), [weight])]
     train_op, _, health = make_train_op(loss, groups, variables.global_step())
