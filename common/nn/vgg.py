@@ -19,7 +19,7 @@ def vgg(images, classes, parts, mode, depth):
     if min(height, width) < 2 ** len(WIDTHS):
         raise ValueError(f"VGG halves its images five times: they need 32 x 32 pixels or more, not {height} x {width}")
     features = images
-    for group, (width, convs) in enumerate(zip(WIDTHS, DEPTHS[depth]), start=1):
+    for group, (width, convs) in enumerate(zip(WIDTHS, DEPTHS[depth])):
         for index in range(convs):
             with tf.variable_scope(f"GROUP{group}_{index}"):
                 with tf.variable_scope("conv"):

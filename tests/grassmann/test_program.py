@@ -59,12 +59,12 @@ def test_a_kernel_with_more_neurons_than_inputs_stays_euclidean():
     """VGG's first conv has 27 inputs and 64 neurons, which cannot be orthogonal."""
     build(settings(model="vgg11"))
     weights = {variable.op.name for variable in variables.with_role(Role.WEIGHT)}
-    assert weights == {"GROUP1_0/conv/weight", "fc0/weight", "fc1/weight", "fc2/weight"}
+    assert weights == {"GROUP0_0/conv/weight", "fc0/weight", "fc1/weight", "fc2/weight"}
     assert len(variables.with_role(Role.UNIT_KERNEL)) == 7
     names = {variable.op.name for variable in tf.global_variables()}
-    assert {f"GROUP3_1/batch_norm/{name}" for name in ("beta", "pop_mean", "pop_var")} <= names
+    assert {f"GROUP2_1/batch_norm/{name}" for name in ("beta", "pop_mean", "pop_var")} <= names
     assert {f"fc1/{name}" for name in ("weight", "beta", "pop_mean", "pop_var", "beta/Momentum")} <= names
-    assert {"fc2/weight", "fc2/bias", "GROUP5_1/conv/weight/SgdgOptimizer", "global_step"} <= names
+    assert {"fc2/weight", "fc2/bias", "GROUP4_1/conv/weight/SgdgOptimizer", "global_step"} <= names
     assert not [name for name in names if "gamma" in name]
 
 

@@ -153,7 +153,7 @@ def test_command_line_resumes_from_it(tmp_path):
     [
         ({"depth": 16}, "group2_block1/layer1_in_block/batch_norm/beta \\[16\\] is not in it"),
         ({"widen_factor": 2}, "conv/weight is \\[3, 3, 16, 16\\] there and \\[3, 3, 16, 32\\] here"),
-        ({"model": "vgg11"}, "GROUP1_0/conv/weight \\[3, 3, 3, 64\\] is not in it"),
+        ({"model": "vgg11"}, "GROUP0_0/conv/weight \\[3, 3, 3, 64\\] is not in it"),
     ],
 )
 def test_another_network_is_refused_by_name_and_shape(flags, words):

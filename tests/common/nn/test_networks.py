@@ -98,7 +98,7 @@ def test_impossible_residual_networks_are_refused(depth, widen):
 def test_vgg_has_the_names_of_its_checkpoints():
     build("vgg11")
     names = shapes(Role.WEIGHT, Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING)
-    convs = [f"GROUP{group}_{index}" for group, depth in enumerate((1, 1, 2, 2, 2), 1) for index in range(depth)]
+    convs = [f"GROUP{group}_{index}" for group, depth in enumerate((1, 1, 2, 2, 2)) for index in range(depth)]
     expected = {f"{conv}/conv/weight" for conv in convs}
     expected |= {f"{conv}/batch_norm/{kind}" for conv in convs for kind in ("beta", "pop_mean", "pop_var")}
     expected |= {f"fc{index}/{kind}" for index in (0, 1) for kind in ("weight", "beta", "pop_mean", "pop_var")}
