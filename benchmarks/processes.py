@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import traceback
 
-from common.distributed import orphans
+from common.distributed.processes import end_with
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -69,8 +69,7 @@ def apart(function, *arguments):
 
 
 def _serve(pipe, parent):
-    if promise := orphans.ends_with(parent):
-        promise()
+    end_with(parent)
     while (request := pipe.recv()) is not None:
         function, arguments = request
         try:

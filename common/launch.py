@@ -1,13 +1,11 @@
-"""Starts the workers of a cluster on this machine: several processes of one program, each with its TF_CONFIG.
+"""Starts the workers of a cluster on this machine: several processes of one command, each with its TF_CONFIG.
 
     python -m common.launch --workers=2 -- python opt_hr/train.py --data=digits
 
-What follows `--` is the command. Every line of worker i's output comes behind `[i] `. All end together: when one fails,
-the others have --grace seconds, then SIGTERM, and as many seconds later SIGKILL. The exit status is that of the worker
-that failed first, 128 + signal if a signal ended it or this program. With --max_restarts=N all of them are started
-again after a failure, at most N times, with --resume: they go on from the newest checkpoint in their --train_path.
-
-TensorFlow is not imported here.
+Output of worker i stands behind `[i] `. When a worker fails, the others have --grace seconds to end, then SIGTERM, and
+as many seconds later SIGKILL. With --max_restarts=N all start again after a failure, at most N times, with --resume.
+The exit status is that of the worker that failed first (128 + number for a signal); after a signal to the launcher it
+is 128 + that one's number. A second signal kills all workers at once. TensorFlow is not imported here.
 """
 
 import contextlib
@@ -23,10 +21,7 @@ from absl import flags as absl_flags
 from common import flags
 from common.command import run_with_flags
 from common.console import one_line
-from common.distributed.orphans import Guard
-from common.distributed.processes import Signals, Workers, described
-
-_OWN_FLAGS = ("worker_hosts", "task_index")
+from common.distributed.processes import noted_signals, run_together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +37,7 @@ class Settings(flags.Checked):
 def main():
     """Runs the launcher with the flags of the command line and ends the process."""
     flags.define(Settings)
-    hint = "" if "--" in sys.argv else "; the command to launch follows a --"
-    run_with_flags(_run, hint)
+    run_with_flags(_run, "" if "--" in sys.argv else "; the command to launch follows a --")
 
 
 def _run(arguments):
@@ -55,116 +49,90 @@ def _run(arguments):
 
 
 def run(settings, command, environment):
-    """Runs a command as `settings.workers` processes; returns the exit status.
+    """Runs a command (a list of words) as `settings.workers` processes; returns the exit status.
 
-    Args:
-      settings: `Settings`.
-      command: a list of words.
-      environment: that of this process; each worker gets it with a few variables more.
-
-    Raises ValueError if it cannot be run.
+    Each worker gets `environment` with its TF_CONFIG. Raises ValueError or OSError, before anything is started, for a
+    command that cannot be launched.
     """
     check(settings, command, environment)
-    with contextlib.closing(Guard()) as guard, Signals() as signals:
+    with noted_signals() as came:
         for attempt in range(settings.max_restarts + 1):
-            failed = _attempt(settings, command, environment, guard, signals)
-            if signals.came and failed:
-                return 128 + signals.came[0]
-            if not failed or attempt == settings.max_restarts:
-                break
-            index, status = failed
-            _say(
-                f"RESTART {attempt + 1} OF {settings.max_restarts}: worker {index} ended with {described(status)}; "
-                "all start again with --resume"
-            )
-            if "--resume" not in command:
-                command = [*command, "--resume"]
-    return failed[1] if failed else 0
-
-
-def _attempt(settings, command, environment, guard, signals):
-    """Starts all workers and waits for all; returns (index, status) of the one that failed first, or None."""
-    with reserved(settings.workers) as ports:
-        environments = [environment_of(index, ports, settings, environment) for index in range(settings.workers)]
-        with contextlib.closing(Workers(command, environments, guard)) as workers:
-            return workers.wait(signals, settings.grace, _say)
+            with reserved(settings.workers) as ports:
+                environments = [environment_of(index, ports, settings, environment) for index in range(len(ports))]
+                failed = run_together(command, environments, settings.grace, came, _say)
+            if not failed:
+                return 0
+            if came:
+                return 128 + came[0]
+            if attempt < settings.max_restarts:
+                _say(f"RESTART {attempt + 1} OF {settings.max_restarts}: all start again with --resume")
+                command = command if "--resume" in command else [*command, "--resume"]
+    return failed[1]
 
 
 def check(settings, command, environment):
-    """Raises ValueError, in one line, for what cannot be launched; before anything is started."""
+    """Raises ValueError, in one line, for what cannot be launched."""
     if not command:
         raise ValueError("there is no command: write it after --, as in --workers=2 -- python opt_hr/train.py")
     if shutil.which(command[0]) is None:
         raise ValueError(f"{command[0]}: there is no such command; write for example {sys.executable} in its place")
-    if "TF_CONFIG" in environment:
+    if environment.get("TF_CONFIG", "").strip():
         raise ValueError("TF_CONFIG is set: this is a worker of a cluster already; unset it, or leave the launcher out")
     words = absl_flags.FlagValues().read_flags_from_files(command)
-    for name in _OWN_FLAGS:
-        if _has(words, name):
-            raise ValueError(f"--{name}: the launcher says itself who the workers are; leave it out")
-    if settings.max_restarts and not _has(words, "train_path"):
+    given = {word.lstrip("-").partition("=")[0] for word in words if word.startswith("-")}
+    for name in sorted(given & {"worker_hosts", "task_index"}):
+        raise ValueError(f"--{name}: the launcher says itself who the workers are; leave it out")
+    if settings.max_restarts and "train_path" not in given:
         raise ValueError(
             f"--max_restarts={settings.max_restarts} needs --train_path=FOLDER in the command: that is where a restart "
             "finds the newest checkpoint"
         )
-    if settings.gpus_per_worker and _has(words, "visible_devices", "gpu_no"):
+    if settings.gpus_per_worker and given & {"visible_devices", "gpu_no"}:
         raise ValueError("--gpus_per_worker chooses the GPUs of each worker; leave --visible_devices out, or it")
-    gpus_of(settings.workers - 1, settings, environment)
-
-
-def _has(words, *names):
-    """Whether one of the flags is among the words of a command."""
-    return any(word.lstrip("-").partition("=")[0] in names for word in words if word.startswith("-"))
+    _gpus(settings.workers - 1, settings, environment)
 
 
 def environment_of(index, ports, settings, environment):
-    """Returns the environment of worker `index`: the given one, its TF_CONFIG, and what it does not say itself."""
+    """Returns the environment of worker `index`: the given one with its TF_CONFIG and, if asked for, its GPUs."""
     hosts = [f"127.0.0.1:{port}" for port in ports]
     own = {"TF_CONFIG": json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}})}
-    if settings.gpus_per_worker:
-        own["CUDA_VISIBLE_DEVICES"] = gpus_of(index, settings, environment)
     unbuffered = {"PYTHONUNBUFFERED": "1"}  # into a pipe Python would write blocks, and lines would come late
-    return {**unbuffered, **environment, **own}
+    return {**unbuffered, **environment, **own, **_gpus(index, settings, environment)}
 
 
-def gpus_of(index, settings, environment):
-    """Returns CUDA_VISIBLE_DEVICES of worker `index`: its share of those that are visible here, or their numbers.
-
-    Raises ValueError if fewer are visible than all workers need.
-    """
-    if not settings.gpus_per_worker:
-        return None
-    wanted = settings.workers * settings.gpus_per_worker
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
+def _gpus(index, settings, environment):
+    """Returns {} or {"CUDA_VISIBLE_DEVICES": the share of worker `index`}; ValueError if fewer are visible."""
+    share = settings.gpus_per_worker
+    if not share:
+        return {}
+    wanted, visible = settings.workers * share, environment.get("CUDA_VISIBLE_DEVICES")
     names = [str(number) for number in range(wanted)] if visible is None else visible.split(",")
     if len(names) < wanted:
         raise ValueError(
-            f"--gpus_per_worker={settings.gpus_per_worker}: {settings.workers} workers need {wanted} GPUs, and "
+            f"--gpus_per_worker={share}: {settings.workers} workers need {wanted} GPUs, and "
             f"CUDA_VISIBLE_DEVICES={visible} names fewer"
         )
-    first = index * settings.gpus_per_worker
-    return ",".join(names[first : first + settings.gpus_per_worker])
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names[index * share : (index + 1) * share])}
 
 
 @contextlib.contextmanager
 def reserved(count):
-    """Yields `count` ports that are free on all interfaces, as TensorFlow's server wants them, and keeps others away.
+    """Yields `count` free ports and keeps other programs away from them until TensorFlow's servers listen.
 
-    A socket stays bound to each, without listening, and may share its address: TensorFlow's server, which asks for
-    that as well, can still bind and listen there, but neither an outgoing connection nor a program that asks for any
-    free port gets it. What remains is a program that insists on just this number, within the seconds until the server
-    listens; the worker then ends with an error, and --max_restarts tries other ports.
+    A socket stays bound to each port without listening and may share its address, as TensorFlow's server asks for too:
+    the server can bind, and no program that asks the system for any free port gets this one.
     """
-    with contextlib.ExitStack() as sockets:
-        held = [sockets.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("", 0))
-        yield [one.getsockname()[1] for one in held]
+        yield [one.getsockname()[1] for one in sockets]
 
 
 def _say(line):
-    print(f"launch: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # standard error may be closed
+        print(f"launch: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Processes of this machine that work together: their output line by line, and one end for all of them."""
+"""Runs copies of a command together: marked output, and one end for all of them."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -8,160 +9,112 @@ import sys
 import threading
 import time
 
-from common.distributed import orphans
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
+_POLL = 0.02  # seconds; shorter than the time in which one worker notices that another has ended
+_DRAIN = 5.0  # seconds for the last lines of processes that have ended
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
-_PAUSE = 0.02  # seconds between two looks at the processes: shorter than what one needs to notice another's end
-_LINE_END = "\r\n"
-_DRAIN_SECONDS = 5.0  # for the last lines of processes that have ended
+
+def end_with(parent):
+    """Has the kernel kill this process when its parent, a process number, ends; Linux only."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the kernel was asked
+            os._exit(1)
 
 
-class Workers:
-    """Processes of one command, each with an environment of its own, in a session of its own.
+@contextlib.contextmanager
+def noted_signals():
+    """Within it a signal is only noted, in the list that this yields; what is ignored (nohup: SIGHUP) stays ignored."""
+    came = []
+    numbers = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-    A terminal's Ctrl-C thus reaches only the process that started them, which passes it on.
+
+def run_together(command, environments, grace, came, say):
+    """Runs a command once in each environment; returns (index, exit status) of the process that failed first, or None.
+
+    Each line of process i appears behind `[i] `. When one fails or a signal comes, which all get, the rest have
+    `grace` seconds to end, then SIGTERM, as many seconds later SIGKILL. A second signal kills all at once.
 
     Args:
       command: a list of words.
-      environments: one for each process.
-      guard: an `orphans.Guard`.
+      environments: a dict for each process.
+      grace: seconds.
+      came: the list of `noted_signals`.
+      say: takes a line for the user.
 
-    Every line that process i prints appears behind `[i] `, on the same one of the two streams.
-
-    Attributes:
-      statuses: of each process, None while it runs; 128 + signal if a signal ended it.
+    Raises OSError if the command cannot be started. Whatever is raised, no process is left running.
     """
-
-    def __init__(self, command, environments, guard):
-        self._guard, self._processes, self._pumps, self.statuses = guard, [], [], []
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        # All processes before the first thread: what runs between fork and exec must not meet another thread's lock.
-        own = {"start_new_session": True, "preexec_fn": orphans.ends_with(os.getpid())}
-        try:
-            for environment in environments:
-                process = subprocess.Popen(command, env=environment, **pipes, **own)
-                self._processes.append(process)
-                self.statuses.append(None)
-                guard.watch(process.pid)
-        except BaseException:
-            self.close()
-            raise
+    processes, pumps, parent = [], [], os.getpid()
+    try:
+        for environment in environments:
+            processes.append(
+                subprocess.Popen(
+                    command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    start_new_session=True,  # a terminal's Ctrl-C reaches the launcher alone
+                    preexec_fn=lambda: end_with(parent),
+                )
+            )  # fmt: skip
+        # Threads start after the last fork: a forked process must not wait for a lock that a thread held.
         lock = threading.Lock()
-        for index, process in enumerate(self._processes):
+        for index, process in enumerate(processes):
             for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
-                job = (source, target, f"[{index}] ", lock)
-                self._pumps.append(threading.Thread(target=_copy, args=job, daemon=True))
-        for pump in self._pumps:
-            pump.start()
-
-    def look(self):
-        """Returns [(index, status)] of those that have ended since the last look, first those that a signal ended.
-
-        Such a one is the cause if another of the same moment has ended by itself.
-        """
-        ended = []
-        for index, process in enumerate(self._processes):
-            if self.statuses[index] is None and _has_ended(process.pid):
-                self._guard.end(process.pid)
-                status = process.wait()
-                self.statuses[index] = status if status >= 0 else 128 - status
-                ended.append((status >= 0, index, self.statuses[index]))
-        return [(index, status) for _, index, status in sorted(ended)]
-
-    def running(self):
-        """Returns the indices of those that run."""
-        return [index for index, status in enumerate(self.statuses) if status is None]
-
-    def send(self, number):
-        """Sends a signal to each process that runs; SIGKILL also to what it has started."""
-        for index in self.running():
-            process = self._processes[index].pid  # not reaped yet, so the number is still its own
-            if number == signal.SIGKILL:
-                orphans.kill_group(process)
-            os.kill(process, number)
-
-    def wait(self, signals, grace, say):
-        """Waits until all have ended; returns (index, status) of the one that failed first, or None.
-
-        When one fails, or a signal comes, which is passed on to all, they have `grace` seconds to end by themselves,
-        then SIGTERM and as many seconds again, then SIGKILL. A second signal kills all at once.
-
-        Args:
-          signals: a `Signals`.
-          grace: seconds.
-          say: takes a line for the user.
-        """
-        failed, passed, deadline, harsher = None, 0, None, [signal.SIGTERM, signal.SIGKILL]
-        while self.running():
-            for index, status in self.look():
-                if status and failed is None:
-                    failed = (index, status)
-                    rest = f"; the others have {grace:g} s to end by themselves" if self.running() else ""
-                    say(f"worker {index} ended with {described(status)}{rest}")
-            if len(signals.came) > passed:
-                passed += 1
-                self.send(signal.SIGKILL if passed > 1 else _for_workers(signals.came[0]))
-            if deadline is None and (failed or passed):
-                deadline = time.monotonic() + grace
-            elif deadline is not None and harsher and self.running() and time.monotonic() >= deadline:
-                number, deadline = harsher.pop(0), time.monotonic() + grace
-                say(f"worker {', '.join(map(str, self.running()))} has not ended: {number.name}")
-                self.send(number)
-            time.sleep(_PAUSE)
-        return failed
-
-    def close(self):
-        """Kills what runs, and waits for the last lines of output."""
-        self.send(signal.SIGKILL)
-        while self.running():
-            self.look()
-            time.sleep(_PAUSE)
-        for pump in self._pumps:
-            pump.join(_DRAIN_SECONDS)
+                pumps.append(threading.Thread(target=_copy, args=(source, target, f"[{index}] ", lock), daemon=True))
+                pumps[-1].start()
+        return _wait(processes, grace, came, say)
+    finally:
+        _send(processes, signal.SIGKILL)
+        for process in processes:
+            process.wait()
+        for pump in pumps:
+            pump.join(_DRAIN)
 
 
-def _has_ended(process):
-    """Whether a child has ended; it is not reaped, so that its number and its group's stay its own."""
-    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+def _wait(processes, grace, came, say):
+    failed, passed, deadline, harsher = None, 0, None, [signal.SIGTERM, signal.SIGKILL]
+    while True:
+        running = [index for index, process in enumerate(processes) if process.poll() is None]
+        codes = [(process.returncode, index) for index, process in enumerate(processes) if process.returncode]
+        if codes and failed is None:
+            code, index = min(codes)  # Popen counts signals below 0: of several, one that a signal ended is the cause
+            failed = index, code if code > 0 else 128 - code
+            how = f"status {code}" if code > 0 else signal.Signals(-code).name
+            rest = f"; the others have {grace:g} s to end by themselves" if running else ""
+            say(f"worker {index} ended with {how}{rest}")
+        if not running:
+            return failed
+        if len(came) > passed:
+            passed += 1
+            # Workers save a checkpoint on SIGINT and SIGTERM alike; the rest are passed on as SIGTERM.
+            soft = signal.SIGINT if came[0] == signal.SIGINT else signal.SIGTERM
+            _send(processes, soft if passed == 1 else signal.SIGKILL)
+        if deadline is None and (failed or passed):
+            deadline = time.monotonic() + grace
+        elif deadline is not None and harsher and time.monotonic() >= deadline:
+            number, deadline = harsher.pop(0), time.monotonic() + grace
+            say(f"worker {', '.join(map(str, running))} has not ended: {number.name}")
+            _send(processes, number)
+        time.sleep(_POLL)
+
+
+def _send(processes, number):
+    """Sends a signal to those that run and to their process groups."""
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, number)
 
 
 def _copy(source, target, prefix, lock):
-    """Copies lines with a prefix. A target that nobody reads any more is left out: training goes on."""
+    """Copies lines behind a prefix. A target that nobody reads any more is left out; the worker goes on."""
     with source:
         for line in source:
-            with lock, contextlib.suppress(OSError, ValueError):
-                target.write(f"{prefix}{line.decode(errors='replace').rstrip(_LINE_END)}\n")
+            text = line.decode(errors="replace").rstrip("\r\n")
+            with lock, contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: it is None
+                target.write(f"{prefix}{text}\n")
                 target.flush()
-
-
-class Signals:
-    """Within it SIGINT, SIGTERM and SIGHUP are only noted.
-
-    Attributes:
-      came: the numbers of those that came, in order.
-    """
-
-    def __init__(self):
-        self.came = []
-        self._exits = contextlib.ExitStack()
-
-    def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as it is under nohup
-                before = signal.signal(number, lambda number, frame: self.came.append(number))
-                self._exits.callback(signal.signal, number, before)
-        return self
-
-    def __exit__(self, *exception):
-        self._exits.close()
-
-
-def _for_workers(number):
-    """What is passed on: a terminal that is closed ends workers as SIGTERM does, with a checkpoint."""
-    return signal.SIGTERM if number == signal.SIGHUP else number
-
-
-def described(status):
-    """Returns an exit status in words."""
-    if status - 128 in set(signal.Signals):
-        return f"status {status} ({signal.Signals(status - 128).name})"
-    return f"status {status}"

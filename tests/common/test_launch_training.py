@@ -31,13 +31,16 @@ def launch(folder, victim=None, *flags, number=signal.SIGKILL):
     errors = []
     reader = threading.Thread(target=lambda: errors.extend(process.stderr))
     reader.start()
-    hit = victim is None
-    for line in process.stdout:
-        if not hit and re.match(r"\[0\] step (1[2-9]|2\d),", line):
-            os.kill(worker_of(process.pid, victim), number)
-            hit = True
-    status = process.wait(timeout=LIMIT)
-    reader.join()
+    try:
+        hit = victim is None
+        for line in process.stdout:
+            if not hit and re.match(r"\[0\] step (1[2-9]|2\d),", line):
+                os.kill(worker_of(process.pid, victim), number)
+                hit = True
+        status = process.wait(timeout=LIMIT)
+    finally:
+        process.kill()  # its workers end with it
+        reader.join()
     assert hit
     return status, "".join(errors)
 
@@ -69,7 +72,8 @@ def undisturbed(tmp_path_factory):
 def test_a_run_whose_worker_is_killed_ends_as_if_nothing_had_happened(undisturbed, victim, tmp_path):
     status, errors = launch(tmp_path / "run", victim)
     assert status == 0, errors
-    assert f"RESTART 1 OF 2: worker {victim} ended with status 137 (SIGKILL)" in errors and "RESTART 2" not in errors
+    assert f"worker {victim} ended with SIGKILL" in errors
+    assert "RESTART 1 OF 2" in errors and "RESTART 2" not in errors
     check_equal(values(tmp_path / "run"), undisturbed)
 
 
@@ -80,7 +84,8 @@ def test_so_does_one_whose_worker_is_stopped_for_longer_than_the_timeout(undistu
     status, errors = launch(tmp_path / "run", victim, "--collective_timeout=20", number=signal.SIGSTOP)
     assert status == 0, errors
     other = 1 - victim
-    assert f"RESTART 1 OF 2: worker {other} ended with status 1" in errors and "RESTART 2" not in errors
+    assert f"worker {other} ended with status 1" in errors
+    assert "RESTART 1 OF 2" in errors and "RESTART 2" not in errors
     assert re.search(rf"\[{other}\] error: worker {victim} \(.*\) does not answer: it is stopped, or hangs", errors)
     check_equal(values(tmp_path / "run"), undisturbed)
 
