@@ -1,33 +1,51 @@
-"""Files that are whole or absent, whatever happens to the process, and files that grow by whole lines."""
+"""Files that are whole or absent, files that grow by whole lines, locks between processes, paths for TensorFlow."""
 
+import contextlib
+import errno
 import hashlib
 import os
+import re
 import sys
+import tempfile
 
-# The files of a run's folder (see run_folder.py), named here for readers that do without TensorFlow.
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+# The files of a run folder (see common/runs/folder.py), named here for readers that do without TensorFlow.
 LOG, FLAGS, METRICS, START = "log.txt", "flags.txt", "metrics.jsonl", "start.json"
 
-_BLOCK = 1 << 20
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES)
+_PLAIN = re.compile(r"[^\[\]*?\\\udc80-\udcff]*")
 
 
 def sync(path):
-    """Returns when a file, or the names in a folder, are on the disk."""
-    if os.name != "posix" and os.path.isdir(path):
+    """Returns when a file, or the names in a folder, are on the disk.
+
+    A folder that its file system (CIFS, FUSE, WSL) does not bring to the disk is left to that file system. Raises
+    OSError, naming the file, for a file.
+    """
+    folder = os.path.isdir(path)
+    if folder and os.name != "posix":
         return  # Windows opens no folders
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if not folder or error.errno not in _NO_SYNC:
+            raise OSError(error.errno, error.strerror, path) from None
 
 
 def replace(path, text):
     """Writes a text file: readers, and whoever comes after a crash, find the old one or the new one."""
     try:
-        with open(temporary(path), "w", encoding="utf-8") as file:
+        with open(temporary(path), "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        sync(temporary(path))
         os.replace(temporary(path), path)
     except OSError:
         remove(temporary(path))
@@ -42,19 +60,57 @@ def temporary(path):
 
 def remove(path):
     """Removes a file if it is there and can be removed."""
-    try:
+    with contextlib.suppress(OSError):
         os.remove(path)
-    except OSError:
-        pass
 
 
 def sha256(path):
     """Returns the SHA-256 sum of a file's bytes in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def try_lock(descriptor):
+    """Locks an open file or folder until it is closed or the process ends, however it ends.
+
+    Returns True if the lock is ours now, False if another process has it, and None where there are no locks: on some
+    network file systems, and on Windows.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def plain(path, endings=("",)):
+    """Yields another name of a folder, or of the files `path` + ending, for TensorFlow.
+
+    TensorFlow's readers take `[ ] * ? \\` in a path for a pattern, and UTF-8 only. The other name is a symbolic link in
+    a temporary folder. A path that TensorFlow takes as it is is yielded itself.
+    """
+    if _PLAIN.fullmatch(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as box:
+        link = os.path.join(box, "link")
+        for ending in endings:
+            os.symlink(os.path.abspath(path) + ending, link + ending)
+        yield link
+
+
+def complain(line):
+    """Prints a line on standard error, unless that is gone too."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr)
 
 
 class Appended:
@@ -68,22 +124,20 @@ class Appended:
         self._path, self._owed, self._complained = path, b"", False
 
     def add(self, line):
-        self._owed += f"{line}\n".encode()
+        self._owed += f"{line}\n".encode(errors="surrogateescape")
         try:
             self._write()
         except OSError as error:
             if not self._complained:
-                print(f"cannot write {self._path}: {error.strerror or error}; training goes on", file=sys.stderr)
+                complain(f"cannot write {self._path}: {error.strerror or error}; training goes on")
             self._complained = True
 
     def sync(self):
         """Brings what was added, and what is owed, to the disk, as far as that can be."""
-        try:
+        with contextlib.suppress(OSError):  # `add` has complained, or the next one will
             if self._owed:
                 self._write()
             sync(self._path)
-        except OSError:
-            pass  # `add` has complained, or the next one will
 
     def _write(self):
         with open(self._path, "ab", buffering=0) as file:

@@ -12,7 +12,7 @@ SOURCES = sorted(path for folder in ("common", *METHODS, "benchmarks") for path 
 
 # An import goes down this list or stays in its package; packages of one line do not import each other.
 FLOORS = (
-    "common.compat common.console common.files common.locks",
+    "common.compat common.console common.files",
     "common.flags common.graph",
     "common.command common.nn common.data common.runs common.distributed",
     "common.training",

@@ -8,7 +8,7 @@ import time
 import urllib.parse
 import urllib.request
 
-from common import locks
+from common import files
 
 _PROBE_SECONDS = 6.0
 
@@ -79,7 +79,7 @@ def alone(folder, say):
 def _wait_for(descriptor, folder, say):
     """Returns with the lock; without one where there are none: the checksum tells a file that two have written."""
     waiting = False
-    while locks.try_lock(descriptor) is False:
+    while files.try_lock(descriptor) is False:
         if not waiting:
             say(f"another process is downloading to {folder}; waiting for it")
         waiting = True

@@ -1,14 +1,17 @@
 """Checkpoints: TensorFlow's own format, replica 0's names.
 
 A checkpoint is called model.ckpt-STEP, STEP being the index of the last update done, counted from 0; global_step in it
-is STEP + 1. It is read by name: any program's checkpoint with the same names loads, whatever the type of its numbers.
+is STEP + 1. It is read by name: any program's checkpoint with the same names loads, whatever the type of its numbers,
+in TensorFlow's V1 format too.
 """
 
+import contextlib
 import os
 import re
 
 import numpy as np
 
+from common import files
 from common.compat import tf
 from common.console import one_line
 from common.graph import variables
@@ -16,8 +19,9 @@ from common.graph.variables import Role
 from common.runs import checkpoint_files
 
 NAME, LIST = "model.ckpt", "checkpoint"
-_PART = re.compile(re.escape(NAME) + r"-(\d+)\.(?:index|sha256|data-\d{5}-of-\d{5})")
+_PART = re.compile(re.escape(NAME) + r"-(\d+)(?:\.(?:index|sha256|data-\d{5}-of-\d{5}))?")
 _LISTED = re.compile(r'^all_model_checkpoint_paths: ".*?' + re.escape(NAME) + r'-(\d+)"$', re.MULTILINE)
+_GROUP = re.compile(r"^GROUP(\d+)_")  # of vgg
 _SHOWN = 3  # variables named in an error
 
 
@@ -28,11 +32,8 @@ def listed(folder):
     last one's there (its saver was killed before it could list it), else the oldest. Without that file it is the order
     in which they were written.
     """
-    steps = {
-        int(match.group(1))
-        for name in (os.listdir(folder) if os.path.isdir(folder) else [])
-        if (match := _PART.fullmatch(name))
-    }
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    steps = {int(match[1]) for name in names if (match := _PART.fullmatch(name))}
     order = [step for step in _order(folder) if step in steps]
     if not order:
         return [_path(folder, step) for step in sorted(steps, key=lambda step: (_time(_path(folder, step)), step))]
@@ -55,7 +56,7 @@ def _path(folder, step):
 
 
 def _time(path):
-    return os.stat(path + ".index").st_mtime_ns if os.path.exists(path + ".index") else 0
+    return os.stat(checkpoint_files.parts(path)[-1]).st_mtime_ns if checkpoint_files.exists(path) else 0
 
 
 def newest(folder, say=print):
@@ -81,36 +82,44 @@ def newest(folder, say=print):
 def find(path, say=print):
     """Returns the checkpoint that `path` means: itself, or the newest good one of a run folder (see `newest`).
 
-    Raises ValueError if there is none, or if the one that is named has not its checksums.
+    A name may have the ending of one of its files, and the list `checkpoint` means its folder. Raises ValueError if
+    there is no checkpoint, or if the one that is named is damaged.
     """
-    if os.path.isdir(path):
-        found = newest(path, say)
+    wanted = "name a run folder or a model.ckpt-STEP"
+    folder = os.path.dirname(path) or "." if os.path.basename(path) == LIST and os.path.isfile(path) else path
+    if os.path.isdir(folder) and not os.path.isfile(path + ".index"):
+        found = newest(folder, say)
         if found is None:
-            raise ValueError(
-                f"--load={path}: there is no checkpoint in this folder; name a run folder or a model.ckpt-STEP"
-            )
+            raise ValueError(f"--load={path}: there is no checkpoint in this folder; {wanted}")
         return found
-    for ending in (".index", ".data-00000-of-00001"):  # what a shell's completion leaves
-        path = path.removesuffix(ending)
-    if not os.path.isfile(path + ".index"):
-        raise ValueError(
-            f"--load={path}: there is no such checkpoint ({path}.index is not a file); "
-            "name a run folder or a model.ckpt-STEP"
-        )
-    fault = checkpoint_files.fault(path)
-    if fault:
-        raise ValueError(f"--load={path}: is damaged ({fault}); name another checkpoint, or its folder")
-    return path
+    prefix = checkpoint_files.prefix_of(path)
+    if not checkpoint_files.exists(prefix):
+        raise ValueError(f"--load={path}: there is no such checkpoint ({prefix}.index is not a file); {wanted}")
+    if os.path.isfile(prefix + ".index"):
+        fault = checkpoint_files.fault(prefix)
+        if fault:
+            raise ValueError(f"--load={path}: is damaged ({fault}); name another checkpoint, or its folder")
+    elif fault := unreadable(prefix):
+        raise ValueError(f"--load={path}: cannot be read as a checkpoint ({fault}); {wanted}")
+    return prefix
+
+
+@contextlib.contextmanager
+def _reader(path):
+    """Yields TensorFlow's reader of a checkpoint, by a name that it does not take for a pattern."""
+    endings = [part[len(path) :] for part in checkpoint_files.parts(path)]
+    with files.plain(path, endings) as name:
+        yield tf.train.load_checkpoint(name)
 
 
 def unreadable(path):
     """Returns what keeps TensorFlow from reading a checkpoint whole, in one line, or None."""
-    if not os.path.exists(path + ".index"):
+    if not checkpoint_files.exists(path):
         return f"{os.path.basename(path)}.index is missing"
     try:
-        reader = tf.train.load_checkpoint(path)
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
+        with _reader(path) as reader:
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)
     except Exception as error:  # a damaged file gives errors of many types
         return one_line(error)
     return None
@@ -129,19 +138,22 @@ def load(session, path, needed, optional=()):
     naming the first ones, if a variable is missing, has another shape, or is one of a network that has more of them;
     then nothing has been changed.
     """
+    names = {variable: variables.bare_name(variable.op.name) for variable in [*needed, *optional]}
+    fault = "cannot be read as a checkpoint"
     try:
-        reader = tf.train.load_checkpoint(path)
+        with _reader(path) as reader:
+            shapes = reader.get_variable_to_shape_map()
+            fault = "is damaged"
+            there = _names(shapes, names.values())
+            absent = [variable for variable in optional if names[variable] not in there]
+            present = [variable for variable in names if variable not in absent]
+            misfit = _misfit(present, names, {name: shapes[in_file] for name, in_file in there.items()})
+            values = {} if misfit else {v: reader.get_tensor(there[names[v]]) for v in present}
     except Exception as error:  # a damaged file gives errors of many types
-        raise ValueError(f"--load={path}: cannot be read as a checkpoint ({one_line(error)})") from None
-    shapes = reader.get_variable_to_shape_map()
-    absent = [variable for variable in optional if variables.bare_name(variable.op.name) not in shapes]
-    present = [*needed, *(variable for variable in optional if variable not in absent)]
-    _check_fit(path, present, shapes)
-    try:
-        # An initializer's input is fed: the variable takes the value without a new op in the finished graph.
-        values = {variable: reader.get_tensor(variables.bare_name(variable.op.name)) for variable in present}
-    except Exception as error:
-        raise ValueError(f"--load={path}: is damaged ({one_line(error)})") from None
+        raise ValueError(f"--load={path}: {fault} ({one_line(error)})") from None
+    if misfit:
+        raise ValueError(f"--load={path}: {misfit}")
+    # An initializer's input is fed: the variable takes the value without a new op in the finished graph.
     feeds = {
         variable.initializer.inputs[1]: np.asarray(value).astype(variable.dtype.base_dtype.as_numpy_dtype)
         for variable, value in values.items()
@@ -150,27 +162,41 @@ def load(session, path, needed, optional=()):
     return [variable.op.name for variable in absent]
 
 
+def _names(shapes, wanted):
+    """Returns {name of today: name in the file}.
+
+    The first version of this project counted VGG's groups from 1, the original and today's from 0: a file that has
+    GROUP5 and no GROUP0 is the first version's. Its slots, called VARIABLE/SLOT, follow their variables.
+    """
+    groups = {match[1] for name in shapes if (match := _GROUP.match(name))}
+    if "5" in groups and "0" not in groups and any(name.startswith("GROUP0_") for name in wanted):
+        return {_GROUP.sub(lambda match: f"GROUP{int(match[1]) - 1}_", name): name for name in shapes}
+    return {name: name for name in shapes}
+
+
 def model_variables(replica=0):
     """Returns what evaluation needs: all that was made by `variables.create` and is saved."""
     return variables.with_role(*(role for role in Role if role is not Role.DATA), replica=replica)
 
 
-def _check_fit(path, present, shapes):
+def _misfit(present, names, shapes):
+    """Returns how the variables of a file differ from those of this network, or None."""
     faults = []
     for variable in present:
-        name, expected = variables.bare_name(variable.op.name), variable.shape.as_list()
+        name, expected = names[variable], variable.shape.as_list()
         if name not in shapes:
             faults.append(f"{name} {expected} is not in it")
         elif list(shapes[name]) != expected:
             faults.append(f"{name} is {list(shapes[name])} there and {expected} here")
-    for name in _surplus(shapes, {variables.bare_name(variable.op.name) for variable in present}):
+    for name in _surplus(shapes, {names[variable] for variable in present}):
         faults.append(f"{name} {list(shapes[name])} is there and not here")
-    if faults:
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"--load={path}: this checkpoint is of another network or data set: {'; '.join(faults[:_SHOWN])}{more}. "
-            "Give the flags that it was trained with"
-        )
+    if not faults:
+        return None
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return (
+        f"this checkpoint is of another network or data set: {'; '.join(faults[:_SHOWN])}{more}. "
+        "Give the flags that it was trained with"
+    )
 
 
 def _surplus(shapes, known):

@@ -1,14 +1,13 @@
-"""Event files for TensorBoard: the figures of metrics.jsonl as curves, and what only a picture shows.
+"""Event files for TensorBoard: the metrics as curves, and what only a picture shows.
 
 A run folder's events/train and events/test hold them, so that TensorBoard draws training and test set as two curves of
-one plot. Files are written through `tf.python_io.TFRecordWriter`, the writer beneath `tf.summary.FileWriter`. The
-latter writes in a thread, from which a full disk comes back as a traceback on the terminal and lost events.
+one plot.
 """
 
+import contextlib
+import itertools
 import os
-import socket
-import sys
-import time
+import threading
 
 import numpy as np
 
@@ -17,26 +16,25 @@ from common.compat import tf
 from common.runs import pictures
 
 FOLDER = "events"
-SPLITS = ("train", "test")
-_VERSION = "brain.Event:2"  # what TensorBoard expects of the first event of a file
+_NUMBERS = itertools.count()  # of the files of this process
 _BINS = 64
 
 
 class Events:
-    """The event files of a run.
+    """The event files of a run, written by `tf.summary.FileWriter`.
 
     Args:
-      path: the run's folder.
+      path: the run folder.
       first: the first update that will be done. TensorBoard is told to forget what earlier files have of it and of
         later ones, which a run that goes on does again.
 
-    What cannot be written (a full disk, a folder that is gone) is said once on standard error, kept, and written to a
-    new file with the next that can be. Nothing is written before there is a first figure.
+    Nothing is written before there is a first figure. What cannot be written (a full disk, a folder that is gone) is
+    said once on standard error and left out; the next event begins a new file.
     """
 
     def __init__(self, path, first=0):
-        self._path = path
-        self._files = {split: _EventFile(path, split, first) for split in SPLITS}
+        self._path, self._first = path, first
+        self._writers, self._begun = {}, set()
         self._complained = False
 
     def scalars(self, step, split, figures):
@@ -55,23 +53,48 @@ class Events:
         )
         self._add(step, split, [tf.Summary.Value(tag=tag, image=image)])
 
-    def sync(self):
-        """Brings everything to the disk, as far as that can be."""
-        for file in self._files.values():
-            self._try(file.sync)
-
     def _add(self, step, split, values):
-        if values:
-            self._try(lambda: self._files[split].add(step, values))
-
-    def _try(self, act):
+        if not values:
+            return
         try:
-            act()
-        except (OSError, tf.errors.OpError) as error:
+            with _silent_threads():
+                writer = self._writer(split, step)
+                writer.add_summary(tf.Summary(value=values), step)
+                writer.flush()
+        except Exception as error:  # the writer's thread passes on errors of many types
+            self._writers.pop(split, None)
             if not self._complained:
-                why = error.message.rpartition("; ")[2] if isinstance(error, tf.errors.OpError) else error.strerror
-                print(f"cannot write {os.path.join(self._path, FOLDER)}: {why}; training goes on", file=sys.stderr)
+                why = getattr(error, "strerror", None) or str(error).partition("\n")[0].rpartition("; ")[2]
+                files.complain(f"cannot write {os.path.join(self._path, FOLDER)}: {why}; training goes on")
             self._complained = True
+
+    def _writer(self, split, step):
+        folder = os.path.join(self._path, FOLDER, split)
+        if split not in self._writers or not os.path.isdir(folder):
+            if not os.path.isdir(self._path):
+                raise FileNotFoundError(2, "the run's folder is gone", self._path)  # the next save makes it
+            if split in self._writers:
+                self._writers.pop(split).close()
+            # TensorBoard reads the files in the order of their names, which begin with the time.
+            suffix = f".{os.getpid()}.{next(_NUMBERS):06d}"
+            self._writers[split] = tf.summary.FileWriter(folder, filename_suffix=suffix)
+            start = step if split in self._begun else self._first
+            self._begun.add(split)
+            self._writers[split].add_session_log(tf.SessionLog(status=tf.SessionLog.START), start)
+        return self._writers[split]
+
+
+@contextlib.contextmanager
+def _silent_threads():
+    """Keeps the traceback that FileWriter's thread prints from the terminal: `flush` raises the same error."""
+    hook, level = threading.excepthook, tf.logging.get_verbosity()
+    threading.excepthook = lambda arguments: None
+    tf.logging.set_verbosity(tf.logging.FATAL)
+    try:
+        yield
+    finally:
+        threading.excepthook = hook
+        tf.logging.set_verbosity(level)
 
 
 def histogram(array):
@@ -94,69 +117,6 @@ def histogram(array):
         bucket_limit=edges[1:],
         bucket=counts,
     )
-
-
-class _EventFile:
-    """The files of one split, one after another: each process writes its own, and a new one after each failure.
-
-    What could not be written when an error is raised is kept, and written with the next that can be.
-    """
-
-    def __init__(self, run_folder, split, first):
-        self._run_folder, self._folder = run_folder, os.path.join(run_folder, FOLDER, split)
-        start = tf.SessionLog(status=tf.SessionLog.START)
-        self._owed = [tf.Event(wall_time=time.time(), step=first, session_log=start)]
-        self._path, self._writer, self._good = None, None, 0
-
-    def add(self, step, values):
-        self._owed.append(tf.Event(wall_time=time.time(), step=step, summary=tf.Summary(value=values)))
-        self._write()
-
-    def sync(self):
-        if self._writer is None and len(self._owed) == 1:
-            return  # there is no figure yet
-        if self._owed:
-            self._write()
-        files.sync(self._path)
-
-    def _write(self):
-        try:
-            if self._writer is None or not os.path.exists(self._path):
-                self._open()
-            for event in self._owed:
-                self._writer.write(event.SerializeToString())
-            self._writer.flush()
-            self._owed, self._good = [], os.path.getsize(self._path)
-        except (OSError, tf.errors.OpError):
-            self._give_up()
-            raise
-
-    def _open(self):
-        if not os.path.isdir(self._run_folder):
-            raise FileNotFoundError(2, "the run's folder is gone", self._run_folder)  # it is made by the next save
-        os.makedirs(self._folder, exist_ok=True)
-        # TensorBoard reads the files in the order of their names.
-        place = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{len(os.listdir(self._folder)):04d}"
-        self._path, self._good = os.path.join(self._folder, f"events.out.tfevents.{place}"), 0
-        self._writer = tf.python_io.TFRecordWriter(self._path)
-        self._writer.write(tf.Event(wall_time=time.time(), file_version=_VERSION).SerializeToString())
-
-    def _give_up(self):
-        """Leaves a file that cannot be written to with its whole events, or not at all."""
-        if self._writer is None:
-            return
-        for leave in (self._writer.close, self._cut):
-            try:
-                leave()
-            except (OSError, tf.errors.OpError):
-                pass
-        self._writer = None
-
-    def _cut(self):
-        if self._good:
-            os.truncate(self._path, self._good)
-        else:
-            os.remove(self._path)
 
 
 def _flat(figures, prefix=""):

@@ -3,12 +3,19 @@
 import json
 import math
 import os
+import sys
 import time
 
 from common import files
 from common.console import say
-from common.files import LOG, METRICS
+from common.files import FLAGS, LOG, METRICS, START
+from common.runs import checkpoints, lock, saver
+from common.runs.events import FOLDER as EVENTS
 from common.runs.events import Events
+
+# What may lie in a folder in which a run begins: what a run that never reported leaves, and what systems put anywhere.
+_HARMLESS = {LOG, START, EVENTS, lock.NAME, "nonfinite.jsonl", "lost+found", ".DS_Store", "Thumbs.db", "desktop.ini"}
+_HARMLESS_BEGINNINGS = (saver.SAVING, ".nfs", f"{FLAGS}.", f"{METRICS}.", f"{START}.", f"{checkpoints.LIST}.tmp")
 
 
 class RunFolder:
@@ -16,19 +23,17 @@ class RunFolder:
 
     Args:
       path: the folder.
-      first: the first update that will be done there. Figures of later ones, which a run that goes on from an earlier
+      first: the first update that will be done there. Metrics of later ones, which a run that goes on from an earlier
         checkpoint does again, are dropped from metrics.jsonl.
-      tensorboard: whether figures go to event files too.
+      tensorboard: whether metrics go to event files too.
 
     Attributes:
       path: see above.
       kept: that something is written here.
+      events: the `Events`, or None.
 
     Raises ValueError if it cannot be written to now. Later failures to write log.txt or metrics.jsonl are reported on
     standard error, and the lines are written when that is possible again.
-
-    Attributes:
-      events: the `Events`, or None.
     """
 
     kept = True
@@ -46,16 +51,15 @@ class RunFolder:
             ) from None
 
     def _drop_from(self, first):
-        """Returns {(step, split)} of the figures that stay."""
+        """Returns {(step, split)} of the metrics that stay."""
         if not os.path.exists(self.file(METRICS)):
             return set()
         with open(self.file(METRICS), encoding="utf-8", errors="replace") as file:
-            lines = file.readlines()
-        places = [_place(line) for line in lines]
-        kept = [line for line, place in zip(lines, places) if place and place[0] < first]
+            lines = [(_place(line), line) for line in file]
+        kept = [(place, line) for place, line in lines if place and place[0] < first]
         if len(kept) < len(lines):
-            self.write(METRICS, "".join(kept))
-        return {place for place in places if place and place[0] < first}
+            self.write(METRICS, "".join(line for _, line in kept))
+        return {place for place, _ in kept}
 
     def file(self, name):
         """Returns the path of a file in the folder."""
@@ -71,7 +75,7 @@ class RunFolder:
         self._log.add(line)
 
     def measure(self, step, split, **figures):
-        """Appends one JSON object to metrics.jsonl; a figure that is not finite, which JSON does not know, is null."""
+        """Appends one JSON object to metrics.jsonl; a number that is not finite, which JSON does not know, is null."""
         self._metrics.add(json.dumps(_finite({"step": step, "split": split, **figures})))
         if self.events:
             self.events.scalars(step, split, figures)
@@ -81,7 +85,7 @@ class RunFolder:
         files.Appended(self.file(name)).add(json.dumps(figures))
 
     def measured_before(self, step, split):
-        """Returns whether metrics.jsonl held the figures of a step and split when the run went on."""
+        """Returns whether metrics.jsonl held the metrics of a step and split when the run went on."""
         return (step, split) in self._measured
 
     def write(self, name, text):
@@ -89,11 +93,9 @@ class RunFolder:
         files.replace(self.file(name), text)
 
     def sync(self):
-        """Brings log and figures to the disk: a checkpoint is not to be there without those of its steps."""
+        """Brings log and metrics to the disk: a checkpoint is not to be there without those of its steps."""
         self._log.sync()
         self._metrics.sync()
-        if self.events:
-            self.events.sync()
 
 
 class Elsewhere:
@@ -123,24 +125,52 @@ class Elsewhere:
 
 
 def _place(line):
-    """Returns (step, split) of a line of metrics.jsonl, or None if the line is torn or no such thing."""
+    """Returns (step, split) of a line of metrics.jsonl, or None if the line is torn or something else."""
     try:
         figures = json.loads(line) if line.endswith("\n") else {}
         return int(figures["step"]), str(figures["split"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-
-
-def holds_run(path):
-    """Returns whether a folder holds figures of a run."""
-    metrics = os.path.join(path, METRICS)
-    return os.path.isfile(metrics) and os.path.getsize(metrics) > 0
 
 
 def _finite(value):
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def holds_run(path):
+    """Returns whether a folder holds metrics or checkpoints of a run."""
+    metrics = os.path.join(path, METRICS)
+    return os.path.isfile(metrics) and os.path.getsize(metrics) > 0 or bool(checkpoints.listed(path))
+
+
+def check_free(path):
+    """Raises ValueError for a folder that is there, holds something, and is no run folder.
+
+    What a run that ended before its first report has left does not count, nor what systems put into folders, nor a
+    file that takes this process's own output.
+    """
+    if holds_run(path) or os.path.exists(os.path.join(path, FLAGS)) or not os.path.isdir(path):
+        return
+    others = [name for name in os.listdir(path) if name not in _HARMLESS and not name.startswith(_HARMLESS_BEGINNINGS)]
+    others = sorted(name for name in others if not _is_output(os.path.join(path, name)))
+    if others:
+        raise ValueError(
+            f"--train_path={path} is there, holds {others[0]}{' and more' if others[1:] else ''} and is no run folder; "
+            "name a new folder, an empty one, or that of a run"
+        )
+
+
+def _is_output(path):
+    """Returns whether a file takes this process's standard output or error."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):
+                return True
+        except (AttributeError, OSError, ValueError):
+            pass  # closed, or gone
+    return False
 
 
 def new_path(train_dir, *words):

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from common import files, locks
+from common import files
 
 NAME = "run.lock"
 
@@ -15,23 +15,35 @@ class RunLock:
     Args:
       folder: of the run.
       say: called with a line if the file system offers no locks.
+      new: whether the folder is to be a new one. If something of its name is there, it is called `folder`_2, _3 ...
+
+    Attributes:
+      folder: of the run, with the name that it has.
 
     Raises ValueError, naming the holder, if another process trains there, and if the folder cannot be written to.
-    A folder that was made for this and in which nothing has been written goes away with the lock.
+    Where there are no locks, the file run.lock itself stands for one: it is the holder's for as long as it is there,
+    unless its process was on this machine and has ended. A folder that was made here and in which nothing has been
+    written goes away with the lock.
     """
 
-    def __init__(self, folder, say):
-        self._folder, self._say, self._made = folder, say, []
-        self._path = os.path.join(folder, NAME)
+    def __init__(self, folder, say, new=False):
+        self.folder, self._say, self._new, self._made = folder, say, new, []
         self._descriptor = None
+
+    @property
+    def _path(self):
+        return os.path.join(self.folder, NAME)
 
     def __enter__(self):
         try:
+            if self._new:
+                self._made = _make_new(self.folder)
+                self.folder = self._made[0]
             self._acquire()
         except OSError as error:
             self._remove_made()
             raise ValueError(
-                f"cannot write to the run folder {self._folder}: {error.strerror}; choose another --train_dir or "
+                f"cannot write to the run folder {self.folder}: {error.strerror}; choose another --train_dir or "
                 "--train_path"
             ) from None
         return self
@@ -49,22 +61,21 @@ class RunLock:
             self._acquire()
 
     def _acquire(self):
-        self._made = _missing(self._folder)
-        os.makedirs(self._folder, exist_ok=True)
-        while True:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            free = locks.try_lock(self._descriptor)
-            if free is False:
-                who = _who(self._descriptor)
-                self._close()
-                raise ValueError(
-                    f"{self._folder} is being trained in by {who}; wait for its end, or choose another --train_path"
-                )
-            if self._is_ours():  # and not a file that its last owner has just removed
-                break
+        self._made = _make(self.folder) or self._made
+        while not self._is_ours():  # a file that its last owner has just removed is opened anew
             self._close()
+            self._descriptor, found = _open(self._path)
+            free = files.try_lock(self._descriptor)
+            holder = _who(self._descriptor)
+            if free is False or free is None and found and _lives(holder):
+                self._close()
+                hint = "" if free is False else f", or remove {self._path} if that process has ended"
+                raise ValueError(
+                    f"{self.folder} is being trained in by {holder}; wait for its end, or choose another "
+                    f"--train_path{hint}"
+                )
         if free is None:
-            self._say(f"{self._folder}: this file system has no locks; see to it that no other process trains there")
+            self._say(f"{self.folder}: this file system has no locks; see to it that no other process trains there")
         os.ftruncate(self._descriptor, 0)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
@@ -97,19 +108,56 @@ def holder(folder):
     except OSError:
         return None
     try:
-        return _who(descriptor) if locks.try_lock(descriptor) is False else None
+        free, name = files.try_lock(descriptor), _who(descriptor)
+        return name if free is False or free is None and _lives(name) else None
     finally:
         os.close(descriptor)
+
+
+def _open(path):
+    """Returns (descriptor, whether the file was there) of a file that is made if need be."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), False
+    except FileExistsError:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644), True
 
 
 def _who(descriptor):
     return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
 
 
-def _missing(folder):
-    """Returns the folders that os.makedirs would make, the innermost first."""
-    missing, folder = [], os.path.abspath(folder)
-    while not os.path.exists(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
+def _lives(holder):
+    """Returns whether the process that a lock names may still run: one of another machine may."""
+    words = holder.split()
+    if words[:1] != ["process"] or words[2:4] != ["on", socket.gethostname()] or os.name != "posix":
+        return True
+    try:
+        os.kill(int(words[1]), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:
+        pass
+    return int(words[1]) != os.getpid()  # a process of the same number after a reboot
+
+
+def _make(folder):
+    """Makes a folder and those above it; returns what was made, the innermost first."""
+    missing, above = [], os.path.abspath(folder)
+    while not os.path.exists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    os.makedirs(folder, exist_ok=True)
     return missing
+
+
+def _make_new(folder):
+    """Makes a folder that was not there, called `folder` or `folder`_2, _3 ...; returns it and what else was made."""
+    made, number = _make(os.path.dirname(folder) or "."), 1
+    while True:
+        name = folder if number == 1 else f"{folder}_{number}"
+        try:
+            os.mkdir(name)
+        except FileExistsError:
+            number += 1
+        else:
+            return [name, *made]

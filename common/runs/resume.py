@@ -9,7 +9,7 @@ from common.console import say
 from common.files import FLAGS
 from common.flags import Resume
 from common.runs import checkpoints, saver
-from common.runs.folder import holds_run, new_path
+from common.runs.folder import check_free, holds_run, new_path
 from common.runs.lock import RunLock
 from common.runs.lock import holder as lock_holder
 
@@ -52,6 +52,7 @@ def beginning(settings):
     if settings.train_path is None:
         yield Start(_loaded(settings, note), lines=tuple(lines))
         return
+    check_free(settings.train_path)
     with RunLock(settings.train_path, note) as lock:
         saver.tidy(settings.train_path)
         checkpoint = checkpoints.newest(settings.train_path, note) if settings.resume else None
@@ -61,7 +62,7 @@ def beginning(settings):
                 note(f"--resume: there is no checkpoint in {settings.train_path} yet; the run starts afresh")
             checkpoint = _loaded(settings, note)
             goes_on = checkpoint is not None and _same(os.path.dirname(checkpoint), settings.train_path)
-        if not goes_on and not settings.resume and _taken(settings.train_path):
+        if not goes_on and not settings.resume and holds_run(settings.train_path):
             raise ValueError(
                 f"{settings.train_path} holds a run already; go on with --resume, or choose another --train_path"
             )
@@ -74,9 +75,8 @@ def in_folder(program, settings, start):
     if start.folder is not None:
         yield start
         return
-    folder = new_path(settings.train_dir, *program.words(settings))
-    with RunLock(folder, say) as lock:
-        yield dataclasses.replace(start, folder=folder, lock=lock)
+    with RunLock(new_path(settings.train_dir, *program.words(settings)), say, new=True) as lock:
+        yield dataclasses.replace(start, folder=lock.folder, lock=lock)
 
 
 def check(program, settings, start):
@@ -123,10 +123,6 @@ def _loaded(settings, note):
                 "(model.ckpt-STEP), or wait"
             )
     return checkpoints.find(settings.load, note)
-
-
-def _taken(folder):
-    return holds_run(folder) or bool(checkpoints.listed(folder))
 
 
 def _same(first, second):

@@ -1,23 +1,25 @@
 """Keeping checkpoints: complete or absent, checked before an older one goes.
 
-A checkpoint is written in the folder SAVING inside the run folder, brought to the disk, read back whole, given its
-checksums, and only then renamed into the run folder, its index last: it is what makes a checkpoint of the files. Then
-the file `checkpoint`, which lists them in TensorFlow's format, is replaced. Wherever this is cut off, the run folder
-holds complete checkpoints only, and what is half done lies in SAVING.
+A checkpoint is written in a folder saving-* inside the run folder, brought to the disk, read back whole, given its
+checksums, and only then renamed into the run folder, its index last. Then the file `checkpoint`, which lists them, is
+replaced. Wherever this is cut off, the run folder holds complete checkpoints only, and what is half done lies in
+saving-*.
 """
 
 import os
 import re
 import shutil
+import tempfile
 
 from common import files
 from common.compat import tf
 from common.console import one_line
-from common.files import FLAGS, METRICS
+from common.files import FLAGS, METRICS, START
 from common.graph import variables
 from common.runs import checkpoint_files, checkpoints
 
 SAVING = "saving"
+_WORK = re.compile(rf"{SAVING}(-[a-z0-9_]{{8}})?")  # the first version's had no ending
 
 
 class SaveError(Exception):
@@ -52,62 +54,58 @@ class Keeper:
 
     def save(self, session, step):
         """Writes model.ckpt-`step` and returns its path. Raises SaveError; then the older ones are still there."""
-        work = os.path.join(self._folder, SAVING)
         try:
-            shutil.rmtree(work, ignore_errors=True)
-            os.mkdir(work)
-            return self._save(session, work, f"{checkpoints.NAME}-{step}")
+            with tempfile.TemporaryDirectory(prefix=f"{SAVING}-", dir=self._folder, ignore_cleanup_errors=True) as work:
+                return self._save(session, work, f"{checkpoints.NAME}-{step}")
         except (OSError, ValueError, tf.errors.OpError) as error:  # TensorFlow's ValueError: the folder is gone
             raise SaveError(one_line(error)) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
     def _save(self, session, work, name):
         written, path = os.path.join(work, name), os.path.join(self._folder, name)
-        self._saver.save(session, written, write_meta_graph=False, write_state=False)
+        with files.plain(work) as place:
+            self._saver.save(session, os.path.join(place, name), write_meta_graph=False, write_state=False)
         for part in checkpoint_files.parts(written):
             files.sync(part)
         fault = checkpoints.unreadable(written)
         if fault:
             raise SaveError(f"what was written reads back wrongly: {fault}")
-        checkpoint_files.write(written)
+        checkpoint_files.write_sums(written)
         files.sync(work)
-        _remove(path)  # one of the same step, of a past that is replaced
+        checkpoint_files.remove(path)  # one of the same step, of a past that is replaced
         for part in [written + checkpoint_files.ENDING, *checkpoint_files.parts(written)]:
             os.replace(part, os.path.join(self._folder, os.path.basename(part)))
         files.sync(self._folder)
         self._kept = [*(other for other in self._kept if other != path), path]
         self._list(self._kept)  # before the first is removed: a crash leaves none of them out
         for other in self._kept[: -self._most]:
-            _remove(other)
+            checkpoint_files.remove(other)
         self._kept = self._kept[-self._most :]
         self._list(self._kept)
         return path
 
     def _list(self, paths):
+        """Writes the file `checkpoint` with names alone: they stay right when the folder is moved."""
         names = [os.path.basename(path) for path in paths]
-        lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
-        files.replace(os.path.join(self._folder, checkpoints.LIST), "\n".join(lines) + "\n")
+        with files.plain(os.path.abspath(self._folder)) as folder:
+            tf.train.update_checkpoint_state(folder, names[-1], names)
+        files.sync(os.path.join(self._folder, checkpoints.LIST))
+        files.sync(self._folder)
 
 
 def tidy(folder):
     """Removes what a killed save has left in a run folder; its owner alone may ask for that."""
-    for name in (checkpoints.LIST, FLAGS, METRICS):
-        files.remove(files.temporary(os.path.join(folder, name)))
-    work = os.path.join(folder, SAVING)
-    if not os.path.isdir(work):
-        return
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name.startswith(f"{checkpoints.LIST}.tmp") or name in map(files.temporary, (FLAGS, METRICS, START)):
+            files.remove(path)
+        if _WORK.fullmatch(name) and os.path.isdir(path):
+            _finish(folder, path)
+
+
+def _finish(folder, work):
+    """Removes a folder in which a save was cut off, and what it had begun to rename."""
     for name in os.listdir(work):
         prefix = os.path.join(folder, name.removesuffix(".index"))
         if name.endswith(".index") and not os.path.exists(prefix + ".index"):
-            _remove(prefix)  # the renaming was cut off: the index was to come last
+            checkpoint_files.remove(prefix)  # the index was to come last
     shutil.rmtree(work, ignore_errors=True)
-
-
-def _remove(prefix):
-    """Removes a checkpoint, its index first: without it the rest is none."""
-    pattern = re.compile(re.escape(os.path.basename(prefix)) + r"\.(index|sha256|meta|data-\d{5}-of-\d{5})")
-    folder = os.path.dirname(prefix)
-    names = [name for name in os.listdir(folder) if pattern.fullmatch(name)]
-    for name in sorted(names, key=lambda name: not name.endswith(".index")):
-        files.remove(os.path.join(folder, name))

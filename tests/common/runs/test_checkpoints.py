@@ -56,8 +56,92 @@ def test_a_folder_means_its_newest(tmp_path):
     path, _ = save(tmp_path, steps=(3, 7, 11))
     assert path.endswith("model.ckpt-11")
     assert checkpoints.find(str(tmp_path)) == path
-    assert checkpoints.find(path) == checkpoints.find(path + ".index") == path
     assert not (tmp_path / "model.ckpt-3.index").exists()
+
+
+STRAY = (".", ".index", ".meta", ".sha256", ".data-00000-of-00001", ".data-0000", ".data", "")
+
+
+@pytest.mark.parametrize("ending", STRAY)
+def test_a_stray_ending_is_understood(ending, tmp_path):
+    path, _ = save(tmp_path)
+    (tmp_path / "model.ckpt-7.meta").write_bytes(b"a graph, as other programs write it")
+    assert checkpoints.find(path + ending) == path
+
+
+def test_the_list_means_its_folder_and_a_folder_of_that_name_itself(tmp_path, monkeypatch):
+    path, _ = save(tmp_path, steps=(3, 7))
+    assert checkpoints.find(str(tmp_path / "checkpoint")) == path
+    monkeypatch.chdir(tmp_path)
+    assert checkpoints.find("checkpoint") == "./model.ckpt-7"
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    path, _ = save(tmp_path / "run" / "checkpoint")
+    assert checkpoints.find("run/checkpoint") == "run/checkpoint/model.ckpt-7"
+
+
+def save_as_version_1(folder, step=7):
+    with tf.Graph().as_default():
+        session, weight, _ = build()
+        session.run(tf.assign(variables.global_step(), step + 1))
+        saver = tf.train.Saver(write_version=tf.train.SaverDef.V1)
+        saver.save(session, str(folder / "model.ckpt"), global_step=step)
+        return session.run(weight)
+
+
+@pytest.mark.parametrize("folder", ["run", "[1]*?"])
+def test_the_format_of_one_file_is_read(folder, tmp_path):
+    folder = tmp_path / folder
+    folder.mkdir()
+    expected, path = save_as_version_1(folder), folder / "model.ckpt-7"
+    assert path.is_file() and (folder / "model.ckpt-7.meta").is_file()
+    for name in (path, f"{path}.", f"{path}.meta", folder, folder / "checkpoint"):
+        assert checkpoints.find(str(name)) == str(path)
+    session, weight, slot = build()
+    assert checkpoints.load(session, str(path), checkpoints.model_variables(), [slot]) == []
+    np.testing.assert_array_equal(session.run(weight), expected)
+    assert session.run(variables.global_step()) == 8
+
+
+def test_a_damaged_file_of_that_format_is_one_line_and_the_one_before_it_taken(tmp_path):
+    save_as_version_1(tmp_path, 3)
+    save_as_version_1(tmp_path, 7)
+    path = tmp_path / "model.ckpt-7"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint") as error:
+        checkpoints.find(str(path))
+    assert "\n" not in str(error.value)
+    said = []
+    assert checkpoints.find(str(tmp_path), said.append) == str(tmp_path / "model.ckpt-3") and len(said) == 1
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        checkpoints.find(__file__)
+
+
+ENDINGS = ("conv/weight", "conv/weight/Adamg", "conv/weight/Adamg_1", "batch_norm/beta", "batch_norm/pop_mean")
+
+
+def vgg(groups):
+    """Writes each group's number, counted from 0, into variables as VGG calls them; returns {name: value}."""
+    values = {f"{group}_0/{ending}": [float(number)] for number, group in enumerate(groups) for ending in ENDINGS}
+    return {**values, "global_step": [9.0], "fc0/weight": [7.0], "fc0/weight/Momentum": [8.0]}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_vgg_groups_of_the_first_version_are_lowered_by_one(first, tmp_path):
+    """GROUP1 .. GROUP5 there are GROUP0 .. GROUP4 today, slots too; a file that has GROUP0 is taken as it is."""
+    groups = [f"GROUP{first + number}" for number in range(5)] + (["GROUP5"] if first == 0 else [])
+    with tf.Graph().as_default(), tf.Session() as session:
+        saved = [tf.get_variable(name, initializer=value) for name, value in vgg(groups).items()]
+        session.run(tf.global_variables_initializer())
+        path = tf.train.Saver(saved).save(session, str(tmp_path / "model.ckpt-8"))
+    expected = vgg(["GROUP0", "GROUP1", "GROUP2", "GROUP3", "GROUP4"] + ["GROUP5"] * (first == 0))
+    made = {name: tf.get_variable(name, [1], initializer=tf.zeros_initializer()) for name in expected}
+    slots = [made[name] for name in made if "/Adamg" in name or "/Momentum" in name]
+    fresh = tf.get_variable("GROUP3_0/conv/weight/Other", [1], initializer=tf.ones_initializer())
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        needed = [variable for variable in made.values() if variable not in slots]
+        assert checkpoints.load(session, path, needed, [*slots, fresh]) == ["GROUP3_0/conv/weight/Other"]
+        assert {name: session.run(variable).tolist() for name, variable in made.items()} == expected
 
 
 def test_what_is_not_there_is_named(tmp_path):

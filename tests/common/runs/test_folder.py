@@ -1,13 +1,17 @@
 """Logs and figures: whole lines, whatever happens to the disk."""
 
+import errno
 import json
+import os
+import re
 import resource
+import sys
 
 import pytest
 
 from common import files
 from common.files import METRICS
-from common.runs.folder import Elsewhere, RunFolder, holds_run
+from common.runs.folder import Elsewhere, RunFolder, check_free, holds_run
 
 
 def lines(path):
@@ -19,7 +23,8 @@ def test_figures_go_on_without_doubled_missing_or_torn_lines(tmp_path):
     for step in range(5):
         folder.measure(step=step, split="train", loss=float("nan"))
     with open(tmp_path / METRICS, "a") as file:
-        file.write('not json\n[]\n{"step": 2}\n{"step": 3, "spl')  # the last one torn by a kill
+        file.write('not json\n[]\n{"step": 2}\n' + "[" * 10**5 + '\n{"step": Infinity, "split": "train"}\n')
+        file.write('{"step": 3, "spl')  # torn by a kill
     again = RunFolder(str(tmp_path), first=3)
     assert again.measured_before(2, "train") and not again.measured_before(3, "train")
     again.measure(step=3, split="train", loss=0.5)
@@ -68,6 +73,63 @@ def test_a_small_file_is_the_old_or_the_new_one(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         folder.write("flags.txt", "new")
     assert (tmp_path / "flags.txt").read_text() == "old" and not (tmp_path / "flags.txt.tmp").exists()
+
+
+def fail_with(number):
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EBADF])
+def test_a_folder_that_cannot_be_synced_is_passed_over_and_a_file_named(number, tmp_path, monkeypatch):
+    """As on CIFS, FUSE and WSL."""
+    path = tmp_path / "file"
+    path.write_text("x")
+    monkeypatch.setattr(files.os, "fsync", fail_with(number))
+    files.sync(str(tmp_path))
+    with pytest.raises(OSError, match=re.escape(f"'{path}'")):
+        files.sync(str(path))
+
+
+def test_a_disk_that_fails_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.os, "fsync", fail_with(errno.EIO))
+    with pytest.raises(OSError, match=re.escape(f"'{tmp_path}'")):
+        files.sync(str(tmp_path))
+
+
+HARMLESS = ["run.lock", "lost+found/", "log.txt", "start.json", "saving-abcd1234/", ".nfs0001", ".DS_Store"]
+OTHERS = [".bashrc", "notes.txt", "train.py", "data/"]
+
+
+@pytest.mark.parametrize("names", [[], HARMLESS, ["flags.txt", *OTHERS], ["model.ckpt-7.index", *OTHERS]])
+def test_a_run_may_begin_where_there_is_nothing_or_a_run(names, tmp_path):
+    make(tmp_path, names)
+    check_free(str(tmp_path))
+    check_free(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_no_run_begins_in_a_folder_of_other_things(name, tmp_path):
+    make(tmp_path, [*HARMLESS, name])
+    with pytest.raises(ValueError, match=f"--train_path={tmp_path} is there, holds {name.strip('/')} and is no run") as e:
+        check_free(str(tmp_path))
+    assert "\n" not in str(e.value)
+
+
+def test_the_file_that_takes_the_output_may_lie_there(tmp_path, monkeypatch):
+    with open(tmp_path / "slurm-1.out", "w") as file:
+        monkeypatch.setattr(sys, "__stdout__", file)
+        check_free(str(tmp_path))
+        monkeypatch.setattr(sys, "__stdout__", None)
+        with pytest.raises(ValueError, match="holds slurm-1.out"):
+            check_free(str(tmp_path))
+
+
+def make(folder, names):
+    for name in names:
+        (folder / name).mkdir() if name.endswith("/") else (folder / name).write_text("x")
 
 
 def test_a_process_without_a_folder_writes_nothing(tmp_path, monkeypatch, capsys):

@@ -3,12 +3,13 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
-from common import locks
+from common import files
 from common.runs.lock import NAME, RunLock, holder
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -74,10 +75,42 @@ def test_a_folder_that_was_removed_is_made_and_locked_again_but_not_another_proc
 
 
 def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "try_lock", lambda descriptor: None)
+    monkeypatch.setattr(files, "try_lock", lambda descriptor: None)
     said = []
     with RunLock(str(tmp_path), said.append):
         assert len(said) == 1 and "has no locks" in said[0]
+
+
+def test_without_locks_the_file_stands_for_one_until_its_process_has_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "try_lock", lambda descriptor: None)
+    path, host = tmp_path / NAME, socket.gethostname()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for holder_of, name in ((os.getppid(), host), (ended.pid, "elsewhere")):
+        path.write_text(f"process {holder_of} on {name} since 2026-01-01 00:00:00\n")
+        with pytest.raises(ValueError, match=f"trained in by process {holder_of} .*or remove {path} if") as error:
+            RunLock(str(tmp_path), print).__enter__()
+        assert "\n" not in str(error.value) and holder(str(tmp_path)).startswith(f"process {holder_of} ")
+    path.write_text(f"process {ended.pid} on {host} since 2026-01-01 00:00:00\n")
+    assert holder(str(tmp_path)) is None
+    with RunLock(str(tmp_path), lambda line: None):
+        assert f"process {os.getpid()} on " in path.read_text()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_new_folder_is_never_one_that_is_there(locks, tmp_path, monkeypatch):
+    """The same second, whether two runs start in it or the clock shows it again after a run has ended."""
+    if not locks:
+        monkeypatch.setattr(files, "try_lock", lambda descriptor: None)
+    name = str(tmp_path / "logs" / "opt_gs_2026-01-01_00-00-00")
+    silent = lambda line: None  # noqa: E731
+    with RunLock(name, silent, new=True) as first, RunLock(name, silent, new=True) as second:
+        assert (first.folder, second.folder) == (name, f"{name}_2")
+        (tmp_path / "logs" / "opt_gs_2026-01-01_00-00-00" / "log.txt").write_text("a finished run")
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["opt_gs_2026-01-01_00-00-00"]
+    with RunLock(name, silent, new=True) as third:
+        assert third.folder == f"{name}_2" and holder(name) is None
 
 
 def test_no_locks_is_what_an_error_of_the_file_system_means(tmp_path, monkeypatch):
@@ -88,10 +121,10 @@ def test_no_locks_is_what_an_error_of_the_file_system_means(tmp_path, monkeypatc
         def flock(descriptor, operation):
             raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(locks, "fcntl", Fcntl)
-    assert locks.try_lock(0) is None
-    monkeypatch.setattr(locks, "fcntl", None)
-    assert locks.try_lock(0) is None
+    monkeypatch.setattr(files, "fcntl", Fcntl)
+    assert files.try_lock(0) is None
+    monkeypatch.setattr(files, "fcntl", None)
+    assert files.try_lock(0) is None
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):

@@ -5,6 +5,7 @@ import os
 import pathlib
 import resource
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -68,6 +69,28 @@ def test_tensorflow_reads_the_list_of_them(tmp_path):
     assert tf.train.latest_checkpoint(str(tmp_path)) == path
     state = tf.train.get_checkpoint_state(str(tmp_path))
     assert [os.path.basename(path) for path in state.all_model_checkpoint_paths] == ["model.ckpt-1", "model.ckpt-3"]
+
+
+# The first ones are patterns for TensorFlow's reader; one of them matches the folder beside it.
+@pytest.mark.parametrize("name", ["a[1]", "b*", "q?", "back\\slash", "[", "x{1,2}", "sp ace", "caf\u00e9", "\udcff"])
+def test_any_path_of_the_file_system_works(name, tmp_path):
+    folder = tmp_path / name / "run"
+    try:
+        folder.mkdir(parents=True)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system does not have such names")
+    Saved(folder, max_to_keep=2).save(1, 3)
+    assert steps_in(folder) == [1, 3]
+    path = checkpoints.find(str(folder), pytest.fail)
+    assert path == f"{folder}/model.ckpt-3" and checkpoints.unreadable(path) is None
+    variable = variables.with_role(Role.WEIGHT)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        checkpoints.load(session, path, variable)
+        assert set(session.run(variable[0]).ravel()) == {30.0}
+    (folder / "model.ckpt-3.sha256").unlink()
+    assert checkpoints.newest(str(folder), pytest.fail) == path
+    assert names_in(tmp_path) == [name]
 
 
 def damage(folder, how, step):
@@ -155,12 +178,12 @@ def test_those_of_a_past_that_is_replaced_become_the_oldest(tmp_path):
 
 
 STAGES = {
-    "the folder for it": (os, "mkdir"),
+    "the folder for it": (tempfile, "TemporaryDirectory"),
     "syncing": (files, "sync"),
     "reading back": (checkpoints, "unreadable"),
-    "the sums": (checkpoint_files, "write"),
+    "the sums": (checkpoint_files, "write_sums"),
     "renaming": (os, "replace"),
-    "listing": (files, "replace"),
+    "listing": (tf.train, "update_checkpoint_state"),
 }
 
 
@@ -176,7 +199,7 @@ def test_wherever_a_save_fails_the_older_ones_stay_and_the_next_succeeds(stage, 
     with pytest.raises(SaveError, match="No space left on device$"):
         saved.save(3)
     monkeypatch.undo()
-    assert not (tmp_path / saver.SAVING).exists()
+    assert not list(tmp_path.glob("saving*"))
     good = checkpoints.newest(str(tmp_path), lambda line: None)
     assert value_in(good) in ({10.0}, {30.0}) and value_in(tmp_path / "model.ckpt-1") == {10.0}
     assert value_in(saved.save(5)) == {50.0}
@@ -187,9 +210,9 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("renamed", range(5))
+@pytest.mark.parametrize("renamed", range(4))
 def test_wherever_a_save_is_killed_what_is_there_is_complete(renamed, tmp_path, monkeypatch):
-    """Killed at each renaming: of the list of sums (0), of the sums, data and index (1 to 3), of the list (4)."""
+    """Killed at each renaming: of the list of sums (0), of the sums, data and index (1 to 3)."""
     run, folder = tmp_path / "run", tmp_path / "killed"
     run.mkdir()
     saved = Saved(run, max_to_keep=1)
@@ -218,11 +241,13 @@ def test_tidying_removes_only_what_is_ours(tmp_path):
     Saved(tmp_path).save(1)
     (tmp_path / "model.ckpt-7.data-00000-of-00001").write_bytes(b"somebody's")
     (tmp_path / "notes.tmp").write_text("somebody's")
-    (tmp_path / "checkpoint.tmp").write_text("half")
+    (tmp_path / "saving-account").mkdir()
     before = names_in(tmp_path)
+    (tmp_path / "checkpoint.tmp0123").write_text("half")
+    (tmp_path / "flags.txt.tmp").write_text("half")
+    (tmp_path / "saving").mkdir()  # as the first version called it
     saver.tidy(str(tmp_path))
-    assert names_in(tmp_path) == [name for name in before if name != "checkpoint.tmp"]
-    saver.tidy(str(tmp_path / "nowhere"))
+    assert names_in(tmp_path) == before
 
 
 def test_what_reads_back_wrongly_never_gets_its_name(tmp_path, monkeypatch):
