@@ -4,7 +4,7 @@ Source: Cho and Lee, "Riemannian approach to batch normalization", NIPS 2017 (ar
 
 A layer's kernel is an array [..., m] of rank 2 or more, such as [k, k, c_in, c_out] or [n, m]: m neurons, each running
 over all axes but the last. Every neuron is a unit vector y, which represents the line it spans; -y is the same point.
-A tangent vector at y is a vector orthogonal to y, and the metric is the inner product of R^n, neuron by neuron.
+A tangent vector at y is a vector orthogonal to y. The metric is the inner product of R^n, neuron by neuron.
 All functions take and return float32 or float64 tensors of the kernel's shape, unless they say [1, ..., 1, m].
 """
 
@@ -22,12 +22,12 @@ def norm(vectors):
 
 
 def _all_but_last(tensor):
-    return list(range(tensor.shape.rank - 1))  # of int32: on a GPU the host would fetch others
+    return list(range(len(tensor.shape) - 1))  # of int32: on a GPU the host would fetch others
 
 
-def normalise(vectors):
-    """y / (|y| + 1e-8): the unit vector along each neuron; a zero neuron stays zero."""
-    return vectors / (norm(vectors) + 1e-8)
+def normalise(vectors, epsilon=1e-8):
+    """y / (|y| + epsilon): the unit vector along each neuron; a zero neuron stays zero."""
+    return vectors / (norm(vectors) + epsilon)
 
 
 def project(point, gradient):
@@ -43,38 +43,29 @@ def clip(tangent, limit):
 def exponential(point, tangent):
     """exp_y(d) = y cos|d| + d sin|d| / |d|: the end of the geodesic that leaves `point` with velocity d, after time 1.
 
-    For d = 0 this is `point` itself.
+    For d = 0 the end is `point` itself.
     """
-    return geodesic(point, tangent)[0]
+    length = norm(tangent)
+    return tf.cos(length) * point + _sinc(length) * tangent
 
 
 def transport_along_itself(point, tangent):
     """d cos|d| - y |d| sin|d|: parallel translation of d along the geodesic exp_y(t d), from t = 0 to t = 1.
 
-    It is the velocity of that geodesic at its end, tangent at `exponential(point, tangent)`, of the same norm.
+    The result is the velocity of that geodesic at its end: tangent at `exponential(point, tangent)`, of the same norm.
     """
-    return geodesic(point, tangent)[1]
+    length = norm(tangent)
+    return tf.cos(length) * tangent - (length * length * _sinc(length)) * point
 
 
-def geodesic(point, tangent, length=None):
-    """Returns exp_y(d) and d translated along itself: `exponential` and `transport_along_itself`, which share a lot.
-
-    `length` is |d| if it is known.
-    """
-    length = norm(tangent) if length is None else length
-    cosine, sinc = tf.cos(length), _sinc(length)
-    return cosine * point + sinc * tangent, cosine * tangent - (length * length * sinc) * point
-
-
-def transport(point, direction, tangent, length=None):
+def transport(point, direction, tangent):
     """D - <u, D> (y sin|d| + (1 - cos|d|) u), u = d / |d|: parallel translation of D along exp_y(t d), t from 0 to 1.
 
     `direction` is d and `tangent` is D, both tangent at `point`; norms and inner products of tangent vectors are kept.
-    `length` is |d| if it is known.
     In terms of d itself the formula is D - <d, D> (y sin|d| / |d| + d (1 - cos|d|) / |d|^2), where
     (1 - cos x) / x^2 = (sin(x/2) / (x/2))^2 / 2 has neither a pole at d = 0 nor the cancellation of 1 - cos.
     """
-    length, overlap = norm(direction) if length is None else length, inner(direction, tangent)
+    length, overlap = norm(direction), inner(direction, tangent)
     half = _sinc(0.5 * length)
     return tangent - (overlap * _sinc(length)) * point - (0.5 * overlap * half * half) * direction
 

@@ -1,4 +1,4 @@
-"""SGD-G and Adam-G: training of scale-invariant kernels on the manifold G(1, n).
+"""SGD-G and Adam-G, which train scale-invariant kernels on the manifold G(1, n), and HybridOptimizer.
 
 Source: Cho and Lee, "Riemannian approach to batch normalization", NIPS 2017 (arXiv 1709.09603), section 4. The symbols
 are the paper's: y a neuron on the manifold, g its Euclidean gradient, h the Riemannian one, nu the norm at which h is
@@ -8,11 +8,11 @@ clipped, eta the learning rate, gamma the momentum, tau the velocity, m and v Ad
 
 from common.compat import tf
 from common.training.drift import UNIT_NEURONS
+from common.training.step import apply_groups
 from common.training.step_optimizer import StepOptimizer, same_shape
 from grassmann import geometry
-from grassmann.hybrid_optimizer import HybridOptimizer
 
-__all__ = ["AdamG", "HybridOptimizer", "SgdG", "adam_g_step", "sgd_g_step"]
+_GATE_OP = tf.train.Optimizer.GATE_OP
 
 
 def sgd_g_step(point, gradient, tau, learning_rate, momentum, grad_clip=None):
@@ -30,7 +30,7 @@ def sgd_g_step(point, gradient, tau, learning_rate, momentum, grad_clip=None):
     """
     y, h = _riemannian_gradient(point, gradient, grad_clip)
     d = momentum * tau - learning_rate * h
-    return geometry.geodesic(y, d)
+    return geometry.exponential(y, d), geometry.transport_along_itself(y, d)
 
 
 def adam_g_step(
@@ -50,74 +50,80 @@ def adam_g_step(
 
     Returns the new y, m and v.
     """
-    scalars = _adam_scalars(learning_rate, beta1, beta2, epsilon, beta1_power, beta2_power, grad_clip)
-    return _adam_g_step(point, gradient, m, v, **scalars)
-
-
-def _adam_scalars(learning_rate, beta1, beta2, epsilon, beta1_power, beta2_power, grad_clip=None):
-    """What `_adam_g_step` takes of them, the same for all kernels."""
-    rate = -learning_rate * tf.sqrt(1.0 - beta2_power) / (1.0 - beta1_power)
-    return {
-        "rate": rate,
-        "old_and_new": [(beta1, 1.0 - beta1), (beta2, 1.0 - beta2)],
-        "epsilon": epsilon,
-        "grad_clip": grad_clip,
-    }
-
-
-def _adam_g_step(point, gradient, m, v, rate, old_and_new, epsilon, grad_clip):
     y, h = _riemannian_gradient(point, gradient, grad_clip)
-    (old_m, new_m), (old_v, new_v) = old_and_new
-    m = old_m * m + new_m * h
-    v = old_v * v + new_v * geometry.inner(h, h)
-    d = (rate / tf.sqrt(v + epsilon)) * m
-    length = geometry.norm(d)
-    return geometry.geodesic(y, d, length)[0], geometry.transport(y, d, m, length), v
+    m = beta1 * m + (1.0 - beta1) * h
+    v = beta2 * v + (1.0 - beta2) * geometry.inner(h, h)
+    rate = learning_rate * tf.sqrt(1.0 - beta2_power) / (1.0 - beta1_power)
+    d = (-rate / tf.sqrt(v + epsilon)) * m
+    return geometry.exponential(y, d), geometry.transport(y, d, m), v
 
 
 def _riemannian_gradient(point, gradient, grad_clip):
-    """Returns y, of norm 1 again in spite of rounding, and the gradient h there, clipped unless grad_clip is None."""
+    """Returns y, of norm 1 again whatever was in the variable, and the gradient h there, clipped if there is a nu."""
     y = geometry.normalise(point)
     h = geometry.project(y, gradient)
     return y, h if grad_clip is None else geometry.clip(h, grad_clip)
 
 
-class SgdG(StepOptimizer):
+class _OnManifold(StepOptimizer):
+    """An optimizer of kernels on G(1, n); raises ValueError for a grad_clip <= 0 and for a variable of one axis."""
+
+    keeps = UNIT_NEURONS
+
+    def __init__(self, name, step, slots, settings, powers=None, use_locking=False):
+        nu = settings["grad_clip"]
+        if isinstance(nu, (int, float)) and not nu > 0:
+            raise ValueError(f"grad_clip is {nu}; it must be a norm > 0, or None for no clipping")
+        super().__init__(name, step, slots, settings, powers, use_locking)
+
+    def _create_slots(self, var_list):
+        for kernel in var_list:
+            if kernel.shape.rank is None or kernel.shape.rank < 2:
+                raise ValueError(
+                    f"{self.get_name()} was given {kernel.op.name} of shape {kernel.shape}; a kernel on the manifold "
+                    "has at least two axes: give this variable to the Euclidean optimizer"
+                )
+        super()._create_slots(var_list)
+
+
+class SgdG(_OnManifold):
     """`tf.train.Optimizer` for kernels on G(1, n): see `sgd_g_step`.
 
     Args:
       learning_rate, momentum: numbers, scalar tensors or functions without arguments that return one.
       grad_clip: such a value > 0, or None for no clipping.
-      name: the optimizer's name and, in a checkpoint, the last part of its slot's: KERNEL/SgdgOptimizer (tau).
+      use_locking: whether writes of reference variables lock them.
+      name: the optimizer's name and, in a checkpoint, the last part of its slot's: KERNEL/SgdgOptimizer.
+
+    `get_slot(kernel, "momentum")`, or "tau", is the velocity tau.
     """
 
-    keeps = UNIT_NEURONS
-
-    def __init__(self, learning_rate, momentum, grad_clip=None, name="SgdgOptimizer"):
-        _check_clip(grad_clip)
+    def __init__(self, learning_rate, momentum, grad_clip=None, use_locking=False, name="SgdgOptimizer"):
         settings = {"learning_rate": learning_rate, "momentum": momentum, "grad_clip": grad_clip}
-        super().__init__(name, sgd_g_step, {"tau": (name, same_shape)}, settings)
+        slots = {"momentum": (name, same_shape)}
+        super().__init__(name, sgd_g_step, slots, settings, use_locking=use_locking)
 
-    def _create_slots(self, var_list):
-        _check_ranks(self.get_name(), var_list)
-        super()._create_slots(var_list)
+    def get_slot(self, var, name):
+        return super().get_slot(var, "momentum" if name == "tau" else name)
 
 
-class AdamG(StepOptimizer):
+class AdamG(_OnManifold):
     """`tf.train.Optimizer` for kernels on G(1, n): see `adam_g_step`.
 
     Args:
       learning_rate, beta1, beta2, epsilon: numbers, scalar tensors or functions without arguments that return one.
       grad_clip: such a value > 0, or None for no clipping.
+      use_locking: whether writes of reference variables lock them.
       name: the optimizer's name and, in a checkpoint, the last part of its slots': KERNEL/Adamg (m) and KERNEL/Adamg_1
         (v, [1, ..., 1, m]). beta1_power and beta2_power are scalars beside them.
+
+    `get_slot(kernel, "m")` and `get_slot(kernel, "v")` are the moments.
     """
 
-    keeps = UNIT_NEURONS
-
-    def __init__(self, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, grad_clip=None, name="Adamg"):
-        _check_clip(grad_clip)
-        slots = {"m": (name, same_shape), "v": (name, _one_per_neuron)}
+    def __init__(
+        self, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, grad_clip=None, use_locking=False, name="Adamg"
+    ):
+        slots = {"m": (name, same_shape), "v": (name, lambda shape: [1] * (len(shape) - 1) + shape[-1:])}
         settings = {
             "learning_rate": learning_rate,
             "beta1": beta1,
@@ -126,26 +132,76 @@ class AdamG(StepOptimizer):
             "grad_clip": grad_clip,
         }
         powers = {"beta1_power": "beta1", "beta2_power": "beta2"}
-        super().__init__(name, _adam_g_step, slots, settings, powers, _adam_scalars)
-
-    def _create_slots(self, var_list):
-        _check_ranks(self.get_name(), var_list)
-        super()._create_slots(var_list)
+        super().__init__(name, adam_g_step, slots, settings, powers, use_locking)
 
 
-def _one_per_neuron(shape):
-    return [1] * (len(shape) - 1) + shape[-1:]
+class HybridOptimizer(tf.train.Optimizer):
+    """Trains Euclidean variables with one optimizer and variables on a manifold with another.
 
+    Args:
+      a: the `tf.train.Optimizer` for the Euclidean variables.
+      b: the `tf.train.Optimizer` for the variables on the manifold.
+      use_locking: accepted, as any `tf.train.Optimizer` does; each of the two has its own.
+      name: the optimizer's name.
 
-def _check_clip(grad_clip):
-    if isinstance(grad_clip, (int, float)) and not grad_clip > 0:
-        raise ValueError(f"grad_clip is {grad_clip}; it must be a norm > 0, or None for no clipping")
+    Either list of variables may be empty; its optimizer then has nothing to do and makes no slots.
+    """
 
+    def __init__(self, a, b, use_locking=False, name="HybridOptimizer"):
+        super().__init__(use_locking, name)
+        self._optimizers = (a, b)
 
-def _check_ranks(optimizer, kernels):
-    for kernel in kernels:
-        if kernel.shape.rank is None or kernel.shape.rank < 2:
-            raise ValueError(
-                f"{optimizer} was given {kernel.op.name} of shape {kernel.shape}; a kernel on the manifold has at "
-                "least two axes: give this variable to the Euclidean optimizer"
-            )
+    def minimize(self, loss, variables_a, variables_b, global_step=None, name=None):
+        """Returns the operation of one training step: `compute_gradients`, then `apply_gradients`."""
+        return self.apply_gradients(*self.compute_gradients(loss, variables_a, variables_b), global_step, name)
+
+    def compute_gradients(
+        self, loss, var_list=None, gate_gradients=_GATE_OP, *args, variables_a=None, variables_b=None, **options
+    ):
+        """Returns pairs (gradient, variable) from a single backward pass; a gradient that does not exist is None.
+
+        `compute_gradients(loss)` is that of any `tf.train.Optimizer`, with all of its arguments: one list, over all
+        trainable variables or over `var_list`, which the caller splits for `apply_gradients`.
+        `compute_gradients(loss, variables_a, variables_b)` returns two lists, one for each optimizer.
+        """
+        if variables_a is not None:
+            var_list = variables_a
+        if not isinstance(gate_gradients, int):  # the second list by its position
+            variables_b, gate_gradients = gate_gradients, _GATE_OP
+        if variables_b is None:
+            return super().compute_gradients(loss, var_list, gate_gradients, *args, **options)
+        variables_a, variables_b = list(var_list), list(variables_b)
+        pairs = super().compute_gradients(loss, variables_a + variables_b, gate_gradients, *args, **options)
+        return pairs[: len(variables_a)], pairs[len(variables_a) :]
+
+    def apply_gradients(self, pairs_a, pairs_b, global_step=None, name=None):
+        """Returns one operation that updates all variables and then adds 1 to `global_step`, if there is one.
+
+        Args:
+          pairs_a: (gradient, variable) for each Euclidean variable.
+          pairs_b: (gradient, variable) for each variable on the manifold.
+          global_step: a scalar variable of any number type, or None.
+          name: the operation's name.
+
+        A variable whose gradient is None is left alone. The order of reads and writes is that of `apply_groups`.
+        Raises ValueError if no variable has a gradient, or if a variable is given twice.
+        """
+        pairs_a, pairs_b = list(pairs_a), list(pairs_b)
+        shares = [[pair for pair in pairs if pair[0] is not None] for pairs in (pairs_a, pairs_b)]
+        if pairs_a + pairs_b and not any(shares):
+            names = ", ".join(variable.op.name for _, variable in pairs_a + pairs_b)
+            raise ValueError(f"no variable has a gradient: the loss depends on none of {names}")
+        return apply_groups(zip(self._optimizers, shares), global_step, name=name or self.get_name())
+
+    def get_slot(self, var, name):
+        """Returns the slot called `name` that either optimizer keeps for a variable, or None."""
+        slots = [optimizer.get_slot(var, name) for optimizer in self._optimizers]
+        return next((slot for slot in slots if slot is not None), None)
+
+    def get_slot_names(self):
+        """Returns the names of the slots of both optimizers."""
+        return sorted({name for optimizer in self._optimizers for name in optimizer.get_slot_names()})
+
+    def variables(self):
+        """Returns all variables that the two optimizers have made: slots and powers."""
+        return [variable for optimizer in self._optimizers for variable in optimizer.variables()]

@@ -14,7 +14,7 @@ def same_shape(shape):
 
 
 class StepOptimizer(tf.train.Optimizer):
-    """Applies `step(value, gradient, *slots, **settings) -> [new value, *new slots]` to each variable.
+    """Applies `step(value, gradient, *slots, **settings, **powers) -> [new value, *new slots]` to each variable.
 
     Args:
       name: the optimizer's name.
@@ -29,21 +29,19 @@ class StepOptimizer(tf.train.Optimizer):
       powers: {keyword: setting}: scalars shared by all variables, that start at a setting and are multiplied by it
         after each step, so that the step numbered t = 1, 2, ... receives the setting to the power t. A checkpoint
         calls them by their keyword, with the prefix of the replica whose variables are trained.
-      derive: `derive(**settings, **powers) -> {keyword: value}` of what the step receives in place of settings and
-        powers; it is called once for all variables of a dtype, where the step would compute the same for each.
+      use_locking: whether writes of reference variables lock them.
 
     All new values of a variable are computed before any of them is written, and powers are written last.
     Raises ValueError for sparse gradients.
     """
 
-    def __init__(self, name, step, slots, settings, powers=None, derive=dict):
-        super().__init__(use_locking=False, name=name)
+    def __init__(self, name, step, slots, settings, powers=None, use_locking=False):
+        super().__init__(use_locking, name)
         self._step = step
         self._slot_kinds = slots
         self._settings = settings
         self._powers = powers or {}
-        self._derive = derive
-        self._current, self._known = {}, {}
+        self._scalars = {}
         self._graph = None
 
     def _create_slots(self, var_list):
@@ -60,37 +58,32 @@ class StepOptimizer(tf.train.Optimizer):
                 self._create_non_slot_variable(start, name, first)
 
     def _prepare(self):
-        self._current = {key: self._call_if_callable(value) for key, value in self._settings.items()}
-        self._known = {}
+        self._scalars = {key: self._call_if_callable(value) for key, value in self._settings.items()}
+        self._scalars |= {name: self._power(name).read_value() for name in self._powers}
 
     def _resource_apply_dense(self, grad, var):
-        dtype = var.dtype.base_dtype
         slots = [self.get_slot(var, key) for key in self._slot_kinds]
-        values = self._step(var.read_value(), grad, *[slot.read_value() for slot in slots], **self._scalars(dtype))
+        scalars = {key: _scalar(value, var.dtype.base_dtype) for key, value in self._scalars.items()}
+        values = self._step(var.read_value(), grad, *[slot.read_value() for slot in slots], **scalars)
         with tf.control_dependencies(values):
-            return tf.group(*[old.assign(new, read_value=False) for old, new in zip([var, *slots], values)])
+            return tf.group(*[self._assign(old, new) for old, new in zip([var, *slots], values)])
 
     _apply_dense = _resource_apply_dense
-
-    def _scalars(self, dtype):
-        """What the step receives beside a variable's own tensors; the same tensors for all variables of a dtype."""
-        if dtype not in self._known:
-            settings = {key: _scalar(value, dtype) for key, value in self._current.items()}
-            powers = {key: tf.cast(self._power(key).read_value(), dtype) for key in self._powers}
-            self._known[dtype] = self._derive(**settings, **powers)
-        return self._known[dtype]
 
     def _finish(self, update_ops, name_scope):
         with tf.control_dependencies(update_ops):
             powers = []
             for name, setting in self._powers.items():
                 power = self._power(name)
-                factor = _scalar(self._current[setting], power.dtype.base_dtype)
-                powers.append(power.assign(power.read_value() * factor, read_value=False))
+                factor = _scalar(self._scalars[setting], power.dtype.base_dtype)
+                powers.append(self._assign(power, power.read_value() * factor))
         return tf.group(*update_ops, *powers, name=name_scope)
 
     def _power(self, name):
         return self._get_non_slot_variable(name, graph=self._graph)
+
+    def _assign(self, variable, value):
+        return variable.assign(value, use_locking=self._use_locking, read_value=False)
 
     def _resource_apply_sparse_duplicate_indices(self, grad, handle, indices):
         raise ValueError(_sparse(self.get_name(), handle))

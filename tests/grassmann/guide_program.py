@@ -1,61 +1,92 @@
-"""Grassmann optimizers in a TensorFlow 1 program of one's own: two classes of random images, five changes."""
+"""A program in the manner of TensorFlow 1 that trains with the optimizers of grassmann: reference variables, a float32
+global_step, learning rates from a placeholder. Python finds the folder grassmann, not the repository's root.
 
+It prints as JSON, for SGD-G and for Adam-G: the losses of a few steps, norms of the kernel at three moments, the names
+that a checkpoint has, and the kind of the variables.
+"""
+
+import json
 import sys
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from grassmann.optimizers import AdamG, HybridOptimizer  # 1. import (SgdG is the other optimizer)
+tf.disable_v2_behavior()
 
-if "--reference_variables" in sys.argv:
-    tf.disable_v2_behavior()  # as a program written for TensorFlow 1 does
+import grassmann_optimizer
+import gutils
 
-
-def unit_neurons(shape, dtype=None, partition_info=None):
-    kernel = np.random.RandomState(0).randn(*shape)
-    return tf.constant(kernel / np.linalg.norm(kernel.reshape(-1, shape[-1]), axis=0), dtype)
+STEPS, OMEGA, DECAY, RATES = 4, 0.1, 0.01, (0.05, 0.2)
 
 
-def conv_bn_relu(images, name, channels):
-    with tf.variable_scope(name):
-        # 2. a kernel followed by batch normalization starts with unit neurons and goes on a list of its own
-        shape = [3, 3, images.shape[-1], channels]
-        kernel = tf.get_variable("weight", shape, initializer=unit_neurons)
-        tf.add_to_collection("manifold", kernel)
-        sums = tf.nn.conv2d(images, kernel, strides=[1, 2, 2, 1], padding="SAME")
-        mean, variance = tf.nn.moments(sums, axes=[0, 1, 2])
-        scale = tf.get_variable("gamma", [channels], initializer=tf.ones_initializer())
-        shift = tf.get_variable("beta", [channels], initializer=tf.zeros_initializer())
-        return tf.nn.relu(tf.nn.batch_normalization(sums, mean, variance, shift, scale, 1e-5))
+def start_of(name, shape):
+    return 0.5 * np.random.RandomState(len(name)).randn(*shape)
 
 
-labels = np.arange(64) % 2
-pictures = np.random.RandomState(1).randn(64, 8, 8, 3) + 0.5 * labels[:, None, None, None]
-features = conv_bn_relu(conv_bn_relu(tf.constant(pictures, tf.float32), "conv1", 8), "conv2", 8)
-output = tf.get_variable("output", [8, 2], initializer=tf.zeros_initializer())
-logits = tf.matmul(tf.reduce_mean(features, axis=[1, 2]), output)
-loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+def network(images, labels):
+    kernel = tf.get_variable("conv/weight", [3, 3, 1, 4])
+    gamma = tf.get_variable("bn/gamma", [4], initializer=tf.ones_initializer())
+    beta = tf.get_variable("bn/beta", [4], initializer=tf.zeros_initializer())
+    weight, bias = tf.get_variable("fc/weight", [4, 3]), tf.get_variable("fc/bias", [3])
+    tf.get_variable("unused/weight", [2, 2])
+    features = tf.nn.conv2d(images, kernel, strides=[1, 1, 1, 1], padding="VALID")
+    mean, variance = tf.nn.moments(features, axes=[0, 1, 2])
+    features = tf.nn.relu(tf.nn.batch_normalization(features, mean, variance, beta, gamma, 1e-5))
+    logits = tf.matmul(tf.reduce_mean(features, axis=[1, 2]), weight) + bias
+    fit = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+    return fit + DECAY / 2 * tf.reduce_sum(tf.square(weight))
 
-# 3. two optimizers in one: momentum for the Euclidean variables, Adam-G for the kernels on the manifold
-optimizer = HybridOptimizer(tf.train.MomentumOptimizer(0.1, 0.9), AdamG(0.05, grad_clip=0.1))
-manifold = tf.get_collection("manifold")
-names = {kernel.op.name for kernel in manifold}
-euclidean = [variable for variable in tf.trainable_variables() if variable.op.name not in names]
 
-# 4. one backward pass for both lists
-gradients = tf.gradients(loss, euclidean + manifold)
+def manifold_optimizer(name, rate):
+    if name == "sgdg":
+        return grassmann_optimizer.SgdgOptimizer(rate, 0.9, grad_clip=0.1)
+    return grassmann_optimizer.AdamgOptimizer(rate, 0.9, epsilon=1e-8, grad_clip=0.1)
 
-# 5. one update of both, and one count of the step
-step = tf.train.get_or_create_global_step()
-pairs = list(zip(gradients, euclidean + manifold))
-train = optimizer.apply_gradients(pairs[: len(euclidean)], pairs[len(euclidean) :], global_step=step)
 
-with tf.Session() as session:
-    session.run(tf.global_variables_initializer())
-    for count in range(50):
-        before, _ = session.run([loss, train])
-        if count % 10 == 9:
-            print(f"step {count}, loss {before:.4f}")
-    norms = [np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0) for kernel in session.run(manifold)]
-    print(f"largest deviation of a norm from 1: {max(abs(norm - 1).max() for norm in norms):.1e}")
-    print(f"kind of variable: {type(manifold[0]).__name__}")
+def train(name):
+    images = np.random.RandomState(0).randn(16, 5, 5, 1)
+    loss = network(tf.constant(images, tf.float32), np.arange(16) % 3)
+    # 1. kernels on the manifold start with unit neurons and are collected
+    for variable in tf.trainable_variables():
+        if variable.op.name == "conv/weight":
+            variable._initializer_op = tf.assign(variable, gutils.unit_initializer()(variable.shape)).op
+            tf.add_to_collection("grassmann", variable)
+    # 2., 3. they have the orthogonality regulariser in place of decay
+    for kernel in tf.get_collection("grassmann"):
+        matrix = tf.reshape(kernel, [-1, kernel.shape[-1]])
+        loss += OMEGA / 2 * tf.reduce_sum(tf.square(tf.matmul(matrix, matrix, transpose_a=True) - tf.eye(4)))
+    # 4. two optimizers in one
+    rates = tf.placeholder(tf.float32, [2])
+    euclidean = tf.train.MomentumOptimizer(rates[0], 0.9, use_nesterov=True)
+    optimizer = grassmann_optimizer.HybridOptimizer(euclidean, manifold_optimizer(name, rates[1]))
+    # 5. one list of gradients, split by the collection
+    step = tf.get_variable("global_step", [], initializer=tf.zeros_initializer(), trainable=False)
+    pairs = optimizer.compute_gradients(loss)
+    on_manifold = tf.get_collection("grassmann")
+    of_a = [(gradient, variable) for gradient, variable in pairs if variable not in on_manifold]
+    of_b = [(gradient, variable) for gradient, variable in pairs if variable in on_manifold]
+    update = optimizer.apply_gradients(of_a, of_b, global_step=step)
+
+    norms, losses = [], []
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        norms.append(session.run(gutils.norm(on_manifold[0])).ravel().tolist())
+        for variable in tf.trainable_variables():
+            variable.load(start_of(variable.op.name, variable.shape.as_list()), session)
+        norms.append(session.run(gutils.norm(on_manifold[0])).ravel().tolist())
+        for _ in range(STEPS):
+            losses.append(float(session.run([loss, update], {rates: RATES})[0]))
+        norms.append(session.run(gutils.norm(on_manifold[0])).ravel().tolist())
+        unused = session.run("unused/weight:0").tolist()
+        count = float(session.run(step))
+    names = {variable.op.name: variable.shape.as_list() for variable in tf.global_variables()}
+    kind = type(on_manifold[0]).__name__
+    return {"losses": losses, "norms": norms, "names": names, "kind": kind, "unused": unused, "count": count}
+
+
+if __name__ == "__main__":
+    results = {}
+    for name in ("sgdg", "adamg"):
+        with tf.Graph().as_default():
+            results[name] = train(name)
+    json.dump(results, sys.stdout)

@@ -8,6 +8,7 @@ from grassmann.optimizers import AdamG, HybridOptimizer, SgdG
 from tests.oracles import sphere
 
 SHAPES = {"matrix": (7, 4), "conv/kernel": (3, 3, 2, 5), "cube": (2, 3, 4)}
+POWERS = ("beta1_power", "beta2_power")
 KINDS = pytest.mark.parametrize("use_resource", [True, False], ids=["resource", "reference"])
 
 
@@ -72,8 +73,9 @@ def test_hybrid_optimizer_trains_each_list_with_its_optimizer_and_counts_once(us
         d = 0.9 * tau - 0.2 * sphere.project(y, gradient)
         np.testing.assert_allclose(session.run(cube), sphere.exponential(y, d), rtol=0, atol=1e-6)
     assert optimizer.get_slot(matrix, "momentum").op.name == "matrix/Momentum"
-    assert optimizer.get_slot(cube, "tau").op.name == "cube/SgdgOptimizer"
-    assert optimizer.get_slot(cube, "momentum") is None
+    for key in ("momentum", "tau"):
+        assert optimizer.get_slot(cube, key).op.name == "cube/SgdgOptimizer"
+    assert optimizer.get_slot(cube, "v") is None and optimizer.get_slot_names() == ["momentum"]
     assert len(optimizer.variables()) == 3
 
 
@@ -91,6 +93,62 @@ def test_hybrid_optimizer_takes_an_empty_list(euclidean, manifold):
     assert len(optimizer.variables()) == (1 if euclidean else 6)
 
 
+@KINDS
+def test_one_list_of_gradients_is_that_of_any_optimizer(use_resource):
+    """Every argument of `tf.train.Optimizer.compute_gradients` means what it means there."""
+    optimizer = HybridOptimizer(tf.train.GradientDescentOptimizer(0.1), SgdG(0.1, 0.9), use_locking=True, name="Both")
+    assert isinstance(optimizer, tf.train.Optimizer) and optimizer.get_name() == "Both"
+    made = kernels("float64", use_resource)
+    matrix, conv, cube = made
+    loss = tf.reshape(tf.reduce_sum(matrix**2) + tf.reduce_sum(cube**3), [1])
+    calls = [
+        lambda taker: taker.compute_gradients(loss),
+        lambda taker: taker.compute_gradients(loss, [cube, matrix], taker.GATE_NONE),
+        lambda taker: taker.compute_gradients(loss, cube, grad_loss=tf.constant([2.0], tf.float64)),
+        lambda taker: taker.compute_gradients(
+            loss, var_list=(conv, cube), gate_gradients=taker.GATE_GRAPH, colocate_gradients_with_ops=True,
+            aggregation_method=tf.AggregationMethod.ADD_N,
+        ),
+    ]  # fmt: skip
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for call in calls:
+            pairs, expected = call(optimizer), call(tf.train.GradientDescentOptimizer(0.1))
+            assert [id(variable) for _, variable in pairs] == [id(variable) for _, variable in expected]
+            for (actual, variable), (gradient, _) in zip(pairs, expected):
+                assert (actual is None) == (gradient is None) == (variable is conv)
+                if actual is not None:
+                    np.testing.assert_array_equal(*session.run([actual, gradient]))
+
+
+@KINDS
+def test_two_lists_of_gradients_by_position_and_by_name(use_resource):
+    optimizer = HybridOptimizer(tf.train.GradientDescentOptimizer(0.1), SgdG(0.1, 0.9))
+    matrix, conv, cube = kernels("float64", use_resource)
+    loss = tf.add_n([tf.reduce_sum(kernel) for kernel in (matrix, cube)])
+    by_position = optimizer.compute_gradients(loss, [matrix], iter([conv, cube]))
+    by_name = optimizer.compute_gradients(loss, variables_a=[matrix], variables_b=[conv, cube])
+    for pairs_a, pairs_b in (by_position, by_name):
+        assert [variable for _, variable in pairs_a] == [matrix]
+        assert [variable for _, variable in pairs_b] == [conv, cube] and pairs_b[0][0] is None
+
+
+@KINDS
+def test_a_variable_without_a_gradient_is_left_alone(use_resource):
+    matrix, conv, cube = kernels("float64", use_resource)
+    loss = tf.reduce_sum(matrix) + tf.reduce_sum(cube)
+    optimizer = HybridOptimizer(tf.train.MomentumOptimizer(0.1, 0.9), AdamG(0.1))
+    pairs_b = optimizer.compute_gradients(loss, [conv, cube])
+    train_op = optimizer.apply_gradients([(None, matrix)], pairs_b)
+    assert {slot.op.name for slot in optimizer.variables()} == {"cube/Adamg", "cube/Adamg_1", *POWERS}
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        session.run(train_op)
+        for kernel, name in ((matrix, "matrix"), (conv, "conv/kernel")):
+            np.testing.assert_array_equal(session.run(kernel), start(name))
+        assert np.abs(session.run(cube) - start("cube")).max() > 0.01
+
+
 def hybrid(pairs_a, pairs_b):
     return HybridOptimizer(tf.train.GradientDescentOptimizer(0.1), SgdG(0.1, 0.9)).apply_gradients(pairs_a, pairs_b)
 
@@ -105,7 +163,7 @@ def sparse_gradient(kernel):
         (lambda kernel, gradient: hybrid([], []), "no variables"),
         (lambda kernel, gradient: hybrid([(gradient, kernel)], [(gradient, kernel)]), "matrix .* more than once"),
         (lambda kernel, gradient: hybrid([], [(gradient, kernel)] * 2), "matrix .* more than once"),
-        (lambda kernel, gradient: hybrid([], [(None, kernel)]), "matrix has no gradient"),
+        (lambda kernel, gradient: hybrid([], [(None, kernel)]), "loss depends on none of matrix"),
         (lambda kernel, gradient: hybrid([], [(sparse_gradient(kernel), kernel)]), "sparse .* for matrix"),
     ],
 )
