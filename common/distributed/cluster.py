@@ -1,6 +1,7 @@
 """Which processes train together: their addresses, and which of them this one is."""
 
 import dataclasses
+import json
 import math
 import os
 import re
@@ -116,18 +117,15 @@ def _from_flags(worker_hosts, task_index):
 
 
 def _from_environment():
-    """Returns (workers, index) that TF_CONFIG gives, or None if it is not set or names no cluster."""
-    if not os.environ.get("TF_CONFIG"):
-        return None
+    """Returns (workers, index) that TF_CONFIG gives, or None if it names no cluster."""
     try:
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        spec = resolver.cluster_spec()
-        jobs = {job: tuple(spec.job_tasks(job)) for job in spec.jobs}
-        kind, index = resolver.task_type, resolver.task_id
-    except Exception as error:  # TensorFlow looks into whatever JSON it finds, and fails in many ways
-        raise ValueError(f"TF_CONFIG cannot be read ({one_line(error)}); {_EXAMPLE}") from None
-    if not jobs:
-        return None
+        config = _object("TF_CONFIG", json.loads(os.environ.get("TF_CONFIG", "").strip() or "{}"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"TF_CONFIG is no JSON ({error}); {_EXAMPLE}") from None
+    if config.get("sparseCluster"):
+        raise ValueError(f"TF_CONFIG has a sparseCluster: each worker has to know the addresses of all; {_EXAMPLE}")
+    cluster, task = (_object(f"TF_CONFIG's {name}", config.get(name)) for name in ("cluster", "task"))
+    jobs = {kind: found for kind, addresses in cluster.items() if (found := _in_order(kind, addresses))}
     others = sorted(set(jobs) - {"chief", JOB})
     if others:
         raise ValueError(f"TF_CONFIG has the job {others[0]!r}: here each process is a {JOB!r}, the first is the chief")
@@ -135,9 +133,14 @@ def _from_environment():
     if len(chiefs) > 1:
         raise ValueError(f"TF_CONFIG has {len(chiefs)} chiefs, expected one at most")
     workers = chiefs + jobs.get(JOB, ())
+    if not workers:
+        return None
     _check_addresses("TF_CONFIG", workers)
-    if kind not in jobs or not isinstance(index, int) or not 0 <= index < len(jobs[kind]):
-        raise ValueError(f"TF_CONFIG has no task {kind!r} {index} in its cluster of {len(workers)}; {_EXAMPLE}")
+    kind, index = task.get("type"), task.get("index")
+    if isinstance(index, str) and index.isdecimal():
+        index = int(index)
+    if type(index) is not int or kind not in list(jobs) or not 0 <= index < len(jobs[kind]):
+        raise ValueError(f"TF_CONFIG has no task {kind!r} {index!r} in its cluster of {len(workers)}; {_EXAMPLE}")
     return workers, index + (len(chiefs) if kind == JOB else 0)
 
 
@@ -147,12 +150,35 @@ _EXAMPLE = (
 )
 
 
+def _object(name, value):
+    """Returns a JSON object, {} for null."""
+    if not isinstance(value, dict | None):
+        raise ValueError(f"{name} is {json.dumps(value)}, expected an object; {_EXAMPLE}")
+    return value or {}
+
+
+def _in_order(kind, addresses):
+    """Returns the addresses of a job, a list or {number: address}, as a tuple; blanks around them are left out."""
+    if isinstance(addresses, dict):
+        for number in addresses:
+            if not number.isdecimal():
+                raise ValueError(f"TF_CONFIG's {kind} has the task {number!r}, expected numbers; {_EXAMPLE}")
+        numbered = {int(number): address for number, address in addresses.items()}
+        holes = set(range(len(numbered))) - set(numbered)
+        if holes:
+            raise ValueError(f"TF_CONFIG has no address for {kind} {min(holes)}; {_EXAMPLE}")
+        addresses = [numbered[number] for number in range(len(numbered))]
+    if not isinstance(addresses, list | None):
+        raise ValueError(f"TF_CONFIG's {kind} is {json.dumps(addresses)}, expected a list of addresses; {_EXAMPLE}")
+    return tuple(address.strip() if isinstance(address, str) else address for address in addresses or ())
+
+
 def _check_addresses(where, workers):
-    for address in workers:
+    for index, address in enumerate(workers):
         match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
         if not match or not 1 <= int(match.group(2)) <= _MOST_PORTS:
             wanted = f"expected HOST:PORT with a port of 1 to {_MOST_PORTS}"
-            raise ValueError(f"{where}: {address!r} is no address; {wanted}")
+            raise ValueError(f"{where}: {address!r} is no address of worker {index}; {wanted}")
     twice = sorted({address for address in workers if workers.count(address) > 1})
     if twice:
         raise ValueError(f"{where}: {twice[0]} is there twice; each worker needs an address of its own")

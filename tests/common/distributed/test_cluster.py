@@ -1,6 +1,7 @@
 """Which processes train together: flags, TF_CONFIG, and what is wrong with them."""
 
 import json
+import re
 
 import pytest
 
@@ -56,8 +57,8 @@ def test_tf_config_and_flags_have_to_agree(monkeypatch):
         (None, 0, "--task_index=0 needs --worker_hosts"),
         ("a:1,b:2", 2, "--task_index=2: expected 0 to 1, as --worker_hosts names 2 workers"),
         ("a:1,b:2", -1, "--task_index=-1: expected 0 to 1"),
-        ("a:1,b", 0, "'b' is no address; expected HOST:PORT"),
-        ("a:1,b:70000", 0, "'b:70000' is no address; expected HOST:PORT with a port of 1 to 65535"),
+        ("a:1,b", 0, "'b' is no address of worker 1; expected HOST:PORT"),
+        ("a:1,b:70000", 0, "'b:70000' is no address of worker 1; expected HOST:PORT with a port of 1 to 65535"),
         ("a:1,b:0", 0, "'b:0' is no address"),
         ("a:1,,b:2", 0, "'' is no address"),
         ("http://a:1,b:2", 0, "'http://a:1' is no address"),
@@ -70,33 +71,68 @@ def test_flags_that_are_wrong(hosts, index, message):
     assert "\n" not in str(caught.value)
 
 
+TASK = ', "task": {"type": "worker", "index": 0}}'
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("{", "TF_CONFIG cannot be read"),
-        ("3", "TF_CONFIG cannot be read"),
-        ('{"cluster": {"worker": 3}}', "TF_CONFIG"),
+        ("{", "TF_CONFIG is no JSON"),
+        ("3", "TF_CONFIG is 3, expected an object"),
+        ('{"cluster": ["a:1", "b:2"]}', 'TF_CONFIG\'s cluster is ["a:1", "b:2"], expected an object'),
+        ('{"cluster": {"worker": 3}}', 'TF_CONFIG\'s worker is 3, expected a list'),
+        ('{"cluster": {"worker": "a:1,b:2"}}', 'TF_CONFIG\'s worker is "a:1,b:2", expected a list'),
         ('{"cluster": {"worker": ["a:1", "b:2"]}}', "TF_CONFIG has no task None None"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": null}', "TF_CONFIG has no task None None"),
         ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}', "no task 'worker' 2"),
-        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": "x"}}', "cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": "x"}}', "no task 'worker' 'x'"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": true}}', "no task 'worker' True"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": ["worker"], "index": 0}}', "no task ['worker'] 0"),
         ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "chief", "index": 0}}', "no task 'chief' 0"),
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "ps", "index": 0}}', "has the job 'ps'"),
         ('{"cluster": {"chief": ["a:1", "b:2"]}, "task": {"type": "chief", "index": 0}}', "has 2 chiefs"),
-        ('{"cluster": {"worker": ["a:1", "b"]}, "task": {"type": "worker", "index": 0}}', "'b' is no address"),
-        ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', "a:1 is there twice"),
+        ('{"cluster": {"worker": ["a:1", "b"]}' + TASK, "'b' is no address of worker 1"),
+        ('{"cluster": {"worker": ["a:1", null, "b:1"]}' + TASK, "None is no address of worker 1"),
+        ('{"cluster": {"worker": ["a:1", " ", "b:1"]}' + TASK, "'' is no address of worker 1"),
+        ('{"cluster": {"worker": {"0": "a:1", "2": "b:1"}}' + TASK, "TF_CONFIG has no address for worker 1"),
+        ('{"cluster": {"worker": {"0": "a:1", "x": "b:1"}}' + TASK, "TF_CONFIG's worker has the task 'x'"),
+        ('{"cluster": {"worker": ["a:1", "a:1"]}' + TASK, "a:1 is there twice"),
+        ('{"sparseCluster": {"worker": {"0": "a:1"}}' + TASK, "TF_CONFIG has a sparseCluster"),
     ],
 )
 def test_tf_config_that_is_wrong(monkeypatch, text, message):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         cluster.find()
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"environment": "cloud"}'])
-def test_tf_config_without_a_cluster(monkeypatch, text):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "  \n", "null", "{}", '{"environment": "cloud"}', '{"cluster": null}', '{"cluster": {}, "task": null}',
+        '{"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}', '{"cluster": {"worker": null}}',
+        '{"cluster": {"worker": ["a:1"], "ps": []}, "task": {"type": "worker", "index": 0}, "sparseCluster": null}',
+    ],
+)  # fmt: skip
+def test_tf_config_without_a_second_worker(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     assert cluster.find() == cluster.ALONE
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        '{"worker": ["a:1", "b:2"], "ps": [], "chief": null, "evaluator": []}',
+        '{"worker": [" a:1", "b:2 "]}',
+        '{"worker": {"1": "b:2", "0": "a:1"}}',
+        '{"chief": {"0": "a:1"}, "worker": {"0": "b:2"}, "ps": {}}',
+    ],
+)
+def test_tf_config_with_what_is_empty_blank_or_numbered(monkeypatch, jobs):
+    index = 0 if "chief\": {" in jobs else 1
+    monkeypatch.setenv("TF_CONFIG", f'  {{"cluster": {jobs}, "task": {{"type": "worker", "index": "{index}"}}}}\n')
+    assert cluster.find() == cluster.Cluster(("a:1", "b:2"), 1)
 
 
 def test_only_training_takes_several_processes(tmp_path):
