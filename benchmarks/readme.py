@@ -1,37 +1,43 @@
-"""Puts the tables of benchmarks/results/*.json into benchmarks/README.md: `python -m benchmarks.readme`.
+"""Fills README.md and benchmarks/README.md from the files in benchmarks/results: `python -m benchmarks.readme`.
 
-Between `<!-- results of NAME -->` and `<!-- end -->` stands what the file NAME.json holds, and its plot.
+Between `<!-- results of NAME -->` and `<!-- end -->` stands what NAME.json (of a benchmark) holds, or NAME.png and
+NAME.md, the figure and the table that `python -m common.reproduce TABLE --out=benchmarks/results` has left.
 """
 
 import pathlib
+import re
 import sys
 
-from benchmarks import maps, profile, report, step
-from common.results import places
+from benchmarks import maps, profile, records, step
 
-FOLDER = pathlib.Path(__file__).resolve().parent
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FILES = {"README.md": "benchmarks/results", "benchmarks/README.md": "results"}  # and where they find the figures
+_PLACE = re.compile(r"(<!-- results of ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile)}
 
 
-def filled(text, folder):
-    """Returns the text with every place filled from `folder`, or saying that there are no results yet."""
-    return places.filled(text, lambda name: _section(name, folder))
+def filled(text, results, link):
+    """Returns a text with every place filled from the folder `results`, which the text calls `link`."""
+    return _PLACE.sub(lambda place: f"{place[1]}\n{_section(results / place[2], link)}\n{place[3]}", text)
 
 
-def _section(name, folder):
-    path = folder / f"{name}.json"
-    if not path.exists():
-        return "\nNot measured yet.\n\n"
-    results = report.read(path)
-    benchmark = _BENCHMARKS[results["benchmark"]]
-    plot = f"![{name}](results/{name}.png)\n\n" if (folder / f"{name}.png").exists() else ""
-    return f"\n{plot}{benchmark.tables(results['rows'])}\n{report.footnotes(results, benchmark.gpu_columns)}\n"
+def _section(stem, link):
+    measured, table = stem.with_suffix(".json"), stem.with_suffix(".md")
+    if measured.exists():
+        content = records.read(measured)
+        return f"{_BENCHMARKS[content['benchmark']].tables(content['rows'])}\n{records.footnotes(content)}"
+    if not table.exists():
+        return "Not run yet.\n"
+    figure = f"![{stem.name}]({link}/{stem.name}.png)\n\n" if stem.with_suffix(".png").exists() else ""
+    return figure + table.read_text(encoding="utf-8")
 
 
 def main():
-    """Rewrites the README; returns the exit status."""
+    """Rewrites both files; returns the exit status."""
     try:
-        places.fill(FOLDER / "README.md", lambda name: _section(name, FOLDER / "results"))
+        for name, link in FILES.items():
+            text = (ROOT / name).read_text(encoding="utf-8")
+            (ROOT / name).write_text(filled(text, ROOT / "benchmarks" / "results", link), encoding="utf-8")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

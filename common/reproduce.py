@@ -2,18 +2,20 @@
 
 TABLE is riemannian-cifar, riemannian-svhn or opt-comparison. The commands of all its runs are printed; those whose
 results are missing are run, one after another. Stopped at any point, the same command goes on. It ends with the table,
-the paper's figures beside ours.
+the paper's numbers beside ours, and the figure.
 """
 
 import dataclasses
 import os
+import signal
+import subprocess
 import sys
 
 from common import flags
-from common.cli import run_flags
 from common.command import main
-from common.results import groups, jobs, output, papers
-from common.results.launcher import Launcher
+from common.results import groups, jobs, output, papers, tables
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,118 +26,99 @@ class Settings(flags.Checked):
     data: str | None = flags.option(None, "data set; all of the table's if left out")
     rows: str | None = flags.option(None, "names of the rows wanted, with commas between them; all if left out")
     dir: str = flags.option("./logs/reproduce", "folder of the runs, of all tables")
-    out: str | None = flags.option(None, "folder for the tables and figures; the table's own under --dir if left out")
+    out: str | None = flags.option(None, "folder for the table and figure; the table's own under --dir if left out")
     dry_run: bool = flags.option(False, "print the commands, and run none")
 
 
-def run(words, settings, launcher=Launcher):
+def run(words, settings, train=None):
     """Makes a table; returns the exit status.
 
     Args:
       words: the table's name, and flags of train.py that come last in every command.
       settings: the flags.
-      launcher: what runs the jobs, see `Launcher`.
+      train: `train(job) -> (exit status, signal that came or None)`, for tests; None for a process of its own.
     """
     table, extra = _table(words)
+    folder, rows = os.path.expanduser(settings.dir), settings.rows.split(",") if settings.rows else None
     sets = _data(table, settings.data)
-    only = settings.rows.split(",") if settings.rows else None
-    everything = {data: jobs.jobs(table, data, settings.runs, settings.dir, extra, only) for data in sets}
-    flat = [job for of_data in everything.values() for job in of_data]
-    done = [jobs.is_done(job, run_flags.FREE) for job in flat]
-    for job, there in zip(flat, done):
-        print(f"{job}{'  # done' if there else ''}")
-    missing = [job for job, there in zip(flat, done) if not there]
-    _say(f"{len(missing)} of {len(flat)} runs are missing{_estimate(missing, flat)}")
+    wanted = {data: jobs.jobs(table, data, settings.runs, folder, extra, rows) for data in sets}
+    done = [(job, job.is_done()) for of_data in wanted.values() for job in of_data]
+    for job, there in done:
+        _say(f"{job}{'  # done' if there else ''}")
+    missing = [job for job, there in done if not there]
+    _say(f"{len(missing)} of {len(done)} runs are missing")
     if settings.dry_run:
         return 0
-    with launcher() as running:
-        failed = _run_all(missing, flat, running)
-        stopped = running.signal
-    if stopped:
-        _say("interrupted; the same command goes on")
-        return 128 + stopped
-    for data, of_data in everything.items():
+    failed = []
+    for number, job in enumerate(missing, start=1):
+        _say(f"run {number} of {len(missing)}: {job}")
+        status, stopped = (train or _train)(job)
+        if stopped:
+            _say("interrupted; the same command goes on")
+            return 128 + stopped
+        if status or not job.run().complete:
+            failed.append(f"FAILED: {job.name} (status {status}); the same command tries it again")
+            _say(f"FAILED: {job.name} ended with status {status}; the others go on", sys.stderr)
+    for data, of_data in wanted.items():
         _deliver(table, data, of_data, settings)
     if extra:
-        _say(f"every command had {' '.join(extra)} besides; figures of the paper are those of its own commands")
-    for name, status in failed.items():
-        _say(f"FAILED: {name} (status {status}); the same command tries it again", sys.stderr)
+        _say(f"every command had {' '.join(extra)} besides; the paper's numbers are those of its own commands")
+    for line in failed:
+        _say(line, sys.stderr)
     return 1 if failed else 0
 
 
 def _table(words):
-    names = ", ".join(papers.TABLES)
+    known = papers.tables()
     if not words:
-        raise ValueError(f"which table? python -m common.reproduce TABLE, one of {names}")
-    if words[0] not in papers.TABLES:
-        raise ValueError(f"there is no table {words[0]!r}; expected one of {names}")
-    return papers.TABLES[words[0]], tuple(words[1:])
+        raise ValueError(f"which table? python -m common.reproduce TABLE, one of {', '.join(known)}")
+    if words[0] not in known:
+        raise ValueError(f"there is no table {words[0]!r}; expected one of {', '.join(known)}")
+    return known[words[0]], tuple(words[1:])
 
 
 def _data(table, name):
-    if name is None:
-        return table.default
-    if name not in table.data:
+    if name is not None and name not in table.data:
         raise ValueError(f"--data={name}: {table.name} is a table of {', '.join(table.data)}")
-    return (name,)
+    return table.default if name is None else (name,)
 
 
-def _run_all(missing, everything, running):
-    """Runs jobs one after another; returns {name: exit status} of those that failed."""
-    failed = {}
-    for number, job in enumerate(missing):
-        left = missing[number:]
-        _say(f"run {number + 1} of {len(missing)}: {job}")
-        status = running.run(job, _Look(job, left, everything))
-        if running.signal:
-            break
-        if status or not job.run().complete:
-            failed[job.name] = status
-            _say(f"FAILED: {job.name} ended with status {status}; the others go on", sys.stderr)
-    return failed
+def _train(job):
+    """Runs a job to its end; returns (exit status, number of the first signal that came meanwhile or None).
 
+    The job is in a session of its own, so that Ctrl-C reaches it once, as a SIGTERM from here: it saves and ends.
+    """
+    came = []
 
-class _Look:
-    """Tells once, when the first figures of a run are there, how long all will take."""
+    def pass_on(number, frame):
+        came.append(number)
+        process.terminate()
 
-    def __init__(self, job, left, everything):
-        self._job, self._left, self._everything = job, left, everything
-        self._before, self._told = job.run().done, False
-
-    def __call__(self):
-        if not self._told and self._job.run().done > self._before:
-            self._told = True
-            _say(f"to go, this one included: {len(self._left)}{_estimate(self._left, self._everything)}")
-
-
-def _estimate(missing, everything):
-    seconds, rows = jobs.seconds_left(missing, everything)
-    if not missing:
-        return ""
-    if seconds is None:
-        return "; how long they take will be said after the first report"
-    all_rows = len({job.row.name for job in everything})
-    known = "" if rows == all_rows else f", if the other rows are like the {rows} of {all_rows} whose speed is known"
-    return f", about {jobs.duration(seconds)} at the speed of the reports so far{known}"
+    known = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's SIGHUP
+    process = subprocess.Popen([sys.executable, "train.py", *job.arguments], cwd=job.folder, start_new_session=True)
+    before = {number: signal.signal(number, pass_on) for number in numbers}
+    try:
+        return process.wait(), came[0] if came else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _deliver(table, data, of_data, settings):
-    """Prints and writes the table of a data set, and its figure if Matplotlib is there and there is any to draw."""
+    """Prints and writes the table of a data set and, if it can be drawn, its figure."""
     found = []
     for row in {job.row.name: job.row for job in of_data}.values():
         own = [run for run in (job.run() for job in of_data if job.row is row) if run.done]
         found.append(groups.of_row(row, data, own, settings.runs))
     name = f"{table.name}-{data}"
-    folder = settings.out or os.path.join(settings.dir, name)
-    output.make_folder(folder)
-    paths = output.files_of(os.path.join(folder, name))
-    print(f"\n{name}\n\n{output.markdown([groups.row(group) for group in found])}")
-    for line in output.remarks(found):
+    folder = os.path.expanduser(settings.out or os.path.join(settings.dir, name))
+    print(f"\n{name}\n\n{tables.markdown(groups.texts(found))}")
+    for line in (line for group in found for line in group.remarks()):
         _say(line, sys.stderr)
-    output.write_tables(found, 1, paths)
     try:
-        output.write_figures(found, 1, paths)
-    except ValueError as error:
+        output.write(found, 1, output.files_of(os.path.join(folder, name)))
+    except ValueError as error:  # the tables are written before the figure
         _say(f"no figure: {error}", sys.stderr)
     _say(f"written: {folder}")
 

@@ -23,13 +23,12 @@ def write(folder, method="opt_cp", seed=0, errors=((2, 40.0), (4, 20.0)), steps=
     last = max((updates for updates, _ in errors), default=steps)
     lines = []
     for updates in range(every, last + 1, every):
-        figures = {"loss": 500.0 + 1 / updates, "fit": 1 / updates, "error": 100 / updates}
+        metrics = {"total_loss": 500.0 + 1 / updates, "fit": 1 / updates, "error": 100 / updates}
         rate = {"lr": 0.1 if updates < 3 else 0.01, "images_per_second": SPEED}
-        lines.append({"step": updates - 1, "split": "train", **figures, **rate})
+        lines.append({"step": updates - 1, "split": "train", **metrics, **rate})
     for index, (updates, error) in enumerate(errors):
         lines.append({
-            "step": updates - 1, "split": "test", "loss": error / 10, "fit": error / 10, "error": error, "lr": 0.1,
-            "images_per_second": 9.0, "energy_0": {}, "energy_1": energies(index + 1), "orthogonality": {},
+            "step": updates - 1, "split": "test", "cross_entropy": error / 10, "error": error, "lr": 0.1, "images_per_second": 9.0, "energy_0": {}, "energy_1": energies(index + 1), "orthogonality": {},
         })  # fmt: skip
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     (folder / "start.json").write_text(json.dumps({"energy_1": energies(0)}))

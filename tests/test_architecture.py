@@ -18,7 +18,7 @@ FLOORS = (
     "common.training",
     "common.cli",
     "METHODS common.results common.launch",
-    "sopt_gs common.report common.reproduce common.readme",
+    "sopt_gs common.report common.reproduce",
     "benchmarks",
 )
 

@@ -5,7 +5,8 @@ import statistics
 
 from common.cli import run_flags
 from common.results import papers
-from common.results.runs import Run, describe
+from common.results.runs import Run, names
+from common.results.tables import EMPTY, number, significant
 
 # What may differ within a group. A run that began at another's checkpoint is another run, whichever it was.
 _FREE = {*run_flags.FREE, *run_flags.PLACE, "seed"}
@@ -13,46 +14,43 @@ _FREE = {*run_flags.FREE, *run_flags.PLACE, "seed"}
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs of one method, network and data set.
+    """Runs of one method, network and data set, one a seed.
 
     Attributes:
-      what: (method, network, data set), in words.
+      names: (method, network, data set), in words.
       runs: the `Run`s; there may be none yet.
-      paper: the paper's test error for it, in percent, or None.
-      label: what tables and legends call it in place of `what`, or None.
+      paper: the paper's test error for the group, in percent, or None.
+      label: what tables and legends call the group in place of `names`, or None.
       wanted: how many runs there are to be.
+      repeated: lines about runs that do not count because another one has their seed.
     """
 
-    what: tuple
+    names: tuple
     runs: tuple[Run, ...]
     paper: float | None = None
     label: str | None = None
     wanted: int = 0
+    repeated: tuple = ()
 
     @property
     def title(self):
-        """What legends call it."""
-        return self.label or ", ".join(self.what)
+        """What legends call the group."""
+        return self.label or ", ".join(self.names)
 
     @property
     def complete(self):
-        """Its runs that have ended."""
+        """The runs that have ended."""
         return [run for run in self.runs if run.complete]
 
     @property
     def counted(self):
-        """The runs whose final figures count: the ended ones, or all as long as none has ended."""
+        """The runs whose final metrics count: those that have ended, or all as long as none has."""
         return self.complete or list(self.runs)
 
-    def final_errors(self):
-        """Returns the newest test error, in percent, of each run that counts and has one."""
+    def errors(self):
+        """Returns (newest, lowest) test error in percent of each run that counts and has validated."""
         curves = [run.curve("test", "error") for run in self.counted]
-        return [curve[max(curve)] for curve in curves if curve]
-
-    def best_errors(self):
-        """Returns the smallest test error, in percent, of each run that counts and has one."""
-        curves = [run.curve("test", "error") for run in self.counted]
-        return [min(curve.values()) for curve in curves if curve]
+        return [(curve[max(curve)], min(curve.values())) for curve in curves if curve]
 
     def curve(self, of_run):
         """Returns [(updates, median, lowest, highest, runs)] over the runs of {updates: value} = of_run(run).
@@ -67,13 +65,15 @@ class Group:
             for updates, of_point in zip(points, values)
         ]
 
-
-def relative(curve):
-    """Returns how far {updates: value} is from its first value, in percent of that; {} for fewer than two."""
-    if len(curve) < 2:
-        return {}
-    start = curve[min(curve)]
-    return {updates: 100.0 * (value / start - 1.0) for updates, value in curve.items()} if start else {}
+    def remarks(self):
+        """Returns lines on what a reader of the table has to know of these runs."""
+        lines = list(self.repeated)
+        for run in self.runs:
+            lines += run.remarks
+            if not run.complete:
+                length = f"{run.steps:,}" if run.steps else "an unknown number of"
+                lines.append(f"{run.path} is unfinished: {run.done:,} of {length} updates")
+        return lines
 
 
 def grouped(runs, labels=None):
@@ -86,60 +86,73 @@ def grouped(runs, labels=None):
 
     Raises ValueError if there are fewer or more labels than groups.
     """
-    keys = [_key(run) for run in runs]
-    members = {key: [run for run, own in zip(runs, keys) if own == key] for key in keys}
-    groups = [
-        Group(own[0].what, tuple(own), papers.figure(own[0].method, own[0].flags), wanted=len(own))
-        for own in members.values()
-    ]
-    if labels is None:
-        return _told_apart(groups)
+    members = {}
+    for run in runs:
+        members.setdefault(_key(run), []).append(run)
+    groups = []
+    for same in members.values():
+        counted, repeated = _one_a_seed(same)
+        paper = papers.published_error(same[0].method, same[0].flags)
+        groups.append(Group(same[0].names, counted, paper, wanted=len(counted), repeated=repeated))
+    labels = labels or [_label(group, groups) for group in groups]
     if len(labels) != len(groups):
-        names = "; ".join(group.title for group in groups)
-        raise ValueError(f"--labels has {len(labels)} names for {len(groups)} groups of runs ({names}); name each")
+        titles = "; ".join(group.title for group in groups)
+        raise ValueError(f"--labels has {len(labels)} names for {len(groups)} groups of runs ({titles}); name each")
     return [dataclasses.replace(group, label=label) for group, label in zip(groups, labels)]
 
 
 def of_row(row, data, runs, wanted):
     """Returns the `Group` of a row of a paper's table; `runs` may be fewer than are `wanted`."""
     flags = {"model": papers.OPT_MODEL, **papers.values(row.flags), "data": data}
-    what = runs[0].what if runs else describe(row.method, flags)  # extra flags may have made it another network
-    return Group(what, tuple(runs), row.paper.get(data), wanted=wanted)
+    # Flags of the user's own may have made it another network.
+    return Group(runs[0].names if runs else names(row.method, flags), tuple(runs), row.paper.get(data), wanted=wanted)
 
 
 def _key(run):
+    """What runs of one group share: (method, flags, whether it began at a checkpoint, path where flags are unknown)."""
     later = run_flags.LATER | run_flags.LATER_OF.get(run.method, {}) if run.flags else {}
     flags = tuple(sorted((name, value) for name, value in {**later, **run.flags}.items() if name not in _FREE))
-    # Without flags nothing is known about a run, so it stands alone.
     return run.method, flags, "load" in run.flags, run.path if not run.flags else None
 
 
-def _told_apart(groups):
-    """Returns groups of equal titles with labels that name the flags in which they differ."""
-    told = []
-    for group in groups:
-        same = [other for other in groups if other.what == group.what]
-        if len(same) == 1:
-            told.append(group)
-            continue
-        firsts = [other.runs[0] for other in same]
-        flags = [
-            {**dict(_key(first)[1]), "method": first.method, "load": first.flags.get("load", "none")} for first in firsts
-        ]
-        names = sorted({name for own in flags for name in own if len({str(other.get(name)) for other in flags}) > 1})
-        own = flags[same.index(group)]
-        words = [f"{name} {own.get(name, 'none')}" for name in names] or [group.runs[0].path]
-        told.append(dataclasses.replace(group, label=", ".join([*group.what, *words])))
-    return told
+def _one_a_seed(runs):
+    """Returns (of each seed the newest complete run, else the newest; lines about repetitions)."""
+    seeds = {}
+    for run in runs:
+        seeds.setdefault(run.flags.get("seed", run.path), []).append(run)
+    counted = {seed: max(same, key=lambda run: (run.complete, run.written)) for seed, same in seeds.items()}
+    lines = [
+        f"seed {seed} was run {len(same)} times: {counted[seed].path} counts, the newest"
+        + (" complete one" if counted[seed].complete else "; none is complete")
+        for seed, same in seeds.items()
+        if len(same) > 1
+    ]
+    return tuple(counted.values()), tuple(lines)
 
 
-def row(group):
-    """Returns the row of a table: plain numbers and texts, rounded, None for what is not known."""
-    method, network, data = group.what
-    final, best = group.final_errors(), group.best_errors()
-    speeds = [run.images_per_second for run in group.counted if run.images_per_second]
-    seconds = [run.seconds for run in group.counted if run.seconds]
-    steps = {run.steps for run in group.counted}
+def _label(group, groups):
+    """Returns None, or for a group whose names others have too, those and the flags in which the groups differ."""
+    same = [other for other in groups if other.names == group.names]
+    if len(same) == 1:
+        return None
+    flags = []
+    for run in (other.runs[0] for other in same):
+        method, pairs, _, _ = _key(run)
+        flags.append({**dict(pairs), "method": method, "load": run.flags.get("load", "none")})
+    own = flags[same.index(group)]
+    differing = sorted(name for name in set().union(*flags) if len({other.get(name) for other in flags}) > 1)
+    words = [f"{name} {own.get(name, 'none')}" for name in differing] or [group.runs[0].path]
+    return ", ".join([*group.names, *words])
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def values(group):
+    """Returns the row of a group for a CSV file: {field: number or text}, None for what is not known."""
+    method, network, data = group.names
+    counted = group.counted
+    lengths = {run.steps for run in counted}
     return {
         "label": group.label,
         "method": method,
@@ -147,21 +160,56 @@ def row(group):
         "data": data,
         "runs": max(len(group.runs), group.wanted),
         "finished": len(group.complete),
-        "updates": max((run.done for run in group.counted), default=0),
-        "updates_of_run": steps.pop() if len(steps) == 1 else None,
-        **_spread("final_error", final),
-        **_spread("best_error", best),
-        "images_per_second": _rounded(statistics.median(speeds)) if speeds else None,
-        "seconds": _rounded(statistics.median(seconds)) if seconds else None,
+        "updates": max((run.done for run in counted), default=0),
+        "updates_of_run": lengths.pop() if len(lengths) == 1 else None,
+        **_spread("final_error", [newest for newest, _ in group.errors()]),
+        **_spread("best_error", [lowest for _, lowest in group.errors()]),
+        "images_per_second": _median([run.images_per_second for run in counted]),
+        "seconds": _median([run.seconds for run in counted]),
         "paper_error": group.paper,
     }
 
 
-def _spread(name, values):
-    figures = (statistics.median(values), min(values), max(values)) if values else (None, None, None)
-    return {f"{name}{end}": _rounded(value) for end, value in zip(("", "_lowest", "_highest"), figures)}
+def _median(numbers):
+    known = [value for value in numbers if value is not None]
+    return statistics.median(known) if known else None
 
 
-def _rounded(value):
-    """Six digits, so that a table made of the CSV file is the table made of the runs."""
-    return None if value is None else float(f"{value:.6g}")
+def _spread(name, errors):
+    return {
+        name: _median(errors),
+        f"{name}_lowest": min(errors, default=None),
+        f"{name}_highest": max(errors, default=None),
+    }
+
+
+def texts(groups):
+    """Returns the rows of groups for a Markdown table; the paper's column is there if it has any number of these."""
+    rows = []
+    for group in groups:
+        row = values(group)
+        finished = row["finished"] == row["runs"]
+        ended = row["updates"] == row["updates_of_run"] or not row["updates_of_run"]
+        cells = {
+            "method": group.label or row["method"],
+            "network": row["network"],
+            "data": row["data"],
+            "runs": f"{row['runs']}" if finished else f"{row['finished']} of {row['runs']} finished",
+            "updates": f"{row['updates']:,}" + ("" if ended else f" of {row['updates_of_run']:,}"),
+            "final test error, %": _error(row, "final_error"),
+            "best test error, %": _error(row, "best_error"),
+            "images/s": number(row["images_per_second"], ",.4g"),
+            "seconds": significant(row["seconds"]),
+        }
+        if any(other.paper is not None for other in groups):
+            cells["the paper's test error, %"] = EMPTY if group.paper is None else f"{group.paper:.2f} (paper)"
+        rows.append(cells)
+    return rows
+
+
+def _error(row, name):
+    """A median and, in brackets, the range."""
+    if row[name] is None:
+        return EMPTY
+    low, high = (f"{row[f'{name}{end}']:.2f}" for end in ("_lowest", "_highest"))
+    return f"{row[name]:.2f}" + (f" ({low}..{high})" if low != high else "") + ("" if row["finished"] else " so far")

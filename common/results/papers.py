@@ -1,7 +1,7 @@
-"""The papers' tables: what each row's command is, and the figure that the paper has for it.
+"""The papers' tables: the command of each row, and the test error that the paper has for it.
 
-Riemannian batch normalization: Cho & Lee, NIPS 2017, test errors in percent, medians of five runs. For the comparison
-of the OPT methods at equal widths there is no such figure: the paper's networks are others.
+Riemannian batch normalization: Cho & Lee, NIPS 2017, test errors in percent, medians of five runs. The comparison of
+the OPT methods at equal widths has no such numbers: the paper's networks are others.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import pathlib
 from common.cli.run_flags import FREE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
+SHORT_RUNS = ("digits", "synthetic")  # data sets on which a run is 400 to 500 updates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,22 +107,30 @@ def _rows(networks, recipe):
 # --- OPT ---
 
 OPT_MODEL = "cnn6"  # of a command that names none
+_ENTRY = "from common.cli."  # what the train.py of every method says
 _WIDTHS = "--widths=64,64,64,64"
-_METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs", "opt_or")
-_OPT = (
-    Row("baseline", "opt_hr", (_WIDTHS, "--rotation=none")),  # the same from every folder
-    Row("upt", "opt_hr", (_WIDTHS, "--rotation=free")),
-    *(Row(method, method, (_WIDTHS,)) for method in _METHODS if (ROOT / method / "train.py").exists()),
-)
 
-TABLES = {
-    table.name: table
-    for table in (
+
+def _opt_rows():
+    """The two baselines, which are the same from every folder, and every method that has a train.py."""
+    scripts = sorted(ROOT.glob("*/train.py"))
+    folders = [path.parent.name for path in scripts if _ENTRY in path.read_text(encoding="utf-8", errors="replace")]
+    folders = [folder for folder in folders if folder not in {row.folder for row in _rows(_CIFAR, "cifar")}]
+    yield Row("baseline", folders[0], (_WIDTHS, "--rotation=none"))
+    yield Row("upt", folders[0], (_WIDTHS, "--rotation=free"))
+    yield from (Row(folder, folder, (_WIDTHS,)) for folder in folders)
+
+
+def tables():
+    """Returns {name: `Table`}."""
+    opt_data = ("cifar100", "cifar10", *SHORT_RUNS)
+    made = (
         Table("riemannian-cifar", tuple(_rows(_CIFAR, "cifar")), ("cifar10", "cifar100"), ("cifar10", "cifar100")),
         Table("riemannian-svhn", tuple(_rows(_SVHN, "svhn")), ("svhn",), ("svhn",)),
-        Table("opt-comparison", _OPT, ("cifar100", "cifar10", "digits", "synthetic"), ("cifar100",)),
+        Table("opt-comparison", tuple(_opt_rows()), opt_data, ("cifar100",)),
     )
-}
+    return {table.name: table for table in made}
+
 
 # --- which row a run is ---
 
@@ -134,23 +143,22 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def figure(method, flags):
+def published_error(method, flags):
     """Returns the paper's test error, in percent, for a run with these flags ({name: text}), or None.
 
     A run that differs from the paper's command in anything but its seed, its place and the machine has none.
     """
-    for table in TABLES.values():
-        for row in table.rows:
-            if row.method == method and flags.get("data") in row.paper and _equal(row, flags):
-                return row.paper[flags["data"]]
+    for row in (*_rows(_CIFAR, "cifar"), *_rows(_SVHN, "svhn")):
+        fits = row.folder == method and flags.get("data") in row.paper and "load" not in flags
+        if fits and not differing({**DEFAULTS, **values(row.flags)}, flags, FREE):
+            return row.paper[flags["data"]]
     return None
 
 
-def _equal(row, flags):
-    wanted = {**DEFAULTS, **values(row.flags)}
-    return "load" not in flags and all(
-        same(value, flags.get(name)) for name, value in wanted.items() if name not in FREE
-    )
+def differing(wanted, flags, ignored):
+    """Returns [(name, value in `flags`, wanted value)] of the flags that are not as wanted; None is no value."""
+    pairs = [(name, flags.get(name), value) for name, value in wanted.items() if name not in ignored]
+    return [(name, value, expected) for name, value, expected in pairs if not same(value, expected)]
 
 
 def same(first, second):

@@ -1,4 +1,4 @@
-"""What run folders hold: whose runs they are, how far they got, their figures. Files only: no TensorFlow."""
+"""Reads run folders: flags, log and metrics. Files only, no TensorFlow."""
 
 import dataclasses
 import json
@@ -9,9 +9,10 @@ import re
 from common.files import FLAGS, LOG, METRICS, START
 from common.nn.titles import title
 
-_LENGTH = re.compile(r"^network .*, (\d+) updates$", re.MULTILINE)  # of the log's head; the last one counts
-_OPTIMIZERS = {"sgd": "SGD", "sgdg": "SGD-G", "adamg": "Adam-G"}
 UNKNOWN = "?"
+_HEAD = re.compile(r"^network .*?(\d+) updates", re.MULTILINE)  # of the log; a run that goes on writes another one
+_OPTIMIZERS = {"sgd": "SGD", "sgdg": "SGD-G", "adamg": "Adam-G"}
+_BASELINES = {"none": "ordinary training", "free": "UPT"}
 _LAST_STEP = 2**31
 
 
@@ -22,72 +23,67 @@ class Run:
     Attributes:
       path: of the folder.
       method: the first line of flags.txt without its mark; "?" if there is none.
-      flags: {name: text} of flags.txt; what has no value is not there.
-      records: {(step, split): figures}, the lines of metrics.jsonl in the order of steps; before them, as step -1 of
-        the split "start", what start.json has.
+      flags: {name: text} of flags.txt; a flag without a value is not there.
+      metrics: {(step, split): {name: value}}, the lines of metrics.jsonl in the order of steps, and before them
+        start.json as step -1 of the split "start".
       steps: how many updates the run is to have, or None if that is not known.
+      written: when metrics were last written, in seconds of the epoch; 0 if never.
       remarks: lines about what could not be read.
     """
 
     path: str
     method: str = UNKNOWN
     flags: dict = dataclasses.field(default_factory=dict)
-    records: dict = dataclasses.field(default_factory=dict)
+    metrics: dict = dataclasses.field(default_factory=dict)
     steps: int | None = None
+    written: float = 0.0
     remarks: tuple = ()
 
     @property
     def done(self):
-        """How many updates were done when the last figures were written."""
-        return max((step for step, _ in self.records), default=-1) + 1
+        """How many updates were done when metrics were last written."""
+        return max((step for step, _ in self.metrics), default=-1) + 1
 
     @property
     def complete(self):
-        """Whether the figures of the test set after the last update are there."""
-        return self.steps is not None and (self.steps - 1, "test") in self.records
+        """Whether the metrics of the test set after the last update are there."""
+        return self.steps is not None and (self.steps - 1, "test") in self.metrics
 
     @property
-    def what(self):
+    def names(self):
         """(method, network, data set), as tables and legends call them."""
-        return describe(self.method, self.flags)
+        return names(self.method, self.flags)
 
-    def curve(self, split, field):
-        """Returns {updates done: figure} of the lines of a split that have this figure."""
-        found = {step + 1: figures.get(field) for (step, of), figures in self.records.items() if of == split}
-        return {updates: value for updates, value in found.items() if _is_number(value)}
+    def curve(self, split, *metrics):
+        """Returns {updates done: value} of a split: on each line, the first of these metrics that is a number there."""
+        found = {}
+        for (step, of), line in self.metrics.items():
+            numbers = [line[metric] for metric in metrics if _is_number(line.get(metric))]
+            if of == split and numbers:
+                found[step + 1] = numbers[0]
+        return found
 
     def energy(self, power):
-        """Returns {updates done: hyperspherical energy, the mean over the layers}."""
+        """Returns {updates done: hyperspherical energy of power s, the mean over the layers}."""
         found = {}
-        for (step, _), figures in self.records.items():
-            layers = figures.get(f"energy_{power}")
+        for (step, _), line in self.metrics.items():
+            layers = line.get(f"energy_{power}")
             if isinstance(layers, dict) and layers and all(map(_is_number, layers.values())):
                 found[step + 1] = sum(layers.values()) / len(layers)
         return found
 
-    def drops(self):
-        """Returns the numbers of updates done at which the learning rate fell, as far as the reports tell.
-
-        A report has the rate of its own update, so the rate fell after the earlier of two, and before the later one.
-        """
-        rates = list(self.curve("train", "lr").items())
-        return [early for (early, high), (_, low) in zip(rates, rates[1:]) if low < high * (1 - 1e-6)]
-
     @property
     def seconds(self):
-        """Time spent on updates, without validations and checkpoints; None if it is not known.
-
-        A report says how fast the updates since the one before it were, or since the run went on.
-        """
+        """Time of the updates up to the last report, without validations and checkpoints; None if it is not known."""
         batch, speeds = self.flags.get("batch_size", ""), self.curve("train", "images_per_second")
         if not batch.isdigit() or not speeds or min(speeds.values()) <= 0:
             return None
-        spans = zip([0, *speeds], speeds.items())
+        spans = zip([0, *speeds], speeds.items())  # a report has the speed of the updates since the report before
         return sum((updates - before) * int(batch) / speed for before, (updates, speed) in spans)
 
     @property
     def images_per_second(self):
-        """Mean speed over all updates up to the last report; None if it is not known."""
+        """Mean speed of the updates up to the last report; None if it is not known."""
         if not self.seconds:
             return None
         return max(self.curve("train", "images_per_second")) * int(self.flags["batch_size"]) / self.seconds
@@ -97,20 +93,17 @@ def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def describe(method, flags):
+def names(method, flags):
     """Returns (method, network, data set) of a run with these flags, in words."""
     model = flags.get("model")
     network = title(model, flags.get("depth"), flags.get("widen_factor")) if model else UNKNOWN
     if "widths" in flags:
         network += f" {flags['widths'].replace(',', '-')}"
     if method == "grassmann":
-        optimizer = flags.get("optimizer", UNKNOWN)
-        manifold = flags.get("grassmann") == "True"
-        method = _OPTIMIZERS.get(optimizer, optimizer) if manifold or optimizer == "sgd" else "SGD"
+        optimizer, manifold = flags.get("optimizer", UNKNOWN), flags.get("grassmann") == "True"
+        method = _OPTIMIZERS.get(optimizer, optimizer) if manifold else "SGD"  # off the manifold all are SGD
         method += ", unit start" if manifold and optimizer == "sgd" else ""
-    words = {"none": "ordinary training", "free": "UPT"}
-    _, _, rotation = method.rpartition("-")
-    return words.get(rotation, method), network, flags.get("data", UNKNOWN)
+    return _BASELINES.get(method.rpartition("-")[2], method), network, flags.get("data", UNKNOWN)
 
 
 def find(paths):
@@ -119,7 +112,7 @@ def find(paths):
     Raises ValueError for a path that is no folder, or below which there is no run.
     """
     found = {}
-    for path in paths:
+    for path in map(os.path.expanduser, paths):
         if not os.path.isdir(path):
             raise ValueError(f"{path} is not a folder: give folders of runs, or folders that hold some")
         folders = list(_folders(path))
@@ -150,14 +143,14 @@ def read(folder):
     method = lines[0][1:].strip() if lines and lines[0].startswith("#") else UNKNOWN
     matches = [re.fullmatch(r"--(\w+)=(.*)", line) for line in lines]
     flags = {match[1]: match[2] for match in matches if match}
-    lengths = _LENGTH.findall(_text(folder, LOG))
-    longest = flags.get("max_steps", "")
-    steps = int(lengths[-1]) if lengths else int(longest) if longest.isdigit() else None
-    records, remarks = _records(folder)
-    records = _start(folder) | records
+    length = [flags.get("max_steps", ""), *_HEAD.findall(_text(folder, LOG))][-1]
+    metrics, remarks = _metrics(folder)
     if method == UNKNOWN:
         remarks.append(f"{os.path.join(folder, FLAGS)} is missing or does not name the method")
-    return Run(folder, method, flags, records, steps, tuple(remarks))
+    path = os.path.join(folder, METRICS)
+    written = os.path.getmtime(path) if os.path.exists(path) else 0.0
+    steps = int(length) if length.isdigit() else None
+    return Run(folder, method, flags, _start(folder) | metrics, steps, written, tuple(remarks))
 
 
 def _text(folder, name):
@@ -168,26 +161,27 @@ def _text(folder, name):
         return ""
 
 
-def _records(folder):
-    records, remarks = {}, []
+def _metrics(folder):
+    """Returns ({(step, split): line}, lines about what is damaged)."""
+    metrics, remarks = {}, []
     for number, line in enumerate(_text(folder, METRICS).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            figures = json.loads(line)
-            step, split = figures["step"], figures["split"]
+            values = json.loads(line)
+            step, split = values["step"], values["split"]
             if not isinstance(step, int) or not isinstance(split, str) or not 0 <= step <= _LAST_STEP:
                 raise ValueError
-            records[step, split] = figures
+            metrics[step, split] = values
         except (ValueError, KeyError, TypeError, RecursionError):
             remarks.append(f"{os.path.join(folder, METRICS)}: line {number} is damaged and was skipped")
-    return dict(sorted(records.items())), remarks
+    return dict(sorted(metrics.items())), remarks
 
 
 def _start(folder):
-    """Figures from before the first update, if there are such: earlier versions wrote none."""
+    """Metrics from before the first update, where there are any."""
     try:
-        figures = json.loads(_text(folder, START))
+        values = json.loads(_text(folder, START))
     except (ValueError, RecursionError):
         return {}
-    return {(-1, "start"): figures} if isinstance(figures, dict) else {}
+    return {(-1, "start"): values} if isinstance(values, dict) else {}

@@ -1,39 +1,35 @@
-"""Tables in Markdown."""
+"""Tables in Markdown and CSV."""
 
-import dataclasses
+import csv
+import io
 import math
-from collections.abc import Callable
 
 EMPTY = "-"
 
 
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of a table: its title, and what of a row it shows, as text (a missing figure is shown as `EMPTY`)."""
-
-    title: str
-    show: Callable
-
-
-def table(rows, columns):
-    """Returns a Markdown table: the first column to the left, all others to the right."""
-    lines = [[column.title for column in columns], ["---"] + ["---:"] * (len(columns) - 1)]
-    lines += [[column.show(row) for column in columns] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def markdown(rows):
+    """Returns a Markdown table of rows {title: text} that have the same titles: the first column left, others right."""
+    titles = list(rows[0])
+    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *(row.values() for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def text(field):
-    """Shows a field as it is."""
-    return lambda row: EMPTY if row.get(field) is None else str(row[field])
+def to_csv(rows):
+    """Returns rows {field: value} that have the same fields as CSV; None is an empty cell."""
+    target = io.StringIO()
+    writer = csv.DictWriter(target, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return target.getvalue()
 
 
-def number(field, form=",.3g"):
-    """Shows a number in the given format."""
-    return lambda row: EMPTY if row.get(field) is None else format(row[field], form)
+def number(value, form=",.3g"):
+    """Returns a number in the given format; `EMPTY` for None."""
+    return EMPTY if value is None else format(value, form)
 
 
 def significant(value):
-    """Three digits, and no fewer than there are before the point."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
+    """Returns a number with three digits, and no fewer than it has before the point; `EMPTY` for None."""
+    if value is None or value == 0 or not math.isfinite(value):
+        return number(value, "g")
     return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

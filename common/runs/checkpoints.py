@@ -28,15 +28,18 @@ _SHOWN = 3  # variables named in an error
 def listed(folder):
     """Returns the checkpoints of a folder, the oldest first, whether they are good or not.
 
-    Their order is that of the file `checkpoint`, else that of their steps. One that the file lacks is the newest if its
-    step is later than the last one's there (its saver was killed before it could list it), else the oldest.
+    Their order is that of the file `checkpoint`. One that is not in it is the newest if its step is later than the
+    last one's there (its saver was killed before it could list it), else the oldest. Without that file it is the order
+    in which they were written.
     """
     names = os.listdir(folder) if os.path.isdir(folder) else []
     steps = {int(match[1]) for name in names if (match := _PART.fullmatch(name))}
     order = [step for step in _order(folder) if step in steps]
+    if not order:
+        return [_path(folder, step) for step in sorted(steps, key=lambda step: (_time(_path(folder, step)), step))]
     others = sorted(steps.difference(order))
-    before = [step for step in others if order and step < order[-1]]
-    return [os.path.join(folder, f"{NAME}-{step}") for step in [*before, *order, *others[len(before) :]]]
+    before = [step for step in others if step < order[-1]]
+    return [_path(folder, step) for step in [*before, *order, *others[len(before) :]]]
 
 
 def _order(folder):
@@ -46,6 +49,14 @@ def _order(folder):
             return list(dict.fromkeys(int(step) for step in _LISTED.findall(file.read())))
     except OSError:
         return []
+
+
+def _path(folder, step):
+    return os.path.join(folder, f"{NAME}-{step}")
+
+
+def _time(path):
+    return os.stat(checkpoint_files.parts(path)[-1]).st_mtime_ns if checkpoint_files.exists(path) else 0
 
 
 def newest(folder, say=print):

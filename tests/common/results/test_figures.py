@@ -1,4 +1,4 @@
-"""What the figures show, read off Matplotlib's objects."""
+"""What the figure shows, read off Matplotlib's objects."""
 
 import dataclasses
 
@@ -9,12 +9,16 @@ pytest.importorskip("matplotlib")
 
 from matplotlib import colors  # noqa: E402
 
-from common.results import drawing, figures, groups, runs
+from common.results import figures, groups, runs
 from tests import run_folders  # noqa: E402
 
 # Okabe and Ito's palette as they publish it, in parts of 255.
 OKABE_ITO = {(0, 114, 178), (213, 94, 0), (0, 158, 115), (230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 0, 0)}
 ERRORS = np.array([[40.0, 20.0], [30.0, 26.0], [50.0, 24.0]])
+PANELS = [
+    "test error of each run, and the median", "test error", "training error", "test cross-entropy",
+    "training loss without L2", "energy (s = 1) against its first value",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -26,93 +30,73 @@ def group(tmp_path):
     return groups.grouped([runs.read(folder) for folder in folders])[0]
 
 
-def axes_called(shape, title):
-    (axes,) = [axes for axes in shape.axes if axes.get_title() == title]
-    return axes
-
-
-def test_no_two_lines_look_alike_and_all_colours_are_okabe_and_itos():
-    styles = [drawing.style(index) for index in range(24)]
+def test_no_two_groups_look_alike_and_all_colours_are_okabe_and_itos():
+    styles = [figures.style(index) for index in range(24)]
     assert {tuple(round(255 * part) for part in colors.to_rgb(style["color"])) for style in styles} == OKABE_ITO
     assert len({tuple(style.values()) for style in styles}) == 24
     assert len({(style["marker"], style["linestyle"]) for style in styles[:9]}) == 9  # also without colours
 
 
-def test_learning_curves_of_a_group(group):
-    shape = figures.learning_curves(group, 1)
+def test_a_figure_of_one_group_has_six_panels_with_medians_and_ranges(group):
+    shape = figures.draw([group], 1)
     assert shape.get_suptitle() == "opt_cp, CNN-6 64-64-64-64, digits"
-    error = axes_called(shape, "error")
-    lines = {line.get_label(): line for line in error.get_lines()}
-    np.testing.assert_allclose(lines["test"].get_xydata(), np.stack([[2, 4], np.median(ERRORS, 0)], 1))
-    np.testing.assert_allclose(lines["training"].get_ydata(), [100, 50, 100 / 3, 25])
-    assert lines["test"].get_linestyle() != lines["training"].get_linestyle()
-    assert lines["test"].get_color() != lines["training"].get_color()
-    band = error.collections[0].get_paths()[0].vertices[:, 1]
+    assert [axes.get_title() for axes in shape.axes] == PANELS
+    (test,), (training,), (loss,), (energy,) = (shape.axes[index].get_lines() for index in (1, 2, 4, 5))
+    np.testing.assert_allclose(test.get_xydata(), np.stack([[2, 4], np.median(ERRORS, 0)], 1))
+    band = shape.axes[1].collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == (20.0, 50.0)
-    assert list(lines[figures.DROP].get_xdata()) == [2, 2]
-    assert [entry.get_text() for entry in error.get_legend().get_texts()] == ["test", "training"]
-    assert "median and range of 3 runs" in shape.get_supxlabel()
+    np.testing.assert_allclose(training.get_ydata(), [100, 50, 100 / 3, 25])
+    np.testing.assert_allclose(loss.get_ydata(), [1, 1 / 2, 1 / 3, 1 / 4])  # without the 500 of constants
+    np.testing.assert_allclose(energy.get_xydata(), [[0, 0], [2, 1.25], [4, 2.5]], atol=1e-9)
 
 
-def test_energy_over_time_and_against_its_start(group):
-    shape = figures.learning_curves(group, 1)
-    (energy, *_) = axes_called(shape, "hyperspherical energy (s = 1)").get_lines()
-    np.testing.assert_allclose(energy.get_xydata(), [[0, 0.8], [2, 0.81], [4, 0.82]])
-    (relative, *_) = axes_called(shape, "energy against its first value").get_lines()
-    np.testing.assert_allclose(relative.get_ydata(), [0, 1.25, 2.5], atol=1e-9)
-    titles = [axes.get_title() for axes in figures.learning_curves(group, 2).axes]
-    assert titles == ["error", "loss without regularisation", "loss with regularisation"]  # no energy_2 there
+def test_a_panel_without_numbers_is_not_there_and_nothing_to_draw_is_said(group):
+    assert [axes.get_title() for axes in figures.draw([group], 2).axes] == PANELS[:5]  # there is no energy_2
+    empty = groups.Group(("a", "b", "c"), (runs.Run("x"),))
+    with pytest.raises(ValueError, match="nothing to draw yet"):
+        figures.draw([empty, empty], 1)
 
 
 def test_a_change_that_is_rounding_is_drawn_flat(group):
     run = group.runs[0]
-    flat = {key: {**figures, "energy_1": {"a": 0.7 + 1e-9 * key[0]}} for key, figures in run.records.items()}
-    shape = figures.learning_curves(dataclasses.replace(group, runs=(dataclasses.replace(run, records=flat),)), 1)
-    assert axes_called(shape, "energy against its first value").get_ylim() == (-1e-3, 1e-3)
+    flat = {key: {**line, "energy_1": {"a": 0.7 + 1e-9 * key[0]}} for key, line in run.metrics.items()}
+    shape = figures.draw([dataclasses.replace(group, runs=(dataclasses.replace(run, metrics=flat),))], 1)
+    assert shape.axes[-1].get_ylim() == (-1e-3, 1e-3)
+    assert figures.relative({0: 0.5, 10: 0.505, 20: 0.5}) == pytest.approx({0: 0, 10: 1.0, 20: 0})
+    assert figures.relative({10: 0.5}) == {} and figures.relative({}) == {}
 
 
-def test_a_comparison_names_method_network_and_data_and_marks_the_papers_figure(group):
-    other = dataclasses.replace(group, what=("SGD-G", "WRN-28-10", "cifar10"), paper=3.85, runs=group.runs[:1])
-    shape = figures.comparison([group, other], 1)
+def test_groups_are_named_by_what_differs_and_the_papers_number_is_marked(group):
+    other = dataclasses.replace(group, names=("SGD-G", "WRN-28-10", "digits"), paper=3.85, runs=group.runs[:1])
+    shape = figures.draw([group, other], 1)
+    assert shape.get_suptitle() == "digits"
     (legend,) = shape.legends
     assert [entry.get_text() for entry in legend.get_texts()] == [
-        "opt_cp, CNN-6 64-64-64-64, digits (3 runs)",
-        "SGD-G, WRN-28-10, cifar10 (1 run)",
-        "the learning rate falls",
-        "the paper's figure (median of five runs)",
+        "opt_cp, CNN-6 64-64-64-64 (3 runs)",
+        "SGD-G, WRN-28-10 (1 run)",
+        "the paper's number (median of five runs)",
     ]
     final = shape.axes[0]
-    names = [label.get_text() for label in final.get_yticklabels()]
-    assert names == ["opt_cp, CNN-6 64-64-64-64, digits", "SGD-G, WRN-28-10, cifar10"]
+    assert [label.get_text() for label in final.get_yticklabels()] == ["opt_cp, CNN-6 64-64-64-64", "SGD-G, WRN-28-10"]
     drawn = [(line.get_marker(), sorted(line.get_xdata())) for line in final.get_lines()]
     assert drawn[:2] == [("o", [20.0, 24.0, 26.0]), ("|", [24.0])]
     assert drawn[2:] == [("s", [20.0]), ("|", [20.0]), ("*", [3.85])]
-    test = axes_called(shape, "test error")
-    assert [line.get_label() for line in test.get_lines() if line.get_label() != figures.DROP] == [group.title, other.title]
+    assert len(shape.axes[1].get_lines()) == 2
 
 
-def test_nothing_to_draw_is_said(tmp_path):
-    group = groups.Group(("a", "b", "c"), (runs.Run("x"),))
-    for draw in (lambda: figures.learning_curves(group, 1), lambda: figures.comparison([group, group], 1)):
-        with pytest.raises(ValueError, match="no figure to draw yet"):
-            draw()
-
-
-def test_all_numbers_of_the_figures(group):
+def test_all_numbers_of_the_figure(group):
     rows = figures.points([group], 1)
-    errors = [row for row in rows if row["quantity"] == "error, test"]
-    assert errors == [
-        {"group": group.title, "quantity": "error, test", "updates": 2, "median": 40.0, "lowest": 30.0, "highest": 50.0, "runs": 3},
-        {"group": group.title, "quantity": "error, test", "updates": 4, "median": 24.0, "lowest": 20.0, "highest": 26.0, "runs": 3},
-    ]  # fmt: skip
+    common = {"group": group.title, "quantity": "test error", "runs": 3}
+    assert [row for row in rows if row["quantity"] == "test error"] == [
+        {**common, "updates": 2, "median": 40.0, "lowest": 30.0, "highest": 50.0},
+        {**common, "updates": 4, "median": 24.0, "lowest": 20.0, "highest": 26.0},
+    ]
+    assert [row["median"] for row in rows if row["quantity"] == "energy (s = 1)"] == pytest.approx([0.8, 0.81, 0.82])
 
 
-def test_the_same_figure_gives_the_same_files(tmp_path):
+def test_the_same_figure_gives_the_same_files(tmp_path, group):
     for name in ("a.svg", "b.svg", "a.png"):
-        shape, (axes,) = drawing.figure(1, 1, 1)
-        axes.plot([1, 2], [3, 4], label="opt_cp", **drawing.style(0))
-        axes.legend()
-        drawing.save(shape, tmp_path / name)
+        figures.save(figures.draw([group], 1), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert "opt_cp" in (tmp_path / "a.svg").read_text()
     assert (tmp_path / "a.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

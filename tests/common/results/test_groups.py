@@ -1,6 +1,7 @@
 """Groups of runs: what belongs together, medians and ranges."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from tests import run_folders
 
 
 def read(tmp_path, *folders):
-    return [runs.read(str(run_folders.write(tmp_path / str(index), **options))) for index, options in enumerate(folders)]
+    return [
+        runs.read(str(run_folders.write(tmp_path / str(index), **options))) for index, options in enumerate(folders)
+    ]
 
 
 def test_runs_that_differ_only_in_their_seed_are_one_group(tmp_path):
@@ -34,22 +37,22 @@ def test_medians_and_ranges_are_numpys(tmp_path):
     curve = group.curve(lambda run: run.curve("test", "error"))
     assert [point[0] for point in curve] == [2, 3, 4] and [point[4] for point in curve] == [4, 4, 4]
     np.testing.assert_allclose([point[1:4] for point in curve], expected)
-    row = groups.row(group)
+    row = groups.values(group)
     final, best = errors[:, -1], errors.min(axis=1)
     for name, values in (("final_error", final), ("best_error", best)):
-        figures = [row[name], row[f"{name}_lowest"], row[f"{name}_highest"]]
-        np.testing.assert_allclose(figures, [np.median(values), values.min(), values.max()], rtol=1e-5)
+        found = [row[name], row[f"{name}_lowest"], row[f"{name}_highest"]]
+        np.testing.assert_allclose(found, [np.median(values), values.min(), values.max()], rtol=1e-5)
     assert (row["runs"], row["finished"], row["updates"], row["paper_error"]) == (4, 4, 4, None)
-    assert (row["seconds"], row["images_per_second"]) == (0.4, 320.0)
+    assert (row["seconds"], row["images_per_second"]) == pytest.approx((0.4, 320.0))
 
 
 def test_unfinished_runs_do_not_count_beside_finished_ones(tmp_path):
     folders = [{"errors": [(2, 1.0), (4, 30.0)]}, {"seed": 1, "errors": [(2, 50.0)]}]
     (group,) = groups.grouped(read(tmp_path, *folders))
-    assert groups.row(group)["final_error"] == 30.0 and groups.row(group)["finished"] == 1
+    assert groups.values(group)["final_error"] == 30.0 and groups.values(group)["finished"] == 1
     assert [point[4] for point in group.curve(lambda run: run.curve("test", "error"))] == [2, 1]
-    alone = groups.Group(group.what, group.runs[1:])
-    assert (groups.row(alone)["final_error"], groups.row(alone)["finished"]) == (50.0, 0)
+    alone = groups.Group(group.names, group.runs[1:])
+    assert (groups.values(alone)["final_error"], groups.values(alone)["finished"]) == (50.0, 0)
 
 
 def test_labels_are_one_for_each_group(tmp_path):
@@ -59,9 +62,25 @@ def test_labels_are_one_for_each_group(tmp_path):
         groups.grouped(found, ["a"])
 
 
-def test_energy_against_its_start():
-    assert groups.relative({0: 0.5, 10: 0.505, 20: 0.5}) == pytest.approx({0: 0, 10: 1.0, 20: 0})
-    assert groups.relative({10: 0.5}) == {} and groups.relative({}) == {}
+def test_a_seed_that_was_run_twice_counts_once_by_its_newest_complete_run(tmp_path):
+    folders = [
+        {"errors": [(4, 10.0)]},
+        {"errors": [(4, 20.0)]},
+        {"errors": [(2, 30.0)]},
+        {"seed": 1, "errors": [(4, 40.0)]},
+    ]
+    for index, options in enumerate(folders):
+        os.utime(run_folders.write(tmp_path / str(index), **options) / "metrics.jsonl", (index, index))
+    (group,) = groups.grouped(runs.find([str(tmp_path)]))
+    assert [run.path[-1] for run in group.runs] == ["1", "3"]
+    row = groups.values(group)
+    assert (row["runs"], row["finished"], row["final_error"]) == (2, 2, 30.0)
+    assert group.remarks() == [f"seed 0 was run 3 times: {tmp_path}/1 counts, the newest complete one"]
+    (unfinished,) = groups.grouped([runs.read(str(tmp_path / "2")), runs.read(str(tmp_path / "2"))])
+    assert unfinished.remarks() == [
+        f"seed 0 was run 2 times: {tmp_path}/2 counts, the newest; none is complete",
+        f"{tmp_path}/2 is unfinished: 2 of 4 updates",
+    ]
 
 
 def test_a_run_of_an_earlier_version_is_of_the_group_of_the_later_defaults(tmp_path):

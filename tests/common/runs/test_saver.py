@@ -145,21 +145,25 @@ def test_if_all_are_damaged_it_is_an_error_and_nothing_changes(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\0\xff rubbish \n", b'all_model_checkpoint_paths: "model.ckpt-77"\n'])
-def test_without_a_usable_list_the_order_is_that_of_steps(content, tmp_path):
-    Saved(tmp_path).save(9, 14, 4)
-    assert steps_in(tmp_path) == [9, 14, 4]
+def test_without_a_usable_list_the_order_is_that_of_writing(content, tmp_path):
+    Saved(tmp_path).save(9, 4)
+    os.utime(tmp_path / "model.ckpt-9.index", (1e9, 1e9))
+    os.utime(tmp_path / "model.ckpt-4.index", (2e9, 2e9))
     (tmp_path / "checkpoint").unlink()
     if content is not None:
         (tmp_path / "checkpoint").write_bytes(content)
-    assert steps_in(tmp_path) == [4, 9, 14]
+    assert steps_in(tmp_path) == [9, 4]
 
 
 def test_the_list_says_the_order_and_one_that_it_lacks_goes_by_its_step(tmp_path):
-    """A saver may be killed before the list is written, or before an old one is removed."""
+    """A copy has new times; a saver may be killed before the list is written, or before an old one is removed."""
     Saved(tmp_path, max_to_keep=9).save(2, 4, 6, 8)
-    names = ("model.ckpt-6", "/elsewhere/model.ckpt-4")  # as other programs list them
-    (tmp_path / "checkpoint").write_text("".join(f'all_model_checkpoint_paths: "{name}"\n' for name in names))
-    assert steps_in(tmp_path) == [2, 6, 4, 8]
+    for step, time in ((2, 4e9), (4, 3e9), (6, 2e9), (8, 1e9)):
+        os.utime(tmp_path / f"model.ckpt-{step}.index", (time, time))
+    assert steps_in(tmp_path) == [2, 4, 6, 8]
+    files.replace(str(tmp_path / "checkpoint"), "".join(f'all_model_checkpoint_paths: "{p}"\n' for p in
+                                                        ("model.ckpt-4", "/elsewhere/model.ckpt-6")))
+    assert steps_in(tmp_path) == [2, 4, 6, 8]
 
 
 def test_those_of_a_past_that_is_replaced_become_the_oldest(tmp_path):
