@@ -1,15 +1,15 @@
-"""Times, memory and the machine: how every figure of the benchmarks is measured.
+"""Times, memory and the machine: how every number of the benchmarks is measured.
 
 Times are wall-clock times of synchronous calls. Competitors take turns (`round_robin`), so that whatever else the
-machine does hits all alike; the figure of a turn is the median of its calls, and what is reported is the median and the
-quartiles over the turns.
+machine does hits all alike. The time of a turn is the median of its calls; reported are the median and the quartiles of
+the turns.
 """
 
-import ctypes
 import datetime
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 import time
 
@@ -19,14 +19,14 @@ _TURN_SECONDS = 0.02  # a turn of short calls has several of them ...
 _MOST_CALLS = 30  # ... but no more than this
 _PAUSE = 0.003  # between turns: threads of a library that spin after its work have gone to sleep by then
 _MIB = 2.0**20
-_MMAP_THRESHOLD = -3  # mallopt's number for it
+_GPU_QUERY = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100")
 
 
 def turn(call, clock=time.perf_counter):
     """Returns the seconds of one turn of `call`: the median of its calls.
 
-    A call that is over at once is done first without being timed (its data and threads have to wake up), then as often
-    as fills the turn. A long one is done once.
+    A short call is done once without being timed (its data and threads have to wake up), then as often as fills the
+    turn. A long one is done once.
     """
     first = _seconds(call, clock)
     if first > _TURN_SECONDS:
@@ -65,59 +65,75 @@ def round_robin(turns, repeats, seconds=float("inf"), fewest=3, clock=time.perf_
 def summary(seconds, prefix=""):
     """Returns {"ms", "ms_low", "ms_high", "turns"}: median and quartiles of turns in milliseconds; keys prefixed."""
     low, median, high = np.percentile(1000.0 * np.asarray(seconds), [25, 50, 75])
-    return {
-        f"{prefix}ms": float(median),
-        f"{prefix}ms_low": float(low),
-        f"{prefix}ms_high": float(high),
-        f"{prefix}turns": len(seconds),
-    }
+    values = {"ms": float(median), "ms_low": float(low), "ms_high": float(high), "turns": len(seconds)}
+    return {f"{prefix}{name}": value for name, value in values.items()}
 
 
-def peak_memory(call):
-    """Returns by how many MiB the memory that this process holds grows while `call` runs, at the highest.
-
-    Linux's own count of resident pages (VmHWM, set back before the call, less VmRSS before it): it includes whatever a
-    library allocates, by whichever allocator. Memory that an earlier call left behind in an allocator hides growth, so
-    this belongs into a fresh process, after `give_freed_memory_back`. None where /proc does not exist.
-    """
+def process_memory():
+    """Returns the most MiB that this process has held in memory so far; None off Linux."""
     if not os.path.exists("/proc/self/status"):
-        call()
         return None
-    _reset_peak()
-    before = resident_memory()["VmRSS"]
-    call()
-    return max(0.0, resident_memory()["VmHWM"] - before)
-
-
-def give_freed_memory_back():
-    """Makes this process hand every larger block back to the system when it is freed (glibc keeps up to 32 MiB)."""
-    try:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_MMAP_THRESHOLD, 1 << 16)
-        libc.malloc_trim(0)
-    except (OSError, AttributeError):  # another C library: its allocator does as it likes
-        pass
-
-
-def resident_memory():
-    """Returns {"VmRSS", "VmHWM"}: what this process has in memory now, and the most it had, in MiB; None off Linux."""
-    if not os.path.exists("/proc/self/status"):
-        return {"VmRSS": None, "VmHWM": None}
     with open("/proc/self/status", encoding="ascii") as file:
-        fields = dict(line.split(":", 1) for line in file)
-    return {name: int(fields[name].split()[0]) * 1024 / _MIB for name in ("VmRSS", "VmHWM")}
+        return next(int(line.split()[1]) * 1024 / _MIB for line in file if line.startswith("VmHWM"))
 
 
-def _reset_peak():
-    try:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
-    except OSError:  # not permitted here: the peak then counts from the start of the process
-        pass
+def traced(session, fetches):
+    """Runs `fetches` and returns TensorFlow's record of it: each operation, its device, times and memory."""
+    from common.compat import tf
+
+    options, metadata = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE), tf.RunMetadata()
+    session.run(fetches, options=options, run_metadata=metadata)
+    return metadata
+
+
+def tensor_memory(metadata):
+    """Returns the MiB of the tensors that were alive at once, at the peak of a run that `traced` has recorded.
+
+    TensorFlow's own record of what its allocators hand out and take back, without what graphs, kernels and the C
+    library's heap keep for themselves: the same in every run, as far as operations run in the same order.
+    """
+    nodes = [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
+    found = [record for node in nodes for memory in node.memory for record in memory.allocation_records]
+    found.sort(key=lambda record: record.alloc_micros)
+    return float(np.cumsum([record.alloc_bytes for record in found], dtype=np.int64).max(initial=0)) / _MIB
+
+
+def variable_memory(graph):
+    """Returns the MiB of all variables of a graph."""
+    from common.compat import tf
+
+    handles = [operation for operation in graph.get_operations() if operation.type == "VarHandleOp"]
+    shapes = [(tf.TensorShape(handle.get_attr("shape")), handle.get_attr("dtype")) for handle in handles]
+    return sum(shape.num_elements() * dtype.size for shape, dtype in shapes) / _MIB
+
+
+def nodes(graph):
+    """Returns the number of nodes of a graph, those inside functions included."""
+    definition = graph.as_graph_def()
+    return len(definition.node) + sum(len(function.node_def) for function in definition.library.function)
+
+
+def gpu_utilisation(call, seconds=2.0, clock=time.perf_counter):
+    """Calls `call` again and again for some seconds; returns the share of time in which a GPU ran a kernel, in percent.
+
+    The mean of nvidia-smi's own samples of the first GPU; None where nvidia-smi is not installed or says nothing.
+    """
+    if shutil.which(_GPU_QUERY[0]) is None:
+        return None
+    with subprocess.Popen(_GPU_QUERY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as sampler:
+        try:
+            start = clock()
+            while clock() - start < seconds:
+                call()
+        finally:
+            sampler.terminate()
+        samples = [float(line) for line in sampler.communicate()[0].splitlines() if line.strip().isdigit()]
+    inner = samples[len(samples) // 4 :]  # the first ones look back on the time before
+    return sum(inner) / len(inner) if inner else None
 
 
 def machine():
-    """Returns what figures depend on: processor, cores, system, versions, date and commit."""
+    """Returns what numbers depend on: processor, cores, system, versions, date and commit."""
     from common.compat import tf
 
     return {
@@ -127,7 +143,7 @@ def machine():
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "numpy": np.__version__,
-        **{name: version for name in ("torch", "geotorch") if (version := _version(name))},
+        **{name: _version(name) for name in ("torch", "geotorch") if _version(name)},
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),
     }
@@ -149,15 +165,10 @@ def _version(package):
 
 
 def _commit():
-    """The commit of this clone, with a + if files differ from it, its own results aside; None without git."""
+    """The commit of this clone, with a + if its files differ from it; None without git."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    words = ["git", "describe", "--always", "--abbrev=10", "--dirty=+"]
     try:
-        name = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=10"], cwd=root, capture_output=True, text=True, check=True
-        )
-        own = [":!benchmarks/results", ":!benchmarks/README.md"]
-        words = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", *own]
-        changes = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True)
+        return subprocess.run(words, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return name.stdout.strip() + ("+" if changes.stdout.strip() else "")

@@ -1,6 +1,6 @@
 """What a training step is made of: where its operations are placed, its kernels, and its copies between host and GPU.
 
-    python -m benchmarks.profile --device=gpu --networks=cnn6,resnet-28-10 --json=FILE --png=FILE
+python -m benchmarks.profile --device=gpu --networks=cnn6,resnet-28-10 --json=FILE
 """
 
 import collections
@@ -9,13 +9,12 @@ import re
 import statistics
 import time
 
-from benchmarks import command, programs, report, step
+from benchmarks import command, programs, step
 from benchmarks.processes import Failed, apart
-from benchmarks.report import Column
+from common.results.tables import EMPTY, number
 
-KEY = step.KEY
 _WARM_UP = 5  # steps before those that are timed, ...
-_TIMED = 20  # ... which come before the one that is looked at: looking takes time
+_TIMED = 20  # ... which come before the step that is traced: tracing takes time
 _MOST = 4  # kinds of operation that are named
 # Bookkeeping: they compute nothing, or stand for values that are elsewhere.
 _SILENT = {"NoOp", "Const", "VarHandleOp", "ReadVariableOp", "Identity", "IdentityN", "Placeholder", "StopGradient"}
@@ -32,15 +31,15 @@ def measure_profiles(settings):
     for network, jobs in step.jobs(settings).items():
         for job in jobs:
             try:
-                figures = apart(_profile, job)
+                found = apart(_profile, job)
             except Failed as error:
-                figures = {"note": str(error)}
+                found = {"note": str(error)}
             same = {"batch": settings.batch_size, "xla": settings.xla, "precision": settings.precision}
-            yield {"network": network, "method": job.method, **same, **figures}
+            yield {"network": network, "method": job.method, **same, **found}
 
 
 def _profile(job):
-    """In a fresh process: one step of a job, looked at after some others."""
+    """In a fresh process: one step of a job, traced after some others."""
     training, times = programs.Training(job), []
     for _ in range(_WARM_UP + _TIMED):
         start = time.perf_counter()
@@ -51,27 +50,23 @@ def _profile(job):
 
 
 def of_step(metadata):
-    """Returns the figures of a step from TensorFlow's record of it, a RunMetadata."""
+    """Returns the numbers of a step from TensorFlow's record of it, a RunMetadata."""
     devices = {device.device: device.node_stats for device in metadata.step_stats.dev_stats}
     placed = {kind: _operations(devices, kind) for kind in ("GPU", "CPU")}
-    figures = {"on_gpu": len(placed["GPU"]), "on_cpu": len(placed["CPU"])}
+    found = {"on_gpu": len(placed["GPU"]), "on_cpu": len(placed["CPU"])}
+    kernels = placed["CPU"]
     if placed["GPU"]:
-        kernels = _named(devices, r"/stream:all$")
-        times = [(node.node_name.rsplit(":", 1)[-1], node.all_end_rel_micros) for node in kernels]
-        figures["beside"] = _most(kind for kind, _ in placed["CPU"])
+        nodes = _named(devices, r"/stream:all$")
+        kernels = [(node.node_name.rsplit(":", 1)[-1], node.all_end_rel_micros) for node in nodes]
         copies = [node.timeline_label for node in _named(devices, r"/memcpy$")]
         for direction, field in (("H2D", "to_gpu"), ("D2H", "from_gpu")):
             sizes = [int(re.search(r"size:(\d+)", label)[1]) for label in copies if direction in label.split()[0]]
-            figures |= {field: len(sizes), f"{field}_kib": sum(sizes) / 1024}
-    else:
-        times = placed["CPU"]
-    figures |= {"kernels": len(times), "kernels_ms": sum(micros for _, micros in times) / 1000}
-    total, count = collections.Counter(), collections.Counter(kind for kind, _ in times)
-    for kind, micros in times:
+            found |= {field: len(sizes), f"{field}_kib": sum(sizes) / 1024}
+    total = collections.Counter()
+    for kind, micros in kernels:
         total[kind] += micros
-    figures["longest"] = ", ".join(f"{kind} {micros / 1000:.2f}" for kind, micros in total.most_common(_MOST))
-    figures["most"] = ", ".join(f"{kind} {number}" for kind, number in count.most_common(_MOST))
-    return figures
+    longest = ", ".join(f"{kind} {micros / 1000:.2f}" for kind, micros in total.most_common(_MOST))
+    return {**found, "kernels": len(kernels), "kernels_ms": sum(total.values()) / 1000, "longest": longest}
 
 
 def _operations(devices, kind):
@@ -85,56 +80,24 @@ def _named(devices, pattern):
     return [node for name, nodes in devices.items() if re.search(pattern, name) for node in nodes]
 
 
-def _most(kinds):
-    return ", ".join(f"{kind} {number}" for kind, number in collections.Counter(kinds).most_common(_MOST)) or None
+def cells(row):
+    """Returns {column: text} of a row."""
+    return {
+        "method": row["method"],
+        "step, ms": number(row.get("ms"), ",.1f"),
+        "operations on the GPU": number(row.get("on_gpu"), ",d"),
+        "on the CPU": number(row.get("on_cpu"), ",d"),
+        "kernels": number(row.get("kernels"), ",d"),
+        "their time, ms": number(row.get("kernels_ms"), ",.2f"),
+        "most of it, ms": row.get("longest", EMPTY),
+        "copies to the GPU": number(row.get("to_gpu"), ",d"),
+        "KiB to it": number(row.get("to_gpu_kib"), ",.1f"),
+        "copies from the GPU": number(row.get("from_gpu"), ",d"),
+        "KiB from it": number(row.get("from_gpu_kib"), ",.1f"),
+    }
 
 
-_COLUMNS = (
-    Column("method", report.text("method")),
-    Column("step, ms", report.number("ms", ",.1f")),
-    Column("operations on the GPU", report.number("on_gpu", ",d")),
-    Column("on the CPU", report.number("on_cpu", ",d")),
-    Column("of these, beside a GPU", report.text("beside")),
-    Column("kernels", report.number("kernels", ",d")),
-    Column("their time, ms", report.number("kernels_ms", ",.2f")),
-    Column("most of it, ms", report.text("longest")),
-    Column("most of them", report.text("most")),
-    Column("copies to the GPU", report.number("to_gpu", ",d")),
-    Column("KiB", report.number("to_gpu_kib", ",.1f")),
-    Column("from the GPU", report.number("from_gpu", ",d")),
-    Column("KiB", report.number("from_gpu_kib", ",.1f")),
-)
-
-
-def tables(rows):
-    """Returns a table for each network, batch size, precision and device."""
-    parts = []
-    for title in dict.fromkeys(_title(row) for row in rows):
-        here = [row for row in rows if _title(row) == title]
-        parts.append(f"{title}\n\n{report.table(here, _COLUMNS)}")
-        parts += [f"- {row['method']}: {row['note']}\n" for row in here if row.get("note")]
-    return "\n".join(parts)
-
-
-def _title(row):
-    return f"{step.title(row)}, {row['device'].upper()}"
-
-
-def plot(rows, path):
-    """Writes bars of the kernels of a step and of their time, a pair of panels for each table."""
-    rows = [row for row in rows if row.get("kernels")]
-    titles = list(dict.fromkeys(_title(row) for row in rows))
-    shape, axes = report.figure(rows=max(len(titles), 1), columns=2)
-    for index, title in enumerate(titles):
-        here = [row for row in rows if _title(row) == title]
-        for axis, field, label in zip(axes[2 * index :], ("kernels", "kernels_ms"), ("kernels", "their time, ms")):
-            axis.bar([row["method"] for row in here], [row[field] for row in here], color="C0")
-            axis.set(title=title, ylabel=label)
-            axis.tick_params(axis="x", rotation=45)
-    report.save(shape, path)
-
-
-BENCHMARK = command.Benchmark("profile", Settings, KEY, measure_profiles, tables, plot, gpu_columns=False)
+BENCHMARK = command.Benchmark("profile", Settings, step.KEY, measure_profiles, step.title, cells)
 
 if __name__ == "__main__":
     command.main(BENCHMARK)

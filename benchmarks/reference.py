@@ -67,12 +67,6 @@ def relative(actual, expected):
     return float(np.linalg.norm(np.asarray(actual, np.float64) - expected) / np.linalg.norm(expected))
 
 
-def orthogonality(rotation):
-    """The Frobenius norm of Q Q^T - I, summed in float64."""
-    rotation = np.asarray(rotation, np.float64)
-    return float(np.linalg.norm(rotation @ rotation.T - np.eye(len(rotation))))
-
-
 def inputs(size, columns, seed):
     """Returns P [n, n], W [n, m] and G [n, m], all N(0, 1), as float32: those of every competitor."""
     random = np.random.default_rng([seed, size, columns])

@@ -1,18 +1,19 @@
-"""The training step of every method against ordinary training, and evaluation.
+"""The training step of every method against ordinary training or another checkout, and evaluation.
 
-    python -m benchmarks.step --networks=cnn6,resnet-16-2 --json=FILE --png=FILE
+python -m benchmarks.step --networks=cnn6,resnet-16-2 --json=FILE
+python -m benchmarks.step --networks=cnn6 --against=/path/of/another/checkout
 """
 
 import dataclasses
 import functools
 import sys
 
-from benchmarks import command, gpu, measure, programs, report
+from benchmarks import command, compare, measure, programs, records
 from benchmarks.processes import Failed, apart
-from benchmarks.report import Column
 from common import flags
+from common.results.tables import number
 
-KEY = ("network", "method", "batch", "xla", "precision", "device")
+KEY = ("network", "method", "batch", "xla", "precision", "device", "against")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,67 +27,74 @@ class Settings(command.Settings):
     test_images: int = flags.option(1000, "images of an evaluation; 0 leaves evaluation out", minimum=0)
     xla: bool = flags.option(False, "measure the programs with their --xla")
     precision: str = flags.option("float32", "measure the programs with this --precision")
-
-
-def options(settings):
-    """The settings of the programs that differ from their defaults."""
-    given = {"xla": settings.xla, "precision": settings.precision}
-    return tuple((name, value) for name, value in given.items() if value not in (False, "float32"))
+    against: str | None = flags.option(None, "root of another checkout, whose steps take turns with ours")
 
 
 def jobs(settings):
     """Returns {network: [Job]}, ordinary training first in each list."""
-    found, chosen = {}, command.chosen("methods", settings.methods, programs.GROUPS)
-    for network in settings.networks.split(","):
-        names = programs.methods(network)
-        found[network] = [
-            programs.Job(
-                network,
-                method,
-                settings.batch_size,
-                settings.test_images or 1,
-                settings.width,
-                options(settings),
-                settings.seed,
-                settings.device,
-            )
-            for method in names
-            if method in chosen or method == names[0]
+    known = {network: programs.methods(network) for network in settings.networks.split(",")}
+    chosen = command.chosen("methods", settings.methods, {n: g for of_all in known.values() for n, g in of_all.items()})
+    options = {"xla": settings.xla, "precision": settings.precision}
+    options = tuple((name, value) for name, value in options.items() if value not in (False, "float32"))
+    sizes = (settings.batch_size, settings.test_images or 1, settings.width)
+    found = {
+        network: [
+            programs.Job(network, method, *sizes, options, settings.seed, settings.device)
+            for method in of_network
+            if method in chosen or method == next(iter(of_network))
         ]
-        programs.program_of(found[network][0])
+        for network, of_network in known.items()
+    }
+    for of_network in found.values():
+        programs.program_of(of_network[0])
     return found
 
 
 def measure_steps(settings):
     """Yields one row for each network and method."""
+    same = {"batch": settings.batch_size, "xla": settings.xla, "precision": settings.precision}
     for network, competitors in jobs(settings).items():
         print(f"{network}: {', '.join(job.method for job in competitors)}", file=sys.stderr, flush=True)
-        figures = {}
-        for job in competitors:
-            try:
-                figures[job.method] = apart(programs.first_steps, job)
-            except Failed as error:
-                figures[job.method] = {"note": str(error)}
-        here = [job for job in competitors if "note" not in figures[job.method]]
-        timed = apart(_time, here, settings.repeats, settings.seconds, settings.test_images > 0)
-        for job in here:
-            figures[job.method] |= timed[job.method]
-        for job in competitors:
-            derived = _derived(figures[job.method], figures[competitors[0].method], settings.batch_size)
-            yield {
-                "network": network,
-                "method": job.method,
-                "batch": settings.batch_size,
-                "xla": settings.xla,
-                "precision": settings.precision,
-                "baseline": competitors[0].method,
-                **figures[job.method],
-                **derived,
-            }
+        rows = _against(competitors, settings) if settings.against else _among(competitors, settings)
+        for method, row in rows:
+            yield {"network": network, "method": method, **same, "against": settings.against, **row}
+
+
+def _against(competitors, settings):
+    """Yields (method, numbers) of each method here and in another checkout."""
+    for job in competitors:
+        try:
+            yield job.method, compare.both(job, settings.against, settings.repeats, settings.seconds)
+        except Failed as error:
+            yield job.method, {"note": str(error)}
+
+
+def _among(competitors, settings):
+    """Yields (method, numbers) of methods that take turns."""
+    found = {}
+    for job in competitors:
+        try:
+            found[job.method] = apart(programs.first_steps, job)
+        except Failed as error:
+            found[job.method] = {"note": str(error)}
+    here = [job for job in competitors if "note" not in found[job.method]]
+    for method, times in apart(_time, here, settings.repeats, settings.seconds, settings.test_images > 0).items():
+        found[method] |= times
+    ordinary = found[competitors[0].method]
+    for method, own in found.items():
+        ratios = {
+            f"{name}_ratio": own[name] / ordinary[name]
+            for name in ("ms", "evaluation_ms", "tensors_mib")
+            if own.get(name) and ordinary.get(name)
+        }
+        if own.get("ms"):
+            ratios["images_per_second"] = 1000.0 * settings.batch_size / own["ms"]
+            ratios["data_share"] = own["data_ms"] / own["ms"]
+        yield method, {**own, **ratios}
 
 
 def _time(competitors, repeats, seconds, evaluation):
-    """In one process: steps, batches and evaluations of all competitors in turn. Returns {method: figures}."""
+    """In one process: steps, batches and evaluations of all competitors in turn. Returns {method: numbers}."""
     trainings = {job.method: programs.Training(job, evaluation) for job in competitors}
     for training in trainings.values():
         training.step()
@@ -96,88 +104,45 @@ def _time(competitors, repeats, seconds, evaluation):
         for method, training in trainings.items()
         for kind in kinds
     }
-    figures = {method: {} for method in trainings}
+    found = {method: {} for method in trainings}
     for (method, kind), times in measure.round_robin(turns, repeats, seconds).items():
-        figures[method] |= measure.summary(times, kinds[kind])
+        found[method] |= measure.summary(times, kinds[kind])
     for method, training in trainings.items():
         training.check()
         if competitors[0].device == "gpu":
-            figures[method]["utilisation"] = gpu.utilisation(training.step)
-    return figures
-
-
-def _derived(own, ordinary, batch_size):
-    """Ratios to ordinary training, and what memory the maps are allowed."""
-    derived = {}
-    if "ms" in own:
-        derived["images_per_second"] = 1000.0 * batch_size / own["ms"]
-        derived["data_share"] = own["data_ms"] / own["ms"]
-    for field, ratio in (("ms", "ratio"), ("evaluation_ms", "evaluation_ratio"), ("tensors_mib", "tensors_ratio")):
-        if own.get(field) and ordinary.get(field):
-            derived[ratio] = own[field] / ordinary[field]
-    if own.get("tensors_mib") and ordinary.get("tensors_mib"):
-        derived["allowed_mib"] = 1.3 * ordinary["tensors_mib"] + 12 * own["map_mib"]
-    return derived
-
-
-_COLUMNS = (
-    Column("method", report.text("method")),
-    Column("step, ms", report.times()),
-    Column("of ordinary", report.number("ratio", ".2f")),
-    Column("images/s", report.number("images_per_second", ",.0f")),
-    Column("waits for data", report.number("data_share", ".1%")),
-    Column("graph built, s", report.number("build_s", ".1f")),
-    Column("first step, s", report.number("first_step_s", ".1f")),
-    Column("nodes", report.number("nodes", ",d")),
-    Column("tensors, MiB", report.number("tensors_mib", ",.0f")),
-    Column("of ordinary", report.number("tensors_ratio", ".2f")),
-    Column("1.3 x ordinary + 12 n², MiB", report.number("allowed_mib", ",.0f")),
-    Column("process, MiB", report.number("peak_mib", ",.0f")),
-    Column("evaluation, ms", report.times("evaluation_")),
-    Column("of ordinary", report.number("evaluation_ratio", ".2f")),
-    Column("GPU: steps/s", lambda row: _gpu_speed(row["gpu"])),
-    Column("of ordinary", lambda row: report.number("ratio", ".2f")(row["gpu"])),
-    Column("busy", lambda row: report.number("utilisation", ".0f")(row["gpu"])),
-)
-
-
-def _gpu_speed(row):
-    return f"{1000.0 / row['ms']:,.1f}" if row.get("ms") else report.EMPTY
-
-
-def tables(rows):
-    """Returns a table for each network, batch size and precision."""
-    rows = report.of_gpu(rows, KEY)
-    parts = []
-    for name in dict.fromkeys(title(row) for row in rows):
-        here = [row for row in rows if title(row) == name]
-        parts.append(f"{name}\n\n{report.table(here, _COLUMNS)}")
-        parts += [f"- {row['method']}: {row['note']}\n" for row in here if row.get("note")]
-    return "\n".join(parts)
+            found[method]["utilisation"] = measure.gpu_utilisation(training.step)
+    return found
 
 
 def title(row):
     """Returns what the rows of one table share, in words."""
-    return f"{row['network']}, batch {row['batch']}, {row['precision']}{', XLA' if row['xla'] else ''}"
+    name = f"{row['network']}, batch {row['batch']}, {row['precision']}{', XLA' if row['xla'] else ''}"
+    return f"{name}, {row['device'].upper()}" + (f", against {row['against']}" if row.get("against") else "")
 
 
-def plot(rows, path):
-    """Writes bars of the step's time, a panel for each table, with quartiles."""
-    rows = [{**row, "title": f"{title(row)}, {row['device'].upper()}"} for row in rows if row.get("ms")]
-    titles = list(dict.fromkeys(row["title"] for row in rows))
-    shape, axes = report.figure(columns=max(len(titles), 1))
-    for axis, name in zip(axes, titles):
-        here = [row for row in rows if row["title"] == name]
-        values = [row["ms"] for row in here]
-        spread = [[row["ms"] - row["ms_low"] for row in here], [row["ms_high"] - row["ms"] for row in here]]
-        axis.bar([row["method"] for row in here], values, yerr=spread, capsize=4, color="C0")
-        axis.axhline(values[0], color="k", linestyle=":", linewidth=1)
-        axis.set(title=name, ylabel="ms per step")
-        axis.tick_params(axis="x", rotation=45)
-    report.save(shape, path)
+def cells(row):
+    """Returns {column: text} of a row."""
+    if row.get("against"):
+        return compare.cells(row)
+    return {
+        "method": row["method"],
+        "step, ms": records.times(row),
+        "of ordinary": number(row.get("ms_ratio"), ".2f"),
+        "images/s": number(row.get("images_per_second"), ",.0f"),
+        "waits for data": number(row.get("data_share"), ".1%"),
+        "graph built, s": number(row.get("build_s"), ".1f"),
+        "first step, s": number(row.get("first_step_s"), ".1f"),
+        "nodes": number(row.get("nodes"), ",d"),
+        "tensors, MiB": number(row.get("tensors_mib"), ",.0f"),
+        "tensors of ordinary": number(row.get("tensors_mib_ratio"), ".2f"),
+        "process, MiB": number(row.get("process_mib"), ",.0f"),
+        "evaluation, ms": records.times(row, "evaluation_"),
+        "evaluation of ordinary": number(row.get("evaluation_ms_ratio"), ".2f"),
+        "GPU busy, %": number(row.get("utilisation"), ".0f"),
+    }
 
 
-BENCHMARK = command.Benchmark("step", Settings, KEY, measure_steps, tables, plot)
+BENCHMARK = command.Benchmark("step", Settings, KEY, measure_steps, title, cells)
 
 if __name__ == "__main__":
     command.main(BENCHMARK)

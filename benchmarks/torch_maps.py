@@ -1,34 +1,26 @@
 """The same maps in PyTorch and geotorch: the one file that imports them, and only when they are asked for."""
 
-import dataclasses
 import importlib.util
 import os
 
 
-@dataclasses.dataclass(frozen=True)
-class Competitor:
-    """What a name stands for: see `tensorflow_maps.Competitor`. Without a `reference`, its own float64 result is it."""
-
-    group: str
-    reference: str | None
-    build: object
-    largest: float = float("inf")
-
-
 def competitors():
-    """Returns {name: Competitor} of what is installed; empty without torch."""
+    """Returns {name: (group, reference, map)} as `tensorflow_maps.competitors` does, of what is installed.
+
+    A map is `build(torch, generator) -> (generator, a leaf that needs a gradient, function without arguments to Q)`.
+    """
     if importlib.util.find_spec("torch") is None:
         return {}
-    known = {
-        "torch.cayley": Competitor("torch", None, "cayley"),
-        "torch.householder": Competitor("torch", None, "householder"),
-        "torch.matrix_exp": Competitor("torch", None, "matrix_exp"),
-        "torch.qr": Competitor("torch", "gram_schmidt", "qr"),
-        "torch.svd": Competitor("torch", "lowdin", "svd"),
+    found = {
+        "torch.cayley": ("torch", None, _parametrized("cayley")),
+        "torch.householder": ("torch", None, _parametrized("householder")),
+        "torch.matrix_exp": ("torch", None, _parametrized("matrix_exp")),
+        "torch.qr": ("torch", "gram_schmidt", _qr),
+        "torch.svd": ("torch", "lowdin", _svd),
     }
     if importlib.util.find_spec("geotorch") is not None:
-        known["geotorch.orthogonal"] = Competitor("torch", None, "geotorch")
-    return known
+        found["geotorch.orthogonal"] = ("torch", None, _geotorch)
+    return found
 
 
 def prepare():
@@ -43,13 +35,13 @@ class Case:
 
     nodes = None
 
-    def __init__(self, name, inputs, device="cpu", dtype="float32"):
+    def __init__(self, name, inputs, device="cpu"):
         import torch
 
         self._torch, self._cuda = torch, device == "gpu"
-        place = {"device": "cuda" if self._cuda else "cpu", "dtype": getattr(torch, dtype)}
+        place = {"device": "cuda" if self._cuda else "cpu", "dtype": torch.float32}
         generator, self._weights, self._upstream = [torch.tensor(value, **place) for value in inputs]
-        self._generator, self._rotation = _BUILD[competitors()[name].build](torch, generator)
+        self._generator, self._rotation = competitors()[name][2](torch, generator)
         self._weights.requires_grad_(True)
 
     def forward(self):
@@ -58,38 +50,24 @@ class Case:
         self._wait()
 
     def both(self):
-        result = self._rotation() @ self._weights
-        self._gradients = self._torch.autograd.grad(result, [self._generator, self._weights], self._upstream)
+        self._result = self._rotation() @ self._weights
+        self._gradients = self._torch.autograd.grad(self._result, [self._generator, self._weights], self._upstream)
         self._wait()
 
     def _wait(self):
         if self._cuda:
             self._torch.cuda.synchronize()
 
-    def gradient(self):
+    def results(self):
         self.both()
-        return self._gradients[0].cpu().numpy()
+        return self._result.detach().cpu().numpy(), self._gradients[0].cpu().numpy()
 
-    def rotation(self):
-        with self._torch.no_grad():
-            return self._rotation().cpu().numpy()
-
-    def gpu_memory(self):
-        self._torch.cuda.reset_peak_memory_stats()
-        before = self._torch.cuda.memory_allocated()
-        self.both()
-        return (self._torch.cuda.max_memory_allocated() - before) / 2.0**20
+    def memory(self):
+        """Returns None: torch keeps no count on a CPU."""
+        return None
 
     def close(self):
         self._gradients = self._result = None
-
-
-def own_reference(name, inputs):
-    """Returns the gradient of P that the same code gives in float64."""
-    return Case(name, inputs, dtype="float64").gradient()
-
-
-# Each returns the generator, a leaf that needs a gradient, and a function without arguments from it to Q.
 
 
 def _parametrized(orthogonal_map):
@@ -143,13 +121,3 @@ def _svd(torch, generator):
         return left @ right
 
     return generator.requires_grad_(True), rotation
-
-
-_BUILD = {
-    "cayley": _parametrized("cayley"),
-    "householder": _parametrized("householder"),
-    "matrix_exp": _parametrized("matrix_exp"),
-    "qr": _qr,
-    "svd": _svd,
-    "geotorch": _geotorch,
-}

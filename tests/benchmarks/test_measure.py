@@ -1,12 +1,17 @@
 """What is made of measured times, on a clock that the test turns; memory in a fresh process."""
 
+import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from benchmarks import measure
+from common.compat import tf
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Clock:
@@ -60,13 +65,43 @@ def test_summary_is_median_and_quartiles():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
-def test_peak_memory_counts_what_a_call_gives_back():
+def test_memory_of_a_process_is_its_peak():
     program = (
-        "import numpy, benchmarks.measure as m; m.give_freed_memory_back(); numpy.ones(1 << 20); "
-        "print(m.peak_memory(lambda: numpy.ones(4 << 20).sum()))"
+        "import numpy, benchmarks.measure as m; before = m.process_memory(); "
+        "numpy.ones(8 << 20).sum(); print(m.process_memory() - before)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert 31.0 < float(done.stdout) < 36.0  # 4 Mi numbers of 8 bytes
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 50.0 < float(done.stdout) < 80.0  # 8 Mi numbers of 8 bytes, given back before the second look
+
+
+def test_tensor_memory_is_that_of_what_is_alive_at_once():
+    mib = 1 << 17  # numbers of 8 bytes
+    variable = tf.get_variable("v", [4 * mib], tf.float64)
+    seed = [0, tf.cast(variable[0], tf.int32)]
+    large = tf.random.stateless_uniform([8 * mib], seed, dtype=tf.float64)
+    first = tf.reduce_sum(tf.cumsum(large))  # `large` and its sums at once
+    with tf.control_dependencies([first]):
+        second = tf.reduce_sum(tf.random.stateless_uniform([10 * mib], seed, dtype=tf.float64))
+    assert measure.variable_memory(tf.get_default_graph()) == 4.0
+    with tf.Session() as session:
+        session.run(variable.initializer)
+        record = measure.traced(session, [first, second])
+    assert measure.tensor_memory(record) == pytest.approx(8 + 8, abs=0.1)
+
+
+def test_without_nvidia_smi_there_is_no_utilisation(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert measure.gpu_utilisation(lambda: None, 0.01) is None
+
+
+def test_utilisation_is_the_mean_of_the_later_samples(monkeypatch, tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '0\\n[N/A]\\n90\\n100\\n80\\n'\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    calls = []
+    assert measure.gpu_utilisation(lambda: calls.append(time.sleep(0.01)), 0.5) == 90.0
+    assert calls
 
 
 def test_the_machine_is_described():

@@ -3,53 +3,38 @@
 import pytest
 
 from benchmarks import command, programs, step
-from common.compat import tf
 
 SMALL = {"batch_size": 4, "test_images": 4, "width": 4}
 
 
-def test_ordinary_training_comes_first_and_networks_have_their_methods():
+def test_ordinary_training_comes_first_and_networks_have_the_methods_that_have_a_train_script():
     cnn6, resnet = programs.methods("cnn6"), programs.methods("resnet-16-2")
-    assert cnn6 == ("ordinary", "opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs")
-    assert resnet == ("sgd", "sgdg", "adamg")
+    assert list(cnn6) == ["ordinary", "opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs"]
+    assert list(resnet) == ["sgd", "sgdg", "adamg"]
     with pytest.raises(ValueError, match="--networks: 'lenet' is unknown"):
         programs.methods("lenet")
 
 
-@pytest.mark.parametrize("method, turned", [("ordinary", False), ("opt_hr", True)])
-def test_a_training_steps_evaluates_and_counts_its_maps(method, turned):
-    training = programs.Training(programs.Job("cnn6", method, **SMALL), evaluation=True)
+def test_a_training_steps_and_evaluates():
+    training = programs.Training(programs.Job("cnn6", "ordinary", **SMALL), evaluation=True)
     training.step()
     training.data()
     training.check()
     assert training.evaluate().error <= 1.0
-    sizes = [27, 36, 36, 36, 36, 36, 64]  # 3 x 3 x channels, the last 4 x 4 x channels
-    assert training.map_floats == (sum(size * size for size in sizes) if turned else 0)
+    assert training.memory() > 0 and training.nodes > 500
     training.close()
 
 
-def test_tensor_memory_is_that_of_variables_and_of_what_is_alive_at_once():
-    mib = 1 << 17  # numbers of 8 bytes
-    variable = tf.get_variable("v", [4 * mib], tf.float64)
-    seed = [0, tf.cast(variable[0], tf.int32)]
-    large = tf.random.stateless_uniform([8 * mib], seed, dtype=tf.float64)
-    first = tf.reduce_sum(tf.cumsum(large))  # `large` and its sums at once
-    with tf.control_dependencies([first]):
-        second = tf.reduce_sum(tf.random.stateless_uniform([10 * mib], seed, dtype=tf.float64))
-    with tf.Session() as session:
-        session.run(variable.initializer)
-        assert programs.tensor_memory(session, [first, second]) == pytest.approx(4 + 8 + 8, abs=0.1)
-        assert programs.tensor_memory(session, variable.initializer) == pytest.approx(4 + 4, abs=0.1)
-
-
+@pytest.mark.slow
 def test_gram_schmidt_and_lowdin_take_less_memory_than_twelve_matrices_a_layer():
     """At a small batch, too: 1.3 times ordinary training plus 12 n^2 floats for each layer."""
     used = {}
     for method in ("ordinary", "opt_gs", "opt_ls"):
         training = programs.Training(programs.Job("cnn6", method, batch_size=32, test_images=4))
         training.step()
-        used[method] = training.tensor_memory()
-        assert used[method] <= 1.3 * used["ordinary"] + 12 * 4 * training.map_floats / 2.0**20, method
+        used[method] = training.memory()
+        floats = 12 * sum(n * n for n in (27, 576, 576, 576, 576, 576, 1024))
+        assert used[method] <= 1.3 * used["ordinary"] + 4 * floats / 2.0**20, method
         training.close()
     assert used["ordinary"] < min(used["opt_gs"], used["opt_ls"])
 
@@ -67,8 +52,11 @@ def test_an_option_that_the_programs_do_not_have_is_an_error():
 
 
 def test_options_are_passed_where_they_differ_from_the_defaults():
-    assert step.options(step.Settings()) == ()
-    assert step.options(step.Settings(xla=True, precision="bfloat16")) == (("xla", True), ("precision", "bfloat16"))
+    def options(**flags):
+        return step.jobs(step.Settings(networks="cnn6", methods="ordinary", **flags))["cnn6"][0].options
+
+    assert options() == ()
+    assert options(xla=True, precision="bfloat16") == (("xla", True), ("precision", "bfloat16"))
 
 
 def test_ordinary_training_is_always_there():

@@ -113,3 +113,57 @@ def packed_mat(data):
         parts.append(struct.pack("<II", 15, len(packed)) + packed)
         at += 8 + size
     return b"".join(parts)
+
+
+@st.composite
+def damaged_table(draw, tables):
+    """An index of a checkpoint that is damaged, or whose first block is and has the sum that belongs to it."""
+    if draw(st.booleans()):
+        return draw(damaged(tables))
+    table = draw(st.sampled_from(tables))
+    return with_first_block(table, draw(damaged([first_block(table) for table in tables]))[: len(first_block(table))])
+
+
+def first_block(table):
+    """The first block of a table: its length stands in the index block, as LevelDB has it."""
+    footer = table[-48:]
+    numbers, at = [], 0
+    for _ in range(4):
+        number, at = _varint(footer, at)
+        numbers.append(number)
+    index = table[numbers[2] : numbers[2] + numbers[3]]
+    _, at = _varint(index, 0)  # one entry: shared, own and value length, key, value = a handle
+    own, at = _varint(index, at)
+    _, at = _varint(index, at)
+    start, at = _varint(index, at + own)
+    return table[start : start + _varint(index, at)[0]]
+
+
+def with_first_block(table, block):
+    """The table with its first block replaced by one as long or shorter, padded, with the right sum."""
+    size = len(first_block(table))
+    block = block + bytes(size - len(block))
+    kind = table[size : size + 1]
+    return block + kind + struct.pack("<I", _masked(_crc32c(block + kind))) + table[size + 5 :]
+
+
+def _varint(data, at):
+    number, shift = 0, 0
+    while True:
+        number |= (data[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 128:
+            return number, at
+
+
+def _crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def _masked(crc):
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
