@@ -1,55 +1,196 @@
-"""The command line of the programs: flags from a settings class, every error in one line with exit status 1."""
+"""The command line of a settings class: absl's syntax, own flags in every call, every error in one line."""
 
+import contextlib
+import dataclasses
+import os
 import sys
 
-from absl import app
 from absl import flags as absl_flags
 
-from common import flags
-from common.console import one_line
+from common import console, flags
+from common.console import complain, one_line
 
-absl_flags.disclaim_key_flags()
+_DEFINE = {
+    str: absl_flags.DEFINE_string,
+    int: absl_flags.DEFINE_integer,
+    float: absl_flags.DEFINE_float,
+    bool: absl_flags.DEFINE_bool,
+    tuple: absl_flags.DEFINE_string,  # a comma list, so that a bad number is our own one-line error
+}
+_OURS, _GONE = "flags", "flags that are no more"  # what absl calls the modules that define them
+_HELP = ("help", "helpshort", "helpfull")
 
 
-def main(settings_class, act):
+def main(settings_class, act, gnu=True):
     """Runs `act(words, settings) -> exit status` with the command line and ends the process.
 
-    Words and flags may stand in any order; all that follows `--` are words. ValueError and OSError are one line on
-    standard error and status 1.
+    Words and flags may stand in any order; all that follows `--` are words. Without `gnu` all from the first word on
+    are words. ValueError and OSError are one line on standard error and status 1.
     """
-    flags.define(settings_class)
-    absl_flags.FLAGS.set_gnu_getopt(True)
-    run_with_flags(lambda arguments: _status(settings_class, act, arguments[1:]))
+    console.prepare()
+
+    def run():
+        line = CommandLine(settings_class, sys.argv[1:], gnu)
+        settings = line.settings()
+        return 0 if line.only_check else act(line.words, settings)
+
+    sys.exit(console.finish(status_of(run)))
 
 
-def run_with_flags(act, hint=""):
-    """Reads the flags of the command line, runs `act(arguments) -> exit status` and ends the process.
-
-    absl's app.run would, between the two, call what TensorFlow has left with it, and that looks for GPUs: too early for
-    --device and --visible_devices to hide any, and in a process whose forked children can then use none.
-
-    A bad flag ends the process with one line, which ends with `hint`, and status 1.
-    """
-    app.define_help_flags()
-    arguments = parse(sys.argv, hint)
-    sys.exit(0 if absl_flags.FLAGS.only_check_args else act(arguments))
-
-
-def parse(arguments, hint=""):
-    """Reads the flags of a command line; returns the words that are none. A bad flag ends the process: see above."""
+def status_of(run):
+    """Returns the exit status that `run()` returns; ValueError and OSError are one line and status 1."""
     try:
-        return absl_flags.FLAGS(arguments)
-    except (absl_flags.Error, ValueError, OSError) as error:  # the latter two: a --flagfile that cannot be read
-        print(f"error: {one_line(error)}; --help lists the flags{hint}", file=sys.stderr)
-        sys.exit(1)
-
-
-def _status(settings_class, act, words):
-    try:
-        return act(words, flags.read(settings_class))
+        return run()
+    except Answer as answer:
+        with contextlib.suppress(OSError):
+            print(answer)
+        return 0
     except (ValueError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        complain(f"error: {one_line(error)}")
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        complain("interrupted")
         return 130
+
+
+class Answer(Exception):
+    """What --help answers."""
+
+
+class CommandLine:
+    """What a command line says.
+
+    Args:
+      settings_class: a dataclass of flags.
+      arguments: the command line without the program's name.
+      gnu: see `main`.
+      usual: flags, as on a command line, that all others win over.
+
+    What stands on the command line wins over what stands in a --flagfile, in whatever order they come.
+
+    Attributes:
+      values: absl's FlagValues.
+      words: what is no flag.
+      gone: the flags given that are no more.
+      only_check: whether --only_check_args was given.
+
+    Raises ValueError for a flag that is not known, or is no number or switch where it has to be one, OSError for a flag
+    file that cannot be read, and `Answer` for --help.
+    """
+
+    def __init__(self, settings_class, arguments, gnu=True, usual=()):
+        self._settings_class = settings_class
+        self.values = values = _defined(settings_class)
+        values.set_gnu_getopt(gnu)
+        from_files, given = _apart(arguments, values, gnu)
+        try:
+            _, *self.words = values([_program(), *usual, *from_files, *given])
+        except absl_flags.Error as error:
+            hint = "" if gnu or "--" in arguments else "; the command to launch follows a --"
+            raise ValueError(f"{one_line(error)}; --help lists the flags{hint}") from None
+        self.gone = [f"--{name}" for name in flags.GONE if values[name].present]
+        self.only_check = values["only_check_args"].value
+
+    def settings(self):
+        """Returns the settings; ValueError in one line for a bad value."""
+        given = {}
+        for field in dataclasses.fields(self._settings_class):
+            value = self.values[field.name].value
+            given[field.name] = _integers(field.name, value) if flags.type_of(field) is tuple and value else value
+        return self._settings_class(**given)
+
+
+def table(settings_class):
+    """Returns a Markdown table of a settings class: flag, default, meaning with bounds, on --resume."""
+    lines = ["| flag | default | meaning | on --resume |", "|---|---|---|---|"]
+    for field in dataclasses.fields(settings_class):
+        default = "" if field.default is None else f"`{field.default}`"
+        resume = field.metadata["on_resume"].name.lower()
+        lines.append(f"| `--{field.name}` | {default} | {_help(field)} | {resume} |")
+    return "\n".join(lines) + "\n"
+
+
+def _defined(settings_class):
+    values = absl_flags.FlagValues()
+    for field in dataclasses.fields(settings_class):
+        define = _DEFINE[flags.type_of(field)]
+        define(field.name, field.default, _help(field), flag_values=values, module_name=_OURS)
+        aliases = [field.metadata["alias"], *(old for old, new in flags.RENAMED.items() if new == field.name)]
+        for alias in filter(None, aliases):
+            absl_flags.DEFINE_alias(alias, field.name, flag_values=values, module_name=_OURS)
+    for name, kind in flags.GONE.items():
+        _DEFINE[kind](name, None, "", flag_values=values, module_name=_GONE)
+    for name in _HELP:
+        absl_flags.DEFINE_flag(_Help(values, name), values, module_name=_OURS)
+    help_text = "check the flags and do nothing"
+    absl_flags.DEFINE_bool("only_check_args", False, help_text, flag_values=values, module_name=_OURS)
+    return values
+
+
+class _Help(absl_flags.BooleanFlag):
+    def __init__(self, values, name):
+        short_name = "?" if name == "help" else None
+        super().__init__(name, False, "show this help", short_name, allow_hide_cpp=True)
+        self._all = values
+
+    def parse(self, argument):
+        super().parse(argument)
+        raise Answer(f"{sys.modules['__main__'].__doc__ or ''}\n{self._all.module_help(_OURS)}")
+
+
+def _help(field):
+    bounds = flags.bounds(field)
+    return field.metadata["help"] + (f" ({bounds})" if bounds else "")
+
+
+def _program():
+    return os.path.basename(sys.argv[0]) or "program"
+
+
+def _integers(name, value):
+    try:
+        return tuple(int(item) for item in value.split(","))
+    except ValueError:
+        wanted = "whole numbers with commas between them, as in 64,64,64,64"
+        raise ValueError(f"--{name}={value}: expected {wanted}") from None
+
+
+def _apart(arguments, values, gnu):
+    """Returns (flags in the files that --flagfile names, all other arguments)."""
+    from_files, others, rest = [], [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.lstrip("-").partition("=")
+        is_flag = argument.startswith("-") and name
+        if argument == "--" or not is_flag and not gnu:
+            others += [argument, *rest]
+            break
+        takes_next = is_flag and not equals and rest
+        if is_flag and name == "flagfile":
+            if not equals and not rest:
+                raise ValueError("--flagfile needs a file")
+            from_files += _flags_in(value if equals else rest.pop(0))
+            continue
+        others.append(argument)
+        if takes_next and name in values and not values[name].boolean:
+            others.append(rest.pop(0))
+    return from_files, others
+
+
+def _flags_in(path, within=()):
+    """Returns the flags in a file: a line each; comments begin with # or //, and a file may name others."""
+    if not path or path in within:
+        return []
+    with open(flags.local_path("--flagfile", path), "rb") as file:
+        data = file.read()
+    if b"\0" in data:
+        raise ValueError(f"--flagfile={path} is UTF-16, or no text at all: save it as UTF-8")
+    found = []
+    for line in data.decode("utf-8-sig", errors="surrogateescape").split("\n"):
+        line = line.strip()
+        name, _, value = line.lstrip("-").partition("=")
+        if line.startswith("-") and name == "flagfile":
+            found += _flags_in(value, (*within, path))
+        elif line and not line.startswith(("#", "//")):
+            found.append(line)
+    return found

@@ -1,5 +1,6 @@
-"""Messages: what errors say, in one line, and lines above a progress bar."""
+"""Messages: what errors say, in one line; lines above a progress bar; streams that are closed, full or ASCII."""
 
+import os
 import sys
 
 _LONGEST_LINE = 1000  # characters of an error: a flag of a million digits is not to be repeated in full
@@ -26,3 +27,38 @@ def say(line):
         sys.stdout.flush()
     except OSError:
         pass  # a terminal or a pipe that is gone does not end a run
+
+
+def complain(line):
+    """Prints a line on standard error."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
+def prepare():
+    """Makes the standard streams take everything: closed ones lose it, others escape what they cannot encode."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # takes the lowest free descriptor: no file of a run is to get number 1
+            setattr(sys, name, open(os.devnull, "r+"))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def finish(status, needed=False):
+    """Writes out what was printed; returns the exit status.
+
+    Args:
+      status: what it is if all could be written, or if nobody needs it.
+      needed: whether the output is what the program was called for; a reader who has gone (`| head`) had enough.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes out once more when it ends
+        if needed and not isinstance(error, BrokenPipeError):
+            complain(f"error: the output could not be written: {error.strerror}")
+            return status or 1
+    return status

@@ -3,21 +3,18 @@
     @dataclasses.dataclass(frozen=True)
     class Settings(flags.Checked):
         batch_size: int | None = flags.option(None, "images per update", minimum=1)
+        out: str = flags.path("./report", "folder of the report", on_resume=flags.PLACE)
 
-`define(Settings)` makes an absl flag of every field, `read(Settings)` returns the values of the command line, and
-`text(settings)` the file that gives them again through --flagfile. The bounds hold however the settings were made.
+common/command.py makes the command line of such a class. The bounds hold however the settings were made.
 """
 
 import ctypes
 import dataclasses
 import enum
 import math
+import os
 import re
 import typing
-
-from absl import flags as absl_flags
-
-absl_flags.disclaim_key_flags()  # --help then counts them to the program that is run
 
 
 class Resume(enum.Enum):
@@ -29,13 +26,15 @@ class Resume(enum.Enum):
     PLACE = "nothing: it says what to do and where, not how"
 
 
-def on_resume(steers=(), free=(), place=()):
-    """Returns {name: `Resume`} of the flags named in each group; all others are FIXED."""
-    groups = {Resume.STEERS: steers, Resume.FREE: free, Resume.PLACE: place}
-    return {name: group for group, names in groups.items() for name in names}
+FIXED, STEERS, FREE, PLACE = Resume
+
+# Flags of the first version that are no more, with the type that they had, and flags that have another name now.
+GONE = {"shard_maps": bool, "memory_limit": str}
+RENAMED = {"map_method": "map_algorithm"}
 
 
-def option(default, help_text, choices=None, minimum=None, above=None, maximum=None, below=None, alias=None):
+def option(default, help_text, choices=None, *, minimum=None, above=None, maximum=None, below=None, alias=None,
+           on_resume=FIXED, per_worker=None, needs=None, recorded=True, path=False):  # fmt: skip
     """Returns a dataclass field that is a flag.
 
     Args:
@@ -44,34 +43,39 @@ def option(default, help_text, choices=None, minimum=None, above=None, maximum=N
       choices: allowed values of a string.
       minimum, above, maximum, below: bounds of a number, `above` and `below` being exclusive.
       alias: a second name on the command line.
+      on_resume: what a run that goes on does about another value.
+      per_worker: whether each process of a cluster may have its own value; None: if on_resume is PLACE.
+      needs: (text, test): the flag does nothing unless `test(settings)`, which `text` says.
+      recorded: whether `text` holds it.
+      path: see `path`.
     """
-    bounds = {"choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below}
-    return dataclasses.field(default=default, metadata={"help": help_text, "alias": alias, **bounds})
+    per_worker = on_resume is PLACE if per_worker is None else per_worker
+    return dataclasses.field(default=default, metadata={
+        "help": help_text, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below,
+        "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "recorded": recorded,
+        "path": path,
+    })  # fmt: skip
+
+
+def path(default, help_text, **others):
+    """Returns an `option` that names a file or folder: ~ is expanded, and an address such as gs:// refused."""
+    return option(default, help_text, **others, path=True)
+
+
+def local_path(name, value):
+    """Returns a path with ~ expanded; ValueError if it is an address that only a remote file system could have.
+
+    Args:
+      name: of what the user wrote it for, for the error.
+      value: the text.
+    """
+    if re.match(r"[A-Za-z][\w+.-]*://", value):
+        raise ValueError(f"{name}={value}: expected a path of this machine's file system; copy or mount it there first")
+    return os.path.expanduser(value)
 
 
 class Checked:
-    """Base of settings: raises ValueError, in one line, for a value outside its bounds.
-
-    Attributes:
-      on_resume: {name: `Resume`} of the flags that are not FIXED.
-      per_worker: names of the flags that may have another value in each process of a cluster.
-    """
-
-    on_resume = {}
-    per_worker = frozenset()
-
-    def names(self):
-        """Returns the names of all flags."""
-        return [field.name for field in dataclasses.fields(self)]
-
-    def words(self):
-        """Returns {name: value as written on the command line} of those that have a value."""
-        values = {name: getattr(self, name) for name in self.names()}
-        return {
-            name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            for name, value in values.items()
-            if value is not None
-        }
+    """Base of settings: raises ValueError, in one line, for a value outside its bounds."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -79,33 +83,54 @@ class Checked:
             for item in value if isinstance(value, tuple) else (value,):
                 if item is not None:
                     _check(field, item)
+            if field.metadata["path"] and value is not None:
+                object.__setattr__(self, field.name, local_path(f"--{field.name}", value))
 
+    @classmethod
+    def names(cls, *groups):
+        """Returns the names of all flags, or of those whose `Resume` is one of the groups."""
+        return [f.name for f in dataclasses.fields(cls) if not groups or f.metadata["on_resume"] in groups]
 
-# Bounds that every number has: whole ones are int32 in some places, the others float32, whose subnormals count as 0.
-_LARGEST_INTEGER = 2**31 - 1
-_SMALLEST_FLOAT = 2.0**-126
+    @classmethod
+    def resume_of(cls, name):
+        """Returns the `Resume` of the flag called `name`; FIXED if there is none."""
+        return next((f.metadata["on_resume"] for f in dataclasses.fields(cls) if f.name == name), FIXED)
 
+    @classmethod
+    def shared_names(cls):
+        """Returns the names of the flags that all processes of a cluster need to have the same values of."""
+        return [field.name for field in dataclasses.fields(cls) if not field.metadata["per_worker"]]
 
-def define(settings_class):
-    """Makes an absl flag of every field of a settings class."""
-    for field in dataclasses.fields(settings_class):
-        _DEFINE[_type_of(field)](field.name, field.default, _help(field))
-        if field.metadata["alias"]:
-            absl_flags.DEFINE_alias(field.metadata["alias"], field.name)
+    def texts(self):
+        """Returns {name: value as written on the command line} of those that have a value."""
+        return {name: _text(value) for name in self.names() if (value := getattr(self, name)) is not None}
 
-
-def read(settings_class):
-    """Returns the settings that the command line gives; ValueError in one line for a bad value."""
-    values = {}
-    for field in dataclasses.fields(settings_class):
-        value = absl_flags.FLAGS[field.name].value
-        values[field.name] = _integers(field.name, value) if _type_of(field) is tuple and value is not None else value
-    return settings_class(**values)
+    def useless(self):
+        """Returns {name: what it needs} of the flags that are not at their default and do nothing here."""
+        return {
+            field.name: field.metadata["needs"][0]
+            for field in dataclasses.fields(self)
+            if field.metadata["needs"]
+            and getattr(self, field.name) != field.default
+            and not field.metadata["needs"][1](self)
+        }
 
 
 def text(settings):
     """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile."""
-    return "".join(f"--{name}={value}\n" for name, value in settings.words().items())
+    unrecorded = {field.name for field in dataclasses.fields(settings) if not field.metadata["recorded"]}
+    return "".join(f"--{name}={value}\n" for name, value in settings.texts().items() if name not in unrecorded)
+
+
+def parsed(lines):
+    """Returns {name: value}, both texts, of what `text` has made, now or in the first version: see GONE and RENAMED."""
+    matches = [re.fullmatch(r"--(\w+)=(.*)", line.strip()) for line in lines.split("\n")]
+    return {RENAMED.get(m.group(1), m.group(1)): m.group(2) for m in matches if m and m.group(1) not in GONE}
+
+
+def gone(lines):
+    """Returns the names of the flags in a `text` that are no more."""
+    return [name for name in GONE if re.search(rf"^--{name}=", lines, re.MULTILINE)]
 
 
 def differences(settings, before):
@@ -113,77 +138,56 @@ def differences(settings, before):
 
     Values are texts, None for none. A flag that the earlier program did not have counts as its default.
     """
-    old, new = parsed(before), settings.words()
+    old, new = parsed(before), settings.texts()
     changes = []
     for field in dataclasses.fields(settings):
-        default = None if field.default is None else str(field.default)
+        default = None if field.default is None else _text(field.default)
         pair = old.get(field.name, default), new.get(field.name)
-        if pair[0] != pair[1]:
+        if pair[0] != pair[1] and field.metadata["recorded"]:
             changes.append((field, *pair))
     return changes
 
 
-def parsed(lines):
-    """Returns {name: value}, both texts, of what `text` has made."""
-    matches = [re.fullmatch(r"--(\w+)=(.*)", line) for line in lines.splitlines()]
-    return {match.group(1): match.group(2) for match in matches if match}
-
-
-_DEFINE = {
-    str: absl_flags.DEFINE_string,
-    int: absl_flags.DEFINE_integer,
-    float: absl_flags.DEFINE_float,
-    bool: absl_flags.DEFINE_bool,
-    tuple: absl_flags.DEFINE_string,  # a comma list, so that a bad number is our own one-line error
-}
-
-
-def _type_of(field):
-    """The type of a field declared as `T`, `T | None` or `tuple[int, ...] | None`."""
+def type_of(field):
+    """Returns the type of a field declared as `T`, `T | None` or `tuple[int, ...] | None`."""
     kinds = [kind for kind in typing.get_args(field.type) or (field.type,) if kind is not type(None)]
     return typing.get_origin(kinds[0]) or kinds[0]
 
 
-def _integers(name, value):
-    try:
-        return tuple(int(item) for item in value.split(","))
-    except ValueError:
-        wanted = "whole numbers with commas between them, as in 64,64,64,64"
-        raise ValueError(f"--{name}={value}: expected {wanted}") from None
-
-
-def _range(field):
-    bounds = field.metadata
-    words = [f"one of {', '.join(bounds['choices'])}"] if bounds["choices"] else []
-    words += [f"at least {bounds['minimum']}"] if bounds["minimum"] is not None else []
-    words += [f"above {bounds['above']}"] if bounds["above"] is not None else []
-    words += [f"at most {bounds['maximum']}"] if bounds["maximum"] is not None else []
-    words += [f"below {bounds['below']}"] if bounds["below"] is not None else []
+def bounds(field):
+    """Returns in words what values a flag takes; "" if any."""
+    limits = field.metadata
+    words = [f"one of {', '.join(limits['choices'])}"] if limits["choices"] else []
+    for name, said in (("minimum", "at least"), ("above", "above"), ("maximum", "at most"), ("below", "below")):
+        words += [f"{said} {limits[name]}"] if limits[name] is not None else []
     return " and ".join(words)
 
 
-def _help(field):
-    return field.metadata["help"] + (f" ({_range(field)})" if _range(field) else "")
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+# Bounds that every number has: whole ones are int32 in some places, the others float32, whose subnormals count as 0.
+_LARGEST_INTEGER = 2**31 - 1
+_SMALLEST_FLOAT = 2.0**-126
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
 
 
 def _check(field, value):
-    bounds, kind = field.metadata, _type_of(field)
+    limits, kind = field.metadata, type_of(field)
     kind = int if kind is tuple else kind
     if isinstance(value, bool) != (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
-        raise ValueError(f"--{field.name}={value}: expected {_WORDS[kind]}")
+        raise ValueError(f"--{field.name}={value}: expected {_KINDS[kind]}")
     if value == "":
         raise ValueError(f"--{field.name} is empty: give it a value, or leave it out")
-    if bounds["choices"] and value not in bounds["choices"]:
-        raise ValueError(f"--{field.name}={value}: expected {_range(field)}")
+    if limits["choices"] and value not in limits["choices"]:
+        raise ValueError(f"--{field.name}={value}: expected {bounds(field)}")
     if kind in (int, float):
         _check_number(field, kind, value)
 
 
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
-
-
 def _check_number(field, kind, value):
-    wanted = _range(field) or "a finite number"
+    wanted = bounds(field) or "a finite number"
     if kind is int and value > _LARGEST_INTEGER:
         raise ValueError(f"--{field.name}={value}: expected at most {_LARGEST_INTEGER}")
     if not _within(field.metadata, value) or not math.isfinite(value):
@@ -194,11 +198,11 @@ def _check_number(field, kind, value):
         raise ValueError(f"--{field.name}={value}: expected {wanted}, also when rounded to float32")
 
 
-def _within(bounds, value, exclusive=False):
+def _within(limits, value, exclusive=False):
     """Returns whether a number keeps its bounds, or those that it must not reach."""
     return (
-        (exclusive or bounds["minimum"] is None or value >= bounds["minimum"])
-        and (exclusive or bounds["maximum"] is None or value <= bounds["maximum"])
-        and (bounds["above"] is None or value > bounds["above"])
-        and (bounds["below"] is None or value < bounds["below"])
+        (exclusive or limits["minimum"] is None or value >= limits["minimum"])
+        and (exclusive or limits["maximum"] is None or value <= limits["maximum"])
+        and (limits["above"] is None or value > limits["above"])
+        and (limits["below"] is None or value < limits["below"])
     )

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from common import flags
-from common.cli.program import Common, Program
+from common.cli.program import Program
+from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE
 from common.compat import tf
 from common.data.batches import Pipeline
 from common.data.dataset import channel_statistics
@@ -15,10 +15,8 @@ from common.nn.parts import Parts
 from common.nn.schedules import StepDecay, rounded
 from common.training.problem import Problem
 from grassmann.optimizers import AdamG, SgdG
+from grassmann.settings import Settings
 
-MODELS = ("resnet", *networks.VGGS)
-OPTIMIZERS = ("sgd", "sgdg", "adamg")
-IMAGE_SIZE = 32  # height and width of the images of every data set
 BATCH_NORM = BatchNormConstants(decay=0.99, epsilon=1e-5, corrected=False)
 
 
@@ -32,70 +30,11 @@ class Length:
     padding_size: int
 
 
-CIFAR = Length(200, (60, 120, 160), 128, 4)
-SVHN = Length(160, (60, 120), 128, 0)
+CIFAR = Length(200, (60, 120, 160), BATCH_SIZE, 4)
+SVHN = Length(160, (60, 120), BATCH_SIZE, 0)
 LENGTHS = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN}
-SHORT_RESNET = Length(40, (12, 24, 32), 32, 2)  # for digits and synthetic data: about a minute on two cores
-SHORT_VGG = Length(10, (3, 6, 8), 32, 2)  # an epoch of it costs six times as much
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings(Common):
-    """Flags of grassmann, in the original's spelling; None means: as the recipe has it, or not at all."""
-
-    model: str | None = flags.option(None, "network; it has to be given", MODELS)
-    optimizer: str | None = flags.option(None, "optimizer; to train it has to be given", OPTIMIZERS)
-    grassmann: bool = flags.option(False, "keep conv kernels on the manifold: unit neurons, omega in place of decay")
-    learnRate: float = flags.option(0.1, "learning rate of Euclidean variables at the start", above=0)
-    learnRateG: float = flags.option(0.1, "learning rate of SGD-G and Adam-G at the start", above=0)
-    learnRateDecay: float = flags.option(0.2, "factor of both rates at each drop", above=0)
-    nesterov: bool = flags.option(True, "Nesterov's momentum for Euclidean variables")
-    adam_beta2: float = flags.option(0.99, "decay of Adam-G's v; --momentum is that of its m", minimum=0, below=1)
-    adam_eps: float = flags.option(1e-8, "what Adam-G adds to second moments", above=0)
-    grad_clip: float | None = flags.option(None, "norm at which SGD-G and Adam-G clip a neuron's gradient", above=0)
-    omega: float | None = flags.option(None, "coefficient of the orthogonality regulariser on the manifold", minimum=0)
-    weightDecay: float | None = flags.option(None, "L2 coefficient of weights off the manifold", minimum=0)
-    biasDecay: float | None = flags.option(None, "L2 coefficient of biases", minimum=0)
-    gammaDecay: float | None = flags.option(None, "L2 coefficient of batch normalization's scales", minimum=0)
-    betaDecay: float | None = flags.option(None, "L2 coefficient of batch normalization's shifts", minimum=0)
-    keep_prob: float | None = flags.option(None, "probability with which dropout keeps a value", above=0, maximum=1)
-    batch_size: int | None = flags.option(None, "images per update; 128, on digits 32", minimum=1)
-    crop_size: int = flags.option(32, "height and width of what the network sees", minimum=1, maximum=IMAGE_SIZE)
-    padding_size: int | None = flags.option(
-        None,
-        "pixels reflected round an image before the crop; 4, on digits 2, on svhn always none",
-        minimum=0,
-        maximum=IMAGE_SIZE - 1,
-    )
-    k: int = flags.option(5, "validations report the top-k error", minimum=1)
-    report_freq: int = flags.option(10, "updates between two reports of training figures", minimum=1)
-    vali_freq: int = flags.option(1000, "updates between two evaluations of the test set", minimum=1)
-    save_freq: int = flags.option(10000, "updates between two checkpoints", minimum=1)
-    max_to_keep: int = flags.option(1, "newest checkpoints kept", minimum=1)
-    verbose: bool = flags.option(True, "task=see also prints values, and draws the first layer's filters")
-
-    on_resume = {
-        **Common.on_resume,
-        **flags.on_resume(
-            steers=(
-                "learnRate", "learnRateG", "learnRateDecay", "omega", "weightDecay", "biasDecay", "gammaDecay",
-                "betaDecay",
-            ),
-            free=("k",),
-        ),
-    }  # fmt: skip
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.model is None:
-            raise ValueError(f"--model is missing: choose one of {', '.join(MODELS)}")
-        if self.optimizer is None and self.task == "train":
-            raise ValueError(f"--optimizer is missing, and --task=train needs one: {', '.join(OPTIMIZERS)}")
-        self.check_network()
-        usual = length(self, Grassmann.paper_data if self.data == "auto" else self.data)
-        self.check_share(self.batch_size or usual.batch_size)
-        if self.model in networks.VGGS and self.crop_size < IMAGE_SIZE:
-            raise ValueError(f"--crop_size={self.crop_size}: {self.model}'s five poolings need {IMAGE_SIZE} pixels")
+SHORT_RESNET = Length(40, (12, 24, 32), SHORT_BATCH_SIZE, 2)  # for digits and synthetic data: about a minute on two cores
+SHORT_VGG = Length(10, (3, 6, 8), SHORT_BATCH_SIZE, 2)  # an epoch of it costs six times as much
 
 
 class Grassmann(Program):

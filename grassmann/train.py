@@ -3,12 +3,16 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from common.cli.program import main
-from grassmann.program import Grassmann
+from common.cli.start import main
+from grassmann.settings import Settings
 
-METHOD = Grassmann()
+
+def method():
+    from grassmann.program import Grassmann
+    return Grassmann()
+
 
 if __name__ == "__main__":
-    main(METHOD)
+    main(Settings, method)

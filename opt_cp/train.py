@@ -1,18 +1,19 @@
 """OPT with the Cayley transform. Run `python train.py --help`."""
 
-import functools
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from common.cli.program import main
-from common.cli.recipe import Method
-from common.nn.kernels import rotated
-from opt_cp.cayley import METHODS, cayley
+from common.cli.settings import OptSettings as Settings
+from common.cli.start import main
 
-WAYS = {way: rotated(functools.partial(cayley, method=way)) for way in METHODS}
-METHOD = Method("opt_cp", rotated(cayley), map_methods=WAYS, widths=(32, 64, 128, 128))
+
+def method():
+    from common.cli.recipe import Method
+    from opt_cp.cayley import cayley
+    return Method("opt_cp", cayley, widths=(32, 64, 128, 128))
+
 
 if __name__ == "__main__":
-    main(METHOD)
+    main(Settings, method)

@@ -1,19 +1,19 @@
 """OPT with Householder reflections. Run `python train.py --help`."""
 
-import functools
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from common.cli.program import main
-from common.cli.recipe import Method
-from common.graph.orthonormal import METHODS
-from common.nn.kernels import rotated
-from opt_hr.householder import householder
+from common.cli.settings import OptSettings as Settings
+from common.cli.start import main
 
-WAYS = {way: rotated(functools.partial(householder, method=way)) for way in METHODS}
-METHOD = Method("opt_hr", rotated(householder), map_methods=WAYS)
+
+def method():
+    from common.cli.recipe import Method
+    from opt_hr.householder import householder
+    return Method("opt_hr", householder)
+
 
 if __name__ == "__main__":
-    main(METHOD)
+    main(Settings, method)

@@ -1,18 +1,19 @@
 """OPT with Löwdin's symmetric orthogonalisation. Run `python train.py --help`."""
 
-import functools
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from common.cli.program import main
-from common.cli.recipe import SHORTER_STEPS, Method
-from common.nn.kernels import rotated
-from opt_ls.lowdin import METHODS, lowdin
+from common.cli.settings import OptSettings as Settings
+from common.cli.start import main
 
-WAYS = {way: rotated(functools.partial(lowdin, method=way)) for way in METHODS}
-METHOD = Method("opt_ls", rotated(lowdin), map_methods=WAYS, short_steps=SHORTER_STEPS)
+
+def method():
+    from common.cli.recipe import SHORTER_STEPS, Method
+    from opt_ls.lowdin import lowdin
+    return Method("opt_ls", lowdin, short_steps=SHORTER_STEPS)
+
 
 if __name__ == "__main__":
-    main(METHOD)
+    main(Settings, method)

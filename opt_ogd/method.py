@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from common import flags
-from common.cli.recipe import DECAYED, Method, Settings
+from common.cli.recipe import DECAYED, Method
 from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
@@ -12,29 +11,17 @@ from common.nn.kernels import rotated
 from common.nn.schedules import rounded
 from opt_ogd.ogd import OrthogonalGradientDescent, RelativeGradientDescent
 from opt_ogd.relative import turn
+from opt_ogd.settings import OgdSettings
 
 _DECAY_SHARE = 0.1  # of the recipe's L2, in this method
 _DROP = 0.2  # factor of the rotations' rate at each step of the schedule
-
-
-@dataclasses.dataclass(frozen=True)
-class OgdSettings(Settings):
-    """Flags of opt_ogd."""
-
-    rotation_lr: float = flags.option(0.02, "learning rate of the orthogonal matrices at the start", above=0)
-
-    # Each way keeps a momentum of its own, so a run cannot go on by the other one.
-    on_resume = {
-        **{name: how for name, how in Settings.on_resume.items() if name != "map_method"},
-        **flags.on_resume(steers=("rotation_lr",)),
-    }
 
 
 class Ogd(Method):
     """Q starts at the identity and steps along the orthogonal group; all else is momentum SGD on fit + 0.1 L2.
 
     No L2 term contains Q, so the gradient of that sum is, for Q, the gradient of the fit loss alone: one backward pass
-    serves both optimizers. The step is taken in relative coordinates, or with --map_method=published in the paper's.
+    serves both optimizers. The step is taken in relative coordinates, or with --map_algorithm=published in the paper's.
     """
 
     settings_class = OgdSettings
@@ -43,8 +30,8 @@ class Ogd(Method):
         relative, published = [
             rotated(product, start=initializers.identity, role=Role.ROTATION) for product in (turn, tf.matmul)
         ]
-        ways = {"relative": relative, "published": published}
-        super().__init__("opt_ogd", relative, map_methods=ways, short_lr=0.02)
+        factories = {"auto": relative, "relative": relative, "published": published}
+        super().__init__("opt_ogd", factories=factories, short_lr=0.02)
 
     def penalty(self, settings, replica):
         return losses.decay(variables.with_role(*DECAYED, replica=replica), _DECAY_SHARE * settings.weight_decay)
@@ -57,7 +44,7 @@ class Ogd(Method):
         rates = self.rates(settings, step)
         rotations = variables.with_role(Role.ROTATION, replica=replica)
         others = variables.with_role(*DECAYED, replica=replica)
-        way = OrthogonalGradientDescent if settings.map_method == "published" else RelativeGradientDescent
+        way = OrthogonalGradientDescent if settings.map_algorithm == "published" else RelativeGradientDescent
         return [
             (way(rates["rotation_lr"], settings.momentum), rotations),
             (tf.train.MomentumOptimizer(rounded(rates["lr"], others), settings.momentum), others),

@@ -3,12 +3,16 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from common.cli.program import main
-from opt_ogd.method import Ogd
+from common.cli.start import main
+from opt_ogd.settings import OgdSettings as Settings
 
-METHOD = Ogd()
+
+def method():
+    from opt_ogd.method import Ogd
+    return Ogd()
+
 
 if __name__ == "__main__":
-    main(METHOD)
+    main(Settings, method)

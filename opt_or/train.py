@@ -3,12 +3,16 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from common.cli.program import main
-from opt_or.method import OrthogonalRegularisation
+from common.cli.settings import OptSettings as Settings
+from common.cli.start import main
 
-METHOD = OrthogonalRegularisation()
+
+def method():
+    from opt_or.method import OrthogonalRegularisation
+    return OrthogonalRegularisation()
+
 
 if __name__ == "__main__":
-    main(METHOD)
+    main(Settings, method)

@@ -18,7 +18,7 @@ class Map:
     """A map as stochastic OPT needs it.
 
     Attributes:
-      ways: {name: map}, ways to compute it, for --map_method; "auto" is among them.
+      ways: {name: map}, ways to compute it, for --map_algorithm; "auto" is among them.
       start: initial value of the generator, (shape, dtype, seed) -> tensor, with Q(start) = I: an episode begins with
         the kernels that the one before has left.
     """

@@ -2,34 +2,19 @@
 
 import dataclasses
 
-from common import flags
-from common.cli.recipe import Method, Settings
+from common.cli.recipe import Method
 from common.nn.kernels import rotated
 from common.nn.parts import Parts
 from common.nn.schedules import StepDecay
 from sopt_gs.episodes import Episodes
 from sopt_gs.maps import MAPS
+from sopt_gs.settings import EpisodeSettings
 from sopt_gs.subset import subset_rotated
 
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
 SHORT = (20, 25)
 _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
-
-
-@dataclasses.dataclass(frozen=True)
-class EpisodeSettings(Settings):
-    """Flags of sopt_gs."""
-
-    map: str = flags.option(
-        "gs", "what turns the dimensions: Gram-Schmidt, Householder, Löwdin or the Cayley transform", tuple(MAPS)
-    )
-    max_steps: int | None = flags.option(None, "ends the run early; its schedule follows the episodes", minimum=1)
-    episodes: int | None = flags.option(None, "episodes of the run; 400 on CIFAR", minimum=1)
-    episode_steps: int | None = flags.option(None, "updates of an episode; 750 on CIFAR", minimum=1)
-    sample_ratio: float = flags.option(0.25, "share of a layer's input channels turned at a time", above=0, maximum=1)
-
-    on_resume = {**Settings.on_resume, **flags.on_resume(steers=("episodes",))}
 
 
 class StochasticOpt(Method):
@@ -45,7 +30,7 @@ class StochasticOpt(Method):
 
     def __init__(self, name="gs"):
         ways = MAPS[name].ways
-        super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", ways["auto"], map_methods=ways)
+        super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", factories=ways)
         self._start = MAPS[name].start
 
     def check(self, settings):
@@ -59,7 +44,7 @@ class StochasticOpt(Method):
         return StochasticOpt(settings.map) if method is self else method
 
     def parts(self, settings):
-        rotate = self.map_methods[settings.map_method]
+        rotate = self.factories[settings.map_algorithm]
         return Parts(subset_rotated(rotate, settings.sample_ratio, self._start), rotated(rotate, self._start))
 
     def schedule(self, settings):

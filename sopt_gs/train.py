@@ -3,12 +3,16 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from common.cli.program import main
-from sopt_gs.method import StochasticOpt
+from common.cli.start import main
+from sopt_gs.settings import EpisodeSettings as Settings
 
-METHOD = StochasticOpt()
+
+def method():
+    from sopt_gs.method import StochasticOpt
+    return StochasticOpt()
+
 
 if __name__ == "__main__":
-    main(METHOD)
+    main(Settings, method)

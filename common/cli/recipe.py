@@ -1,14 +1,15 @@
 """The recipe that every opt_ folder runs (Liu et al., CVPR 2021), and what a method may change of it."""
 
 import dataclasses
-import importlib
-import pathlib
+import functools
+import inspect
 
-from common import flags
-from common.cli.program import Common, Program
+from common.cli import start
+from common.cli.program import Program
+from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE, OptSettings
 from common.compat import tf
 from common.data.batches import Pipeline
-from common.graph import variables
+from common.graph import orthonormal, variables
 from common.graph.variables import Role
 from common.nn import kernels, losses, networks
 from common.nn.layers import BatchNormConstants
@@ -29,39 +30,12 @@ class Length:
     padding: int
 
 
-PAPER = Length(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), 128, 4)
-SHORT = Length(PAPER.schedule.stretched(500), 32, 2)
+PAPER = Length(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), BATCH_SIZE, 4)
+SHORT = Length(PAPER.schedule.stretched(500), SHORT_BATCH_SIZE, 2)
 SHORTER_STEPS = 400  # opt_ls: its map costs the most, and the short run is to end within three minutes on two cores
 LENGTHS = {"cifar100": PAPER, "cifar10": PAPER, "svhn": PAPER, "digits": SHORT, "synthetic": SHORT}
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 BASELINE_SHORT_LR = 0.005  # ten classes and few images: kernels that are trained directly blow up at the paper's rate
-_ENTRY = "from common.cli.program import main"  # what every train.py of this project says
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings(Common):
-    """Flags of the opt_ programs; None means: as the recipe has it."""
-
-    model: str = flags.option("cnn6", "network", ("cnn6", "cnn9", "resnet", *networks.VGGS))
-    widths: tuple[int, ...] | None = flags.option(None, "filters of cnn6's or cnn9's three stages and fc6", minimum=1)
-    rotation: str = flags.option(
-        "method", "the folder's own method, none = ordinary training, or free = UPT", ("method", "none", "free")
-    )
-    map_method: str = flags.option("auto", "how the map is computed; auto is the fastest way on the device")
-    base_lr: float | None = flags.option(None, "learning rate at the start; 0.1 on CIFAR", above=0)
-    batch_size: int | None = flags.option(None, "images per update; 128 on CIFAR, 32 on digits", minimum=1)
-    weight_decay: float = flags.option(5e-4, "L2 coefficient c, in c/2 times the sum of squares", minimum=0)
-
-    on_resume = {**Common.on_resume, **flags.on_resume(steers=("base_lr", "weight_decay"), free=("map_method",))}
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.widths is not None and len(self.widths) != 4:
-            raise ValueError(f"--widths has {len(self.widths)} numbers, expected four: the three stages and fc6")
-        if self.widths is not None and not self.model.startswith("cnn"):
-            raise ValueError(f"--widths: {self.model} has none; leave it out, or choose --model=cnn6 or cnn9")
-        self.check_network()
-        self.check_share(self.batch_size or LENGTHS.get(self.data, PAPER).batch_size)
 
 
 class Method(Program):
@@ -69,34 +43,34 @@ class Method(Program):
 
     Args:
       name: the folder's.
-      kernel: kernel factory of the conv layers.
+      rotate: its map, Q(P) W0; `rotate.algorithms` names how else it can be computed, for --map_algorithm.
       widths: filters of CNN-6, if not 64 everywhere.
-      map_methods: {name: kernel factory}, other ways to compute the same kernels, for --map_method.
+      factories: {algorithm: kernel factory} in place of those of `rotate`; "auto" is among them.
       short_lr, short_steps: learning rate and updates of the short runs, on digits and synthetic images.
 
     A method that needs more overrides `parts`, `schedule`, `penalty`, `optimizers`, `rates` or `callbacks`.
     """
 
-    settings_class = Settings
+    settings_class = OptSettings
 
     def __init__(
         self,
         name,
-        kernel,
+        rotate=None,
         widths=networks.CNN6_WIDTHS,
-        map_methods=None,
+        factories=None,
         short_lr=PAPER_LR,
         short_steps=SHORT.schedule.steps,
     ):
         self.name, self.widths = name, widths
-        self.map_methods = {"auto": kernel, **(map_methods or {})}
+        self.factories = factories or {way: kernels.rotated(map_) for way, map_ in by_algorithm(rotate).items()}
         self.short_lr, self.short_steps = short_lr, short_steps
 
     # --- what a method may change ---
 
     def parts(self, settings):
         """Where the kernels come from."""
-        return Parts(self.map_methods[settings.map_method])
+        return Parts(self.factories[settings.map_algorithm])
 
     def schedule(self, settings):
         """The schedule of the learning rate; its length is the run's unless --max_steps changes it."""
@@ -131,19 +105,18 @@ class Method(Program):
         )
 
     def check(self, settings):
-        ways = self.of(settings).map_methods
-        if settings.map_method not in ways:
-            raise ValueError(
-                f"--map_method={settings.map_method}: {self.of(settings).name} has {', '.join(ways)}; choose one"
-            )
+        method = self.of(settings)
+        if settings.map_algorithm not in method.factories:
+            names = ", ".join(method.factories)
+            raise ValueError(f"--map_algorithm={settings.map_algorithm}: {method.name} has {names}; choose one")
 
     def of(self, settings):
         """Returns the method that --rotation asks for; the two baselines run the common recipe in every folder."""
         baselines = {"none": kernels.plain(), "free": kernels.free()}
         if settings.rotation == "method":
             return self
-        kernel = baselines[settings.rotation]
-        return Method(f"{self.name}-{settings.rotation}", kernel, self.widths, short_lr=BASELINE_SHORT_LR)
+        name, factories = f"{self.name}-{settings.rotation}", {"auto": baselines[settings.rotation]}
+        return Method(name, widths=self.widths, factories=factories, short_lr=BASELINE_SHORT_LR)
 
     def resolve(self, settings, dataset):
         length = LENGTHS[dataset.name]
@@ -184,16 +157,15 @@ class Method(Program):
         return [self.method(settings), settings.model, settings.data]
 
 
-def methods(root=pathlib.Path(__file__).resolve().parents[2]):
-    """Returns {folder: its `Method`} of the folders beside this one that have a train.py with one.
+def by_algorithm(rotate):
+    """Returns {"auto": a map, algorithm: the map computed by it}."""
+    # The maps are about to call the parameter `algorithm` and to carry the names of their algorithms.
+    names = getattr(rotate, "algorithms", None) or rotate.__globals__.get("METHODS") or orthonormal.METHODS
+    keyword = "algorithm" if "algorithm" in inspect.signature(rotate).parameters else "method"
+    return {"auto": rotate, **{name: functools.partial(rotate, **{keyword: name}) for name in names}}
 
-    Of an installed project that is where every package lies: a train.py of somebody else's is not imported.
-    """
-    found = {}
-    for script in sorted(root.glob("*/train.py")):
-        if _ENTRY not in script.read_text(encoding="utf-8", errors="replace"):
-            continue
-        method = getattr(importlib.import_module(f"{script.parent.name}.train"), "METHOD", None)
-        if isinstance(method, Method):
-            found[script.parent.name] = method
-    return found
+
+def methods():
+    """Returns {folder: its `Method`} of the folders that have a train.py with one."""
+    found = {name: module.method() for name, module in start.train_modules().items()}
+    return {name: method for name, method in found.items() if isinstance(method, Method)}

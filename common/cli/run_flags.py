@@ -1,22 +1,10 @@
-"""Flags of all programs that say nothing of what is trained; apart from the programs, which need TensorFlow."""
+"""Groups of the flags of all programs, for reports on runs; they go when those ask common/cli/settings.py."""
 
-# How a run reports, saves and computes: it may change at any time.
-FREE = (
-    "data_dir", "vali_batch_size", "report_freq", "vali_freq", "save_freq", "max_to_keep", "device", "num_gpus",
-    "visible_devices", "log_device_placement", "tensorboard", "verbose",
-)  # fmt: skip
+from common.cli.settings import Common
+from common.flags import Resume
 
-# What to do, and where.
-PLACE = (
-    "task", "train_dir", "train_path", "load", "export_dir", "resume", "worker_hosts", "task_index", "start_timeout",
-    "collective_timeout",
-)  # fmt: skip
-
-# What may differ between the processes of a cluster.
-PER_WORKER = frozenset(PLACE) | {
-    "data_dir", "report_freq", "max_to_keep", "device", "visible_devices", "log_device_placement",
-    "tensorboard", "verbose",
-}  # fmt: skip
+FREE = tuple(Common.names(Resume.FREE))
+PLACE = tuple(Common.names(Resume.PLACE))
 
 # Flags that came later, and what runs of versions without them did, whose flags.txt does not have them: all programs'
 # first, then those of methods that have more.

@@ -1,0 +1,183 @@
+"""The flags that the programs share; TensorFlow is not imported here, so that a wrong flag is told at once.
+
+What a flag may do on --resume stands behind it: FIXED if nothing does; see common/flags.py.
+"""
+
+import dataclasses
+import os
+import re
+
+from common import flags
+from common.flags import FREE, PLACE, STEERS, option, path
+
+TASKS = ("train", "test", "see", "export")
+DATA = ("auto", "cifar100", "cifar10", "svhn", "digits", "synthetic")
+FILELESS = ("digits", "synthetic")  # data sets that need no files; their presets are short
+VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
+BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS
+_DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
+
+# What a flag needs so as not to be without effect: see `needs` in common/flags.py.
+ROTATES = ("--rotation=method", lambda settings: settings.rotation == "method")
+_RESNET = ("--model=resnet", lambda settings: settings.model == "resnet")
+_FILES = ("a data set that has files", lambda settings: settings.data not in FILELESS)
+_WORKERS = ("--worker_hosts", lambda settings: settings.worker_hosts is not None or "TF_CONFIG" in os.environ)
+_DEVICES = ("several devices", lambda settings: settings.num_gpus > 1 or _WORKERS[1](settings))
+
+
+@dataclasses.dataclass(frozen=True)
+class Common(flags.Checked):
+    """The flags that all programs share."""
+
+    task: str = option(
+        "train", "train, test a checkpoint, see variables or export a network", TASKS, on_resume=PLACE, recorded=False
+    )
+    data: str = option("auto", "data set; auto is the paper's if it can be had, else digits", DATA)
+    data_dir: str = path(
+        "./datasets/", "folder that holds data sets", on_resume=FREE, per_worker=True, needs=_FILES
+    )
+    depth: int = option(10, "depth of resnet, 6n + 4", minimum=10, needs=_RESNET)
+    widen_factor: int = option(1, "widening factor of resnet", minimum=1, needs=_RESNET)
+    vali_batch_size: int = option(250, "images evaluated at once", minimum=1, on_resume=FREE)
+    max_steps: int | None = option(
+        None, "updates of the run; the schedule stretches in proportion", minimum=1, on_resume=STEERS
+    )
+    momentum: float = option(0.9, "momentum of the optimizers", minimum=0, below=1)
+    lr_scale: str = option(
+        "none", "linear multiplies all learning rates by batch_size / the recipe's batch size", ("none", "linear"),
+        on_resume=STEERS,
+    )  # fmt: skip
+    warmup_steps: int = option(0, "first updates, over which the learning rates rise", minimum=0, on_resume=STEERS)
+    nan_policy: str = option(
+        "stop", "what a loss or gradient that is not finite does: stop the run, or skip the step", ("stop", "skip"),
+        on_resume=STEERS,
+    )  # fmt: skip
+    drift_bound: float | None = option(
+        None, "drift of orthogonal matrices and unit neurons above which they are repaired", above=0, on_resume=STEERS
+    )
+    seed: int = option(0, "everything random follows from it", minimum=0, maximum=2**31 - 1)
+    report_freq: int = option(
+        100, "updates between two reports of training figures", minimum=1, on_resume=FREE, per_worker=True
+    )
+    vali_freq: int = option(500, "updates between two evaluations of the test set", minimum=1, on_resume=FREE)
+    save_freq: int = option(5000, "updates between two checkpoints", minimum=1, on_resume=FREE)
+    max_to_keep: int = option(3, "newest checkpoints kept", minimum=1, on_resume=FREE, per_worker=True)
+    train_dir: str = path("./logs/", "folder under which a run makes its own", on_resume=PLACE)
+    train_path: str | None = path(None, "the run's folder itself, instead of one under train_dir", on_resume=PLACE)
+    load: str | None = path(
+        None, "checkpoint, or run folder meaning its newest: to test, export or go on from", on_resume=PLACE
+    )
+    export_dir: str | None = path(None, "folder that task=export makes, for a SavedModel", on_resume=PLACE)
+    device: str = option(
+        "auto", "auto takes a GPU if there is one", ("auto", "gpu", "cpu"), on_resume=FREE, per_worker=True
+    )
+    num_gpus: int = option(
+        1, "devices of this machine that share each batch; virtual ones of the CPU if there is no GPU", minimum=1,
+        on_resume=FREE,
+    )  # fmt: skip
+    sync_bn: bool = option(
+        True, "several devices: batch norm over the whole batch, not over each one's share", on_resume=STEERS,
+        needs=_DEVICES,
+    )  # fmt: skip
+    visible_devices: str | None = option(
+        None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no", on_resume=FREE, per_worker=True,
+        needs=("another --device than cpu", lambda settings: settings.device != "cpu"),
+    )  # fmt: skip
+    precision: str = option(
+        "float32", "what the network is trained in; updates are float32", ("float32", "bfloat16", "float16"),
+        on_resume=STEERS,
+    )  # fmt: skip
+    loss_scale: float | None = option(
+        None, "factor of the loss on its way back; float16 1024, else 1", above=0, on_resume=STEERS
+    )
+    xla: bool = option(False, "compile the network's training pass with XLA", on_resume=STEERS)
+    log_device_placement: bool = option(
+        False, "print on which device each operation runs", on_resume=FREE, per_worker=True
+    )
+    tensorboard: bool = option(
+        True, "write event files for TensorBoard into the run's folder", on_resume=FREE, per_worker=True
+    )
+    verbose: bool = option(
+        False, "task=see also prints values, and draws the first layer's filters", on_resume=FREE, per_worker=True,
+        needs=("--task=see", lambda settings: settings.task == "see"),
+    )  # fmt: skip
+    resume: bool = option(
+        False, "go on with the newest good checkpoint in train_path; with none there, start", on_resume=PLACE,
+        needs=("--task=train", lambda settings: settings.task == "train"),
+    )  # fmt: skip
+    worker_hosts: str | None = option(
+        None, "HOST:PORT of each process that trains with others, with commas", on_resume=PLACE
+    )
+    task_index: int | None = option(
+        None, "which of worker_hosts this process is, from 0", minimum=0, on_resume=PLACE
+    )
+    start_timeout: float = option(
+        300.0, "seconds for which a worker waits for the others to start", above=0, on_resume=PLACE, needs=_WORKERS
+    )
+    collective_timeout: float = option(
+        600.0, "seconds for which a worker waits for the others in a step", above=0, on_resume=PLACE, needs=_WORKERS
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.resume and self.task == "train" and self.train_path is None:
+            raise ValueError("--resume needs --train_path=FOLDER, the folder of the run that is to go on")
+        if self.visible_devices is not None and not re.fullmatch(_DEVICE_LIST, self.visible_devices):
+            raise ValueError(f"--visible_devices={self.visible_devices}: expected numbers of GPUs, as in 0,1")
+
+    def check_task(self):
+        """Raises ValueError if the task lacks a flag."""
+        if self.task in ("test", "export") and self.load is None:
+            raise ValueError(f"--task={self.task} needs --load=PATH: a checkpoint, or a run folder meaning its newest")
+
+    def of_problem(self):
+        """Returns the fields of a `Problem` that are flags of all programs."""
+        names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla", "sync_bn")
+        return {name: getattr(self, name) for name in names}
+
+    def check_network(self):
+        """Raises ValueError if the network cannot be as deep as is asked."""
+        if self.model == "resnet" and (self.depth - 4) % 6:
+            raise ValueError(f"--depth={self.depth}: resnet has depth 6n + 4 (10, 16, 22, ...), not {self.depth}")
+
+    def check_batch(self):
+        """Raises ValueError if the devices of this process cannot share a batch; before any data are read."""
+        self.check_share(self.batch_size or (SHORT_BATCH_SIZE if self.data in FILELESS else BATCH_SIZE))
+
+    def check_share(self, batch_size, workers=1):
+        """Raises ValueError if a batch of so many images cannot be shared by the devices of so many processes."""
+        count = self.num_gpus * workers
+        if batch_size % count:
+            of = f" of {workers} workers" if workers > 1 else ""
+            raise ValueError(
+                f"--num_gpus={self.num_gpus}: a batch of {batch_size} cannot be split evenly over {count} devices{of}; "
+                f"choose a --batch_size that is a multiple of {count}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptSettings(Common):
+    """Flags of the opt_ programs; None means: as the recipe has it."""
+
+    model: str = option("cnn6", "network", ("cnn6", "cnn9", "resnet", *VGGS))
+    widths: tuple[int, ...] | None = option(None, "filters of cnn6's or cnn9's three stages and fc6", minimum=1)
+    rotation: str = option(
+        "method", "the folder's own method, none = ordinary training, or free = UPT", ("method", "none", "free")
+    )
+    map_algorithm: str = option(
+        "auto", "how the map is computed; auto is the fastest algorithm on the device", on_resume=FREE
+    )
+    base_lr: float | None = option(None, "learning rate at the start; 0.1 on CIFAR", above=0, on_resume=STEERS)
+    batch_size: int | None = option(None, "images per update; 128 on CIFAR, 32 on digits", minimum=1)
+    weight_decay: float = option(
+        5e-4, "L2 coefficient c, in c/2 times the sum of squares", minimum=0, on_resume=STEERS
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.widths is not None and len(self.widths) != 4:
+            raise ValueError(f"--widths has {len(self.widths)} numbers, expected four: the three stages and fc6")
+        if self.widths is not None and not self.model.startswith("cnn"):
+            raise ValueError(f"--widths: {self.model} has none; leave it out, or choose --model=cnn6 or cnn9")
+        self.check_network()
+        self.check_batch()

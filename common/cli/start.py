@@ -1,0 +1,101 @@
+"""How a train.py starts: flags first, TensorFlow after them, so that --help and a wrong flag are answered at once."""
+
+import contextlib
+import importlib
+import os
+import pathlib
+import signal
+import sys
+
+from common import command, console, flags
+from common.files import FLAGS
+from common.flags import FIXED, STEERS
+
+_ENTRY = "from common.cli.start import main"  # what every train.py of this project says
+_CHECKPOINT_TASKS = ("test", "see", "export")
+
+
+def main(settings_class, method, arguments=None):
+    """Runs a program and ends the process; expected errors are one line on standard error and status 1.
+
+    Args:
+      settings_class: its flags.
+      method: `method() -> Program`, called when the flags are known to be right: it may import TensorFlow.
+      arguments: the command line, without the program's name; None for that of the process.
+    """
+    console.prepare()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(command.status_of(lambda: _run(settings_class, method, arguments)))
+
+
+def _run(settings_class, method, arguments):
+    line, remarks = read(settings_class, arguments)
+    settings = line.settings()
+    settings.check_task()
+    if line.only_check:
+        return 0
+    with _ending_at_once():
+        from common.cli import program
+
+        made = method()
+    return console.finish(program.execute(made, settings, remarks), needed=settings.task in _CHECKPOINT_TASKS)
+
+
+def read(settings_class, arguments):
+    """Returns the `CommandLine` of a program and lines to say about it.
+
+    A task that takes a checkpoint has what made it from the flags.txt beside it; what is given here wins over that.
+    Raises ValueError and OSError for what cannot be read.
+    """
+    line = command.CommandLine(settings_class, arguments)
+    if line.words:
+        raise ValueError(f"unexpected argument {line.words[0]!r}: flags are written --name=value")
+    gone = [f"these flags are no more, and do nothing: {', '.join(line.gone)}"] if line.gone else []
+    load = line.values["load"].value
+    if line.values["task"].value not in _CHECKPOINT_TASKS or not load:
+        return line, gone
+    folder = flags.local_path("--load", load)
+    folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
+    text = recorded(folder)
+    if text is None:
+        names = ", ".join(f"--{name}" for name in settings_class.names(FIXED))
+        missing = f"there is no {FLAGS} in {folder or '.'}: the flags that the checkpoint was trained with are needed"
+        return line, [*gone, f"{missing}, where they are not the defaults, of {names}"]
+    taken = {*settings_class.names(FIXED, STEERS), "data_dir"}
+    usual = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in taken]
+    return command.CommandLine(settings_class, arguments, usual=usual), gone
+
+
+def recorded(folder):
+    """Returns the flags.txt of a run, or None."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return pathlib.Path(folder, FLAGS).read_text(encoding="utf-8", errors="replace")
+    return None
+
+
+def train_modules(root=pathlib.Path(__file__).resolve().parents[2]):
+    """Returns {folder: module} of the train.py in the folders beside `common`: each has `Settings` and `method`.
+
+    Of an installed project that is where every package lies: a train.py of somebody else's is not imported.
+    """
+    scripts = [s for s in sorted(root.glob("*/train.py")) if _ENTRY in s.read_text("utf-8", errors="replace")]
+    return {script.parent.name: importlib.import_module(f"{script.parent.name}.train") for script in scripts}
+
+
+@contextlib.contextmanager
+def _ending_at_once():
+    """Within it, Ctrl-C ends the process: while TensorFlow is imported, an exception would surface as another one."""
+
+    def end(number, frame):
+        os.write(2, b"\ninterrupted while the program was starting; there was nothing to save\n")
+        os._exit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGINT, end)
+    except ValueError:  # not in the main thread, where there are no signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
