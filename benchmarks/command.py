@@ -18,7 +18,7 @@ from common.command import main as run_command
 class Settings(flags.Checked):
     """Flags that all benchmarks share."""
 
-    json: str | None = flags.option(None, "file for the results; rows that it holds already stay or are replaced")
+    json: str | None = flags.path(None, "file for the results; rows that it holds already stay or are replaced")
     repeats: int = flags.option(15, "turns of each competitor", minimum=1)
     seconds: float = flags.option(3.0, "a competitor whose turns took so long has no more, after three", above=0)
     device: str = flags.option("cpu", "where to measure", ("cpu", "gpu"))

@@ -74,7 +74,7 @@ def arguments_of(job):
 def program_of(job):
     """Returns the program of a job and its settings. ValueError if it does not have one of the options."""
     folder, values = arguments_of(job)
-    program = grassmann.METHOD if folder == "grassmann" else recipe.methods()[folder]
+    program = grassmann.method() if folder == "grassmann" else recipe.methods()[folder]
     fields = {field.name for field in dataclasses.fields(program.settings_class)}
     for name, value in job.options:
         if name not in fields:

@@ -155,6 +155,12 @@ def _integers(name, value):
         raise ValueError(f"--{name}={value}: expected {wanted}") from None
 
 
+def with_flag_files(command):
+    """Returns the words of a command, the flags in the files that its --flagfile name in place of these."""
+    from_files, others = _apart(command, absl_flags.FlagValues(), gnu=True)
+    return [*from_files, *others]
+
+
 def _apart(arguments, values, gnu):
     """Returns (flags in the files that --flagfile names, all other arguments)."""
     from_files, others, rest = [], [], list(arguments)

@@ -16,11 +16,9 @@ import shutil
 import socket
 import sys
 
-from absl import flags as absl_flags
-
 from common import flags
-from common.command import run_with_flags
-from common.console import one_line
+from common.command import main as command_main
+from common.command import with_flag_files
 from common.distributed.processes import noted_signals, run_together
 
 
@@ -36,16 +34,7 @@ class Settings(flags.Checked):
 
 def main():
     """Runs the launcher with the flags of the command line and ends the process."""
-    flags.define(Settings)
-    run_with_flags(_run, "" if "--" in sys.argv else "; the command to launch follows a --")
-
-
-def _run(arguments):
-    try:
-        return run(flags.read(Settings), arguments[1:], os.environ)
-    except (ValueError, OSError, absl_flags.Error) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
+    command_main(Settings, lambda words, settings: run(settings, words, os.environ), gnu=False)
 
 
 def run(settings, command, environment):
@@ -78,7 +67,7 @@ def check(settings, command, environment):
         raise ValueError(f"{command[0]}: there is no such command; write for example {sys.executable} in its place")
     if environment.get("TF_CONFIG", "").strip():
         raise ValueError("TF_CONFIG is set: this is a worker of a cluster already; unset it, or leave the launcher out")
-    words = absl_flags.FlagValues().read_flags_from_files(command)
+    words = with_flag_files(command)
     given = {word.lstrip("-").partition("=")[0] for word in words if word.startswith("-")}
     for name in sorted(given & {"worker_hosts", "task_index"}):
         raise ValueError(f"--{name}: the launcher says itself who the workers are; leave it out")

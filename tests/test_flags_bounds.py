@@ -6,23 +6,16 @@ none.
 """
 
 import dataclasses
-import importlib
 import subprocess
 import sys
 import typing
 
 import pytest
-from absl import flags as absl_flags
 
-from common import flags
-from common.cli import program
-from common.command import parse
+from common.cli.start import main, train_modules
 from tests.fuzzing.driver import ROOT
 
-PROGRAMS = {
-    name: importlib.import_module(f"{name}.train").METHOD
-    for name in ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs", "grassmann")
-}
+MODULES = train_modules()
 BASE = {"grassmann": {"model": "resnet", "optimizer": "sgdg"}}
 
 LARGEST = 2**31 - 1
@@ -90,23 +83,23 @@ CHOICES = {
     "optimizer": {"sgd", "sgdg", "adamg"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }
-TEXTS = {"worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_method"}
+TEXTS = {"worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_algorithm"}
 
 
 def fields(name):
     """The flags of a program: {flag: (type, field)}."""
     found = {}
-    for field in dataclasses.fields(PROGRAMS[name].settings_class):
+    for field in dataclasses.fields(MODULES[name].Settings):
         kinds = [kind for kind in typing.get_args(field.type) or (field.type,) if kind is not type(None)]
         found[field.name] = (typing.get_origin(kinds[0]) or kinds[0], field)
     return found
 
 
 def make(name, **options):
-    return PROGRAMS[name].settings_class(**{**BASE.get(name, {}), **options})
+    return MODULES[name].Settings(**{**BASE.get(name, {}), **options})
 
 
-CASES = [(name, flag) for name in PROGRAMS for flag in fields(name)]
+CASES = [(name, flag) for name in MODULES for flag in fields(name)]
 NUMERIC = [(name, flag) for name, flag in CASES if fields(name)[flag][0] in (int, float, tuple)]
 TEXTUAL = [(name, flag) for name, flag in CASES if fields(name)[flag][0] is str]
 
@@ -152,7 +145,7 @@ def test_texts_are_of_their_choices_and_never_empty(name, flag):
             refused(name, flag, value)
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", MODULES)
 def test_switches_are_true_or_false(name):
     for flag, (kind, _) in fields(name).items():
         if kind is bool:
@@ -185,28 +178,18 @@ def test_flags_that_do_not_go_together(name, options, message):
 
 @pytest.fixture
 def command(monkeypatch):
-    """Runs a program's command line in this process, up to the data set, which counts as a failure."""
+    """Runs a program's command line in this process, up to the program itself, which counts as a failure."""
+    monkeypatch.setattr("common.cli.program.execute", lambda *arguments: pytest.fail("the program is run"))
 
     def run(name, *words):
-        values = absl_flags.FlagValues()
-        monkeypatch.setattr(absl_flags, "FLAGS", values)
-        for kind in flags._DEFINE:
-            define = getattr(absl_flags, flags._DEFINE[kind].__name__, None) or flags._DEFINE[kind]
-            monkeypatch.setitem(flags._DEFINE, kind, lambda *given, define=define: define(*given, flag_values=values))
-        alias = DEFINE_ALIAS
-        monkeypatch.setattr(absl_flags, "DEFINE_alias", lambda *given: alias(*given, flag_values=values))
-        monkeypatch.setattr(program.catalogue, "load", lambda *given: pytest.fail("a data set is loaded"))
-        flags.define(PROGRAMS[name].settings_class)
-        given = {f"--{flag}={value}" for flag, value in BASE.get(name, {}).items()}
-        try:
-            return program._run(PROGRAMS[name], parse(["train.py", *given, *words]))
-        except SystemExit as end:
-            return end.code
+        given = [f"--{flag}={value}" for flag, value in BASE.get(name, {}).items()]
+        with pytest.raises(SystemExit) as end:
+            main(MODULES[name].Settings, MODULES[name].method, [*given, *words])
+        return end.value.code
 
     return run
 
 
-DEFINE_ALIAS = absl_flags.DEFINE_alias
 BAD_WORDS = {
     "text for a whole number": "--batch_size=abc",
     "nothing for a whole number": "--batch_size=",

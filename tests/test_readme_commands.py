@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import pytest
-from absl import flags as absl_flags
 
-from common import flags
+from common.cli.start import train_modules
+from common.command import CommandLine
 from tests.readme_commands import METHODS, README, ROOT, commands, rule_of, scripts, shell, two_updates
-from tests.test_flags_bounds import PROGRAMS
 
+MODULES = train_modules()
 SCRIPTS = scripts(README)
 COMMANDS = [(where, command) for where, lines in SCRIPTS.items() for line in lines for command in commands(line)]
 
@@ -73,21 +73,16 @@ def test_folders_modules_and_flags_exist(where):
         if "train.py" in command and "--help" not in command and "--flagfile" not in command:
             folder = re.search(r"(\w*)/?train\.py", command).group(1) or folder_of(where, command)
             assert folder in METHODS, f"in which folder? {command}"
-            check_flags(command, PROGRAMS[folder].settings_class)
+            check_flags(command, MODULES[folder].Settings)
 
 
 def check_flags(command, settings_class):
     """Reads the flags of a command as a program does."""
-    values = absl_flags.FlagValues()
-    for field in flags.dataclasses.fields(settings_class):
-        define = flags._DEFINE[flags._type_of(field)]
-        define(field.name, field.default, field.metadata["help"], flag_values=values)
     arguments = command.split()
     start = [argument.endswith("train.py") for argument in arguments].index(True)
-    assert values(["train.py", *arguments[start + 1 :]]) == ["train.py"], f"more than flags: {command}"
-    given = {name: values[name].value for name in values if values[name].present}
-    given = {name: tuple(map(int, value.split(","))) if name == "widths" else value for name, value in given.items()}
-    settings_class(**given)
+    line = CommandLine(settings_class, arguments[start + 1 :])
+    assert not line.words, f"more than flags: {command}"
+    line.settings()
 
 
 @pytest.fixture(scope="module")

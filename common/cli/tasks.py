@@ -41,8 +41,7 @@ def _export(program, settings, dataset, chosen, start, interruption):
 
 def _decides(settings, name):
     """Whether a flag is one of those that decide what is trained."""
-    group = settings.on_resume.get(name, flags.Resume.FIXED)
-    return group in (flags.Resume.FIXED, flags.Resume.STEERS)
+    return settings.resume_of(name) in (flags.FIXED, flags.STEERS)
 
 
 def _see(program, settings, dataset, chosen, start, interruption):

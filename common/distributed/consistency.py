@@ -17,12 +17,12 @@ def items(settings, dataset, chosen):
     """Returns two dicts {what it is: text or bytes}, the flags last, of what has to be the same in all processes.
 
     Args:
-      settings: resolved settings; those in `settings.per_worker` may differ.
+      settings: resolved settings; those of `settings.shared_names()` count.
       dataset: a `Dataset`.
       chosen: a `Devices`; their kind has to be the same, as the rounding of updates is.
     """
-    values = settings.words()
-    flags = {f"--{name}": values.get(name, "") for name in settings.names() if name not in settings.per_worker}
+    values = settings.texts()
+    flags = {f"--{name}": values.get(name, "") for name in settings.shared_names()}
     arrays = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
     return {
         _CODE: _code(),

@@ -96,7 +96,7 @@ def check(program, settings, start):
         )
     changed = {group: [] for group in Resume}
     for field, old, new in flags.differences(settings, before) if settings.task == "train" else []:
-        group = settings.on_resume.get(field.name, Resume.FIXED)
+        group = field.metadata["on_resume"]
         hint = f" ({field.metadata['help']})" if group is Resume.STEERS else ""
         changed[group].append(f"{field.name}: {old or 'none'} -> {new or 'none'}{hint}")
     if start.goes_on and changed[Resume.FIXED]:

@@ -3,9 +3,9 @@
 import dataclasses
 
 import pytest
-from absl import flags as absl_flags
 
 from common import flags
+from common.command import CommandLine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,34 +17,22 @@ class Settings(flags.Checked):
     sizes: tuple[int, ...] | None = flags.option(None, "how large", minimum=1)
 
 
-@pytest.fixture
-def parse(monkeypatch):
-    values = absl_flags.FlagValues()
-    monkeypatch.setattr(absl_flags, "FLAGS", values)
-    for kind in (str, int, float, bool, tuple):
-        define = flags._DEFINE[kind]
-        monkeypatch.setitem(flags._DEFINE, kind, lambda *words, define=define: define(*words, flag_values=values))
-    alias = absl_flags.DEFINE_alias
-    monkeypatch.setattr(absl_flags, "DEFINE_alias", lambda *words: alias(*words, flag_values=values))
-    flags.define(Settings)
-
-    def parse(*words):
-        values(["program", *words])
-        return flags.read(Settings)
-
-    return parse
+def parse(*words):
+    line = CommandLine(Settings, words)
+    assert line.words == []
+    return line.settings()
 
 
-def test_defaults(parse):
+def test_defaults():
     assert parse() == Settings()
 
 
-def test_every_kind_of_flag(parse):
+def test_every_kind_of_flag():
     given = parse("--mode=slow", "--count=3", "--rate=2e-1", "--noisy", "--sizes=1,2,3")
     assert given == Settings("slow", 3, 0.2, True, (1, 2, 3))
 
 
-def test_text_gives_the_same_settings_through_a_flagfile(parse, tmp_path):
+def test_text_gives_the_same_settings_through_a_flagfile(tmp_path):
     settings = Settings("slow", 3, 0.1 + 0.2, True, (4, 5))
     (tmp_path / "flags.txt").write_text(flags.text(settings))
     assert parse(f"--flagfile={tmp_path}/flags.txt") == settings
@@ -64,7 +52,7 @@ def test_text_gives_the_same_settings_through_a_flagfile(parse, tmp_path):
         ("--sizes=1,0", r"--sizes=0: expected at least 1"),
     ],
 )
-def test_bad_values_are_named(parse, word, message):
+def test_bad_values_are_named(word, message):
     with pytest.raises(ValueError, match=message):
         parse(word)
 

@@ -12,7 +12,8 @@ from common.graph.variables import Role
 from common.training import problem
 from common.training.step import check_coverage
 from grassmann import program
-from grassmann.program import Grassmann, Settings
+from grassmann.program import Grassmann
+from grassmann.settings import OPTIMIZERS, Settings
 
 WIDE_RESNET_16 = {
     "group1/conv0": (27, 16),
@@ -68,7 +69,7 @@ def test_a_kernel_with_more_neurons_than_inputs_stays_euclidean():
     assert not [name for name in names if "gamma" in name]
 
 
-@pytest.mark.parametrize("optimizer", program.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("grassmann", [False, True])
 def test_each_variable_has_exactly_one_optimizer(optimizer, grassmann):
     (groups,) = build(settings(optimizer=optimizer, grassmann=grassmann)).groups

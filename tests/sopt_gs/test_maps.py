@@ -95,9 +95,9 @@ def test_maps_are_told_apart():
 
 def test_ways_and_baselines_that_do_not_go_with_a_map_are_an_error():
     for options, message in (
-        ({"map": "cp", "map_method": "qr"}, "--map_method=qr: sopt_gs-cp has auto, block, cholesky; choose"),
-        ({"map": "ls", "map_method": "block"}, "--map_method=block: sopt_gs-ls has auto, svd, newton, rational, polynomial"),
-        ({"map_method": "svd"}, "--map_method=svd: sopt_gs has auto, block, cholesky, qr"),
+        ({"map": "cp", "map_algorithm": "qr"}, "--map_algorithm=qr: sopt_gs-cp has auto, block, cholesky; choose"),
+        ({"map": "ls", "map_algorithm": "block"}, "--map_algorithm=block: sopt_gs-ls has auto, svd, newton, rational, polynomial"),
+        ({"map_algorithm": "svd"}, "--map_algorithm=svd: sopt_gs has auto, block, cholesky, qr"),
         ({"map": "hr", "rotation": "free"}, "--map=hr: --rotation=free has no map"),
     ):
         with pytest.raises(ValueError, match=message) as error:

@@ -50,9 +50,12 @@ def test_flags_are_read_before_anything_asks_for_gpus():
     """
     lines = (
         "from common.compat import tf",
-        "from common.command import run_with_flags",
+        "import dataclasses",
+        "from common import flags",
+        "from common.command import main",
         "from tensorflow.python.eager import context",
-        "run_with_flags(lambda arguments: int(context.context()._physical_devices is not None))",
+        "Settings = dataclasses.make_dataclass('Settings', [], bases=(flags.Checked,), frozen=True)",
+        "main(Settings, lambda *words: int(context.context()._physical_devices is not None))",
     )
     assert subprocess.run([sys.executable, "-c", "\n".join(lines)]).returncode == 0
 

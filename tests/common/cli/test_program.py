@@ -98,7 +98,8 @@ def test_unknown_flags_and_values(words):
         assert status == 1 and words[0].split("=")[0].strip("-") in err
         assert err.startswith("error: ") and err.count("\n") == 1
     elif words == ["surplus"]:
-        assert program._run(METHOD, ["train.py", "surplus"]) == 1
+        status, _, err = finish(command("opt_ls", "surplus"))
+        assert status == 1 and err == "error: unexpected argument 'surplus': flags are written --name=value\n"
     else:
         name, value = words[0].strip("-").split("=")
         with pytest.raises(ValueError, match=f"{words[0]}: expected one of"):
@@ -160,9 +161,8 @@ def test_going_on_in_the_same_folder_continues_its_figures(tmp_path):
     assert run(METHOD, settings(task="test", load=str(moved))) == 0
 
 
-def test_a_map_that_fails_says_which_and_where(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(program.flags, "read", lambda kind: settings(base_lr=3e38, train_path=str(tmp_path / "run")))
-    assert program._run(METHOD, ["train.py"]) == 1
+def test_a_map_that_fails_says_which_and_where(tmp_path, capsys):
+    assert program.execute(METHOD, settings(base_lr=3e38, train_path=str(tmp_path / "run"))) == 1
     err = capsys.readouterr().err
     assert err.startswith("error: step 1: gram_schmidt: the generator is not finite") and err.count("\n") == 1
 

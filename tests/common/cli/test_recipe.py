@@ -281,12 +281,12 @@ def test_testing_a_checkpoint_gives_the_figures_of_its_training_run(tmp_path, ca
 
 @pytest.mark.parametrize("folder", mostly_slow(("opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs"), but="opt_ls"))
 def test_every_way_to_compute_a_map_gives_the_same_training(folder):
-    ways = list(method_of(folder).map_methods)
+    ways = list(method_of(folder).factories)
     assert ways[0] == "auto" and len(ways) > 2
     losses = {}
     for way in ways:
         with tf.Graph().as_default():
-            run = Session(folder, base_lr=0.01, map_method=way)
+            run = Session(folder, base_lr=0.01, map_algorithm=way)
             with run.session as session:
                 losses[way] = [session.run([run.training.loss, run.training.train_op])[0] for _ in range(3)]
     for way in ways:
@@ -294,8 +294,8 @@ def test_every_way_to_compute_a_map_gives_the_same_training(folder):
 
 
 def test_a_way_that_a_method_does_not_have_is_named_before_data_are_read():
-    with pytest.raises(ValueError, match="--map_method=qr: opt_cp has auto, block, cholesky; choose") as error:
-        run(method_of("opt_cp"), settings_of("opt_cp", map_method="qr", data="cifar100", data_dir="/nowhere"))
+    with pytest.raises(ValueError, match="--map_algorithm=qr: opt_cp has auto, block, cholesky; choose") as error:
+        run(method_of("opt_cp"), settings_of("opt_cp", map_algorithm="qr", data="cifar100", data_dir="/nowhere"))
     assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="--map_method=svd: opt_gs has auto, block"):
-        run(method_of("opt_gs"), settings_of("opt_gs", map_method="svd", data="cifar100", data_dir="/nowhere"))
+    with pytest.raises(ValueError, match="--map_algorithm=svd: opt_gs has auto, block"):
+        run(method_of("opt_gs"), settings_of("opt_gs", map_algorithm="svd", data="cifar100", data_dir="/nowhere"))

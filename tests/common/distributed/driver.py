@@ -16,6 +16,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3]))
 
 from common.cli import devices
+from common.cli.recipe import methods
 from common.compat import tf
 from common.data import synthetic
 from common.distributed.cluster import Cluster
@@ -24,10 +25,9 @@ from common.graph import variables
 from common.training import problem
 from common.training.evaluation import Evaluation
 from grassmann.program import Grassmann
-from grassmann.program import Settings as GrassmannSettings
-from opt_gs.train import METHOD as OPT_GS
-from sopt_gs.train import METHOD as SOPT_GS
+from grassmann.settings import Settings as GrassmannSettings
 
+OPT_GS, SOPT_GS = (methods()[name] for name in ("opt_gs", "sopt_gs"))
 STEPS = 10
 TINY = {"data": "synthetic", "widths": (4, 4, 4, 4), "batch_size": 8, "device": "cpu", "max_steps": 20}
 ADAMG = {

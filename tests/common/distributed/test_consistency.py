@@ -8,10 +8,10 @@ import pytest
 from common.cli.devices import Devices
 from common.data import synthetic
 from common.distributed import consistency
-from grassmann.program import Settings as GrassmannSettings
+from grassmann.settings import Settings as GrassmannSettings
 from opt_gs.train import METHOD
-from opt_ogd.method import OgdSettings
-from sopt_gs.method import EpisodeSettings
+from opt_ogd.settings import OgdSettings
+from sopt_gs.settings import EpisodeSettings
 
 SETTINGS = METHOD.settings_class(data="synthetic", batch_size=8)
 CHOSEN = Devices((None,), "CPU (2 cores)", "CPU")
@@ -83,6 +83,6 @@ def test_other_code_has_flags_of_its_own(dataset, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", [OgdSettings, EpisodeSettings, GrassmannSettings])
 def test_which_flags_may_differ(kind):
-    names = {field.name for field in dataclasses.fields(kind)}
-    assert kind.per_worker == set(PER_WORKER) <= names
+    names = set(kind.names())
+    assert names - set(kind.shared_names()) == set(PER_WORKER)
     assert len(names) < consistency.SLOTS - 20

@@ -144,9 +144,9 @@ def other(*arguments, **keywords):
     dataset.train_labels[0] = (dataset.train_labels[0] + 1) % dataset.classes
     return dataset
 synthetic.load = other
-from common.cli.program import main
-from opt_gs.train import METHOD
-main(METHOD)
+from common.cli.start import main
+from opt_gs.train import Settings, method
+main(Settings, method)
 """
 
 

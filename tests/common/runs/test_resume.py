@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 
-from common import files
+from common import files, flags
 from common.cli import program
 from common.cli.program import run
 from common.compat import tf
@@ -21,16 +21,16 @@ from common.flags import Resume
 from common.runs import lock, resume
 from common.runs.saver import Keeper
 from common.training.callbacks import Callback
-from grassmann.program import Settings as GrassmannSettings
+from grassmann.settings import Settings as GrassmannSettings
 from opt_gs.train import METHOD
-from opt_ogd.method import OgdSettings
-from sopt_gs.method import EpisodeSettings
+from opt_ogd.settings import OgdSettings
+from sopt_gs.settings import EpisodeSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay omega weightDecay
     biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps sync_bn""".split()
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
-    visible_devices log_device_placement tensorboard verbose k map_method""".split()
+    visible_devices log_device_placement tensorboard verbose k map_algorithm""".split()
 PLACE = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
     collective_timeout""".split()
 FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio optimizer
@@ -48,12 +48,11 @@ def settings(path, **options):
 @pytest.mark.parametrize("kind", [OgdSettings, EpisodeSettings, GrassmannSettings])
 def test_every_flag_has_its_place(kind):
     names = {field.name for field in dataclasses.fields(kind)}
-    assert set(kind.on_resume) <= names
     for name in names:
         (group,) = [group for group, members in GROUPS.items() if name in members]
-        if (kind, name) == (OgdSettings, "map_method"):
+        if (kind, name) == (OgdSettings, "map_algorithm"):
             group = Resume.FIXED  # its two ways keep different momenta
-        assert kind.on_resume.get(name, Resume.FIXED) is group, name
+        assert kind.resume_of(name) is group, name
 
 
 OTHER = {
@@ -61,7 +60,7 @@ OTHER = {
     "report_freq": 3, "vali_freq": 3, "save_freq": 3, "max_to_keep": 9, "device": "auto", "num_gpus": 2,
     "visible_devices": "0", "log_device_placement": True, "tensorboard": False, "verbose": True, "task": "train", "train_dir": "x",
     "load": "y", "export_dir": "z", "resume": True, "data": "digits", "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3,
-    "map_method": "qr", "lr_scale": "linear", "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0, "xla": True, "sync_bn": False, "model": "cnn9",
+    "map_algorithm": "qr", "lr_scale": "linear", "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0, "xla": True, "sync_bn": False, "model": "cnn9",
     "widths": (4, 4, 4, 5), "batch_size": 9, "worker_hosts": "a:1,b:1", "task_index": 1, "start_timeout": 9.0,
     "collective_timeout": 9.0,
 }  # fmt: skip
@@ -70,7 +69,7 @@ OTHER = {
 @contextlib.contextmanager
 def going_on(folder, **options):
     """What `check` says of a run in a folder whose flags were SMALL's."""
-    files.replace(str(folder / "flags.txt"), f"# opt_gs-none\n{program.flags.text(SMALL)}")
+    files.replace(str(folder / "flags.txt"), f"# opt_gs-none\n{flags.text(SMALL)}")
     with_options = settings(folder, **options)
     begin = resume.Start(str(folder / "model.ckpt-1"), str(folder), goes_on=True)
     yield lambda start=begin: resume.check(METHOD, with_options, start)
@@ -128,9 +127,8 @@ def train(monkeypatch, path, at=None, act=None, **options):
     """Runs as the command line does, with something happening at a step; returns the exit status."""
     options = {"report_freq": 1, "vali_freq": 3, "save_freq": 2, **options}
     with monkeypatch.context() as patch:
-        patch.setattr(program.flags, "read", lambda kind: settings(path, **options))
         patch.setattr(type(METHOD), "callbacks", lambda *arguments: [At(at, act)] if act else [])
-        return program._run(METHOD, ["train.py"])
+        return program.execute(METHOD, settings(path, **options))
 
 
 def terminate():
@@ -273,12 +271,13 @@ def test_a_signal_at_any_time_ends_with_a_checkpoint(number, after, flags, tmp_p
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_the_graph_is_built_leaves_nothing(number, tmp_path):
     program_text = (
-        "import time; from common.cli import program; from common.training import problem; from opt_gs.train import METHOD\n"
+        "import time; from common.cli import program; from common.training import problem; from opt_gs.train import method\n"
         "def slow(*arguments, **options):\n"
         "    print('building', flush=True)\n"
         "    time.sleep(60)\n"
         "problem.build = slow\n"
-        "program.main(METHOD)\n"
+        "from common.cli.start import main\n"
+        "main(method().settings_class, method)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program_text, "--data=synthetic", f"--train_path={tmp_path / 'run'}"],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.cli import devices
-from common.cli.program import _run, run
+from common.cli.program import execute, run
 from common.compat import tf
 from common.data import synthetic
 from common.data.batches import Pipeline
@@ -179,8 +179,7 @@ def entries(path):
 
 def test_stop_names_everything_and_keeps_the_last_checkpoint(tmp_path, monkeypatch, capsys):
     poisoned(monkeypatch, {4})
-    monkeypatch.setattr("common.cli.program.flags.read", lambda kind: settings(tmp_path))
-    assert _run(METHOD, ["train.py"]) == 1
+    assert execute(METHOD, settings(tmp_path)) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: step 4 is not finite: the loss, the gradient of conv1_0/weight, ")
     assert error.count("\n") == 1 and "Traceback" not in error
