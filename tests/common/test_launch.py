@@ -251,7 +251,7 @@ def test_a_restart_that_succeeds_ends_well_and_resume_is_not_doubled(tmp_path, c
     ],
 )
 def test_what_cannot_be_launched_is_refused_in_one_line_before_anything_starts(command, options, environment, message):
-    with pytest.raises((ValueError, launch.absl_flags.Error), match=re.escape(message)) as error:
+    with pytest.raises((ValueError, OSError), match=re.escape(message)) as error:
         launch.run(Settings(**options), command, {**environment, "PATH": os.environ["PATH"]})
     assert "\n" not in str(error.value)
 
