@@ -38,9 +38,9 @@ def competitors():
 
 
 def _factories(method):  # until factories are objects everywhere
-    if hasattr(method, "factories"):
+    factories = {name: factory for name, factory in method.factories.items() if inspect.isfunction(factory)}
+    if not factories:
         return method.factories
-    factories = {name: factory for name, factory in method.map_methods.items() if inspect.isfunction(factory)}
     closures = {name: inspect.getclosurevars(factory).nonlocals for name, factory in factories.items()}
     return {name: types.SimpleNamespace(**found) for name, found in closures.items() if "rotate" in found}
 
