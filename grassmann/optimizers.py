@@ -33,9 +33,7 @@ def sgd_g_step(point, gradient, tau, learning_rate, momentum, grad_clip=None):
     return geometry.exponential(y, d), geometry.transport_along_itself(y, d)
 
 
-def adam_g_step(
-    point, gradient, m, v, learning_rate, beta1, beta2, epsilon, beta1_power, beta2_power, grad_clip=None
-):
+def adam_g_step(point, gradient, m, v, learning_rate, beta1, beta2, epsilon, beta1_power, beta2_power, grad_clip=None):
     """One step of Adam-G, Adam on G(1, n) with one second moment for each neuron.
 
     y <- y / |y|;  h = clip(g - <y, g> y, nu);  m <- beta1 m + (1 - beta1) h;  v <- beta2 v + (1 - beta2) <h, h>;

@@ -98,8 +98,8 @@ def test_one_list_of_gradients_is_that_of_any_optimizer(use_resource):
     """Every argument of `tf.train.Optimizer.compute_gradients` means what it means there."""
     optimizer = HybridOptimizer(tf.train.GradientDescentOptimizer(0.1), SgdG(0.1, 0.9), use_locking=True, name="Both")
     assert isinstance(optimizer, tf.train.Optimizer) and optimizer.get_name() == "Both"
-    made = kernels("float64", use_resource)
-    matrix, conv, cube = made
+    matrix, conv, cube = kernels("float64", use_resource)
+    tf.add_to_collection("grassmann", cube)
     loss = tf.reshape(tf.reduce_sum(matrix**2) + tf.reduce_sum(cube**3), [1])
     calls = [
         lambda taker: taker.compute_gradients(loss),
@@ -115,6 +115,7 @@ def test_one_list_of_gradients_is_that_of_any_optimizer(use_resource):
         for call in calls:
             pairs, expected = call(optimizer), call(tf.train.GradientDescentOptimizer(0.1))
             assert [id(variable) for _, variable in pairs] == [id(variable) for _, variable in expected]
+            assert all((variable in tf.get_collection("grassmann")) == (variable is cube) for _, variable in pairs)
             for (actual, variable), (gradient, _) in zip(pairs, expected):
                 assert (actual is None) == (gradient is None) == (variable is conv)
                 if actual is not None:
