@@ -111,7 +111,9 @@ def run(program, settings, remarks=()):
         )
     beginning = resume.beginning(settings) if workers.is_chief else contextlib.nullcontext(resume.Start())
     with Interruption() as interruption, beginning as start:
-        dataset = datasets.load(settings.data, settings.data_dir, program.paper_data)
+        dataset = datasets.load(settings.data, settings.data_dir, program.paper_data, task=settings.task)
+        for line in dataset.remarks:
+            datasets.to_stderr(line)
         settings = program.resolve(settings, dataset)
         settings.check_share(settings.batch_size, workers.count)
         changes = resume.check(program, settings, start)

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from common.data import archive, pickle_reader
+from common.data import archive, pickles
 from common.data.dataset import DataError, Dataset, check_examples
 
 _SIDE, _CHANNELS = 32, 3
@@ -45,23 +45,20 @@ CIFAR100 = Format(
 )
 
 
-def find(folder, format):
-    """Returns the path of the data set in `folder`, or None.
+def find(folders, format):
+    """Returns the path of the data set in one of `folders`, or None.
 
-    That is, in this order: the unpacked folder within `folder`, or `folder` itself if it is one; the .tar.gz in it, or
-    `folder` itself if it is a file; an unpacked folder with some of the files missing.
+    A place is a folder, the set's own folder within it, or a file, which counts as the archive. Whole sets come first,
+    then archives, then sets with some of the files missing; among equals the first of `folders`.
     """
-    folder = pathlib.Path(folder)
-    if folder.is_file():
-        return folder
-    present = {
-        place: sum((place / name).exists() for name in format.train + format.test)
-        for place in (folder / format.folder, folder)
-    }
-    complete = [place for place, count in present.items() if count == len(format.train + format.test)]
-    archive = [folder / format.archive] if (folder / format.archive).exists() else []
-    partial = [place for place, count in present.items() if count]
-    return next(iter(complete + archive + partial), None)
+    whole, archives, incomplete = [], [], []
+    for folder in map(pathlib.Path, folders):
+        archives += [path for path in (folder / format.archive, folder) if path.is_file()]
+        for place in (folder / format.folder, folder):
+            present = [(place / name).is_file() for name in format.train + format.test]
+            if any(present):
+                (whole if all(present) else incomplete).append(place)
+    return next(iter(whole + archives + incomplete), None)
 
 
 def load(path, format):
@@ -88,40 +85,25 @@ def _read(path, format):
     """Returns the rows uint8 [n, 3072] and the labels int32 [n] of one file."""
     values = _SIDE * _SIDE * _CHANNELS
     expected = f"expected a {format.name} batch with 'data' (uint8 [n, {values}]) and '{format.labels}' (n integers)"
-    contents = _bytes(path, expected)
     try:
-        batch = pickle_reader.loads(contents)
+        if not path.is_file():  # asked first because opening a pipe would wait for ever
+            raise DataError(f"{path}: is missing or not a plain file; {expected}")
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path}: has {path.stat().st_size} bytes, more than any such file; {expected}")
+        batch = pickles.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise DataError(f"{path}: {' '.join(str(error).split())[:200]}; {expected}") from error
+        raise error if isinstance(error, DataError) else DataError(f"{path}: {error}; {expected}") from error
     if not isinstance(batch, dict):
         raise DataError(f"{path}: holds a {type(batch).__name__}; {expected}")
     data, labels = (batch.get(name, batch.get(name.encode())) for name in ("data", format.labels))
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != values:
         found = f"{data.dtype} {list(data.shape)}" if isinstance(data, np.ndarray) else type(data).__name__
         raise DataError(f"{path}: 'data' is {found}; {expected}")
-    labels = _integers(labels)
-    if labels is None:
+    labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    if not isinstance(labels, list) or any(type(label) is not int for label in labels):
         raise DataError(f"{path}: '{format.labels}' is missing or not a list of integers; {expected}")
+    labels = np.array([label if 0 <= label < 1 << 31 else -1 for label in labels], np.int32)
     check_examples(str(path), data.reshape(-1, 1, 1, values), labels, format.classes)
     return data, labels
-
-
-def _integers(labels):
-    """Returns a list or an array of integers as int32 [n], those out of its range as -1; None if it is neither."""
-    if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype.kind in "iu":
-        labels = labels.tolist()
-    if not isinstance(labels, list) or any(type(label) is not int for label in labels):
-        return None
-    return np.array([label if 0 <= label < 1 << 31 else -1 for label in labels], np.int32)
-
-
-def _bytes(path, expected):
-    """Returns the contents of a file that is there, plain, and not absurdly large."""
-    try:
-        if not path.is_file():  # asked first because opening a pipe would wait for ever
-            raise DataError(f"{path}: is missing or not a plain file; {expected}")
-        if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{path}: has {path.stat().st_size} bytes, more than any such file; {expected}")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error

@@ -21,6 +21,7 @@ class Dataset:
       train_images, test_images: uint8 [images, height, width, channels], the same height, width and channels in both.
       train_labels, test_labels: int32 [images].
       mirror: whether a training image keeps its meaning when mirrored left to right (a car does, a digit does not).
+      remarks: lines that the user has to see, for example that this is another set than the paper's.
 
     Raises DataError (a ValueError), naming the set and the offending value, if the arrays are not like that.
     """
@@ -32,6 +33,7 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     mirror: bool
+    remarks: tuple = ()
 
     def __post_init__(self):
         if self.classes < 1:

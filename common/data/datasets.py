@@ -1,17 +1,17 @@
 """Data sets by name: found on the disk, downloaded, or refused with what to do.
 
-A set that is named is never replaced by another. `auto` takes the set of the paper if it can be had, and otherwise says
-so loudly and takes the digits, so that a command always does something real.
+A set that is named is never replaced by another. `auto` takes the set of the paper if it can be had, and otherwise the
+digits with a remark, so that a command always does something real.
 """
 
+import dataclasses
 import os
 import pathlib
 import sys
 
 from common.data import cifar, digits, svhn, synthetic
 from common.data.dataset import DataError
-from common.data.download import DownloadError, download
-from common.data.sources import SOURCES
+from common.data.download import SOURCES, DownloadError, download
 
 NAMES = ("auto", "cifar100", "cifar10", "svhn", "digits", "synthetic")
 DEFAULT_DATA_DIR = "./datasets/"
@@ -29,15 +29,17 @@ def to_stderr(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def load(name, data_dir=DEFAULT_DATA_DIR, default="cifar100", say=to_stderr):
+def load(name, data_dir=DEFAULT_DATA_DIR, default="cifar100", say=to_stderr, task="train"):
     """Returns the data set called `name`.
 
     Args:
-      name: one of NAMES. "auto" is `default` if its files are there or can be downloaded, else the digits.
+      name: one of NAMES. "auto" is `default` if its files are there or can be downloaded, else the digits, with a
+        remark that says so (see `Dataset.remarks`).
       data_dir: where the files are; see `search_folders`. Files that are nowhere are downloaded, to ROOT/datasets for
         the default folder, else to `data_dir`, which has to exist.
       default: the set of the paper: "cifar100", "cifar10" or "svhn".
-      say: called with lines for the user.
+      say: called with lines on downloads.
+      task: what the set is for; the remark speaks of training only if it is "train".
 
     Raises ValueError for an unknown name, NotAvailable for a named set that cannot be had, and DataError for one that
     is there but broken (under "auto" too): one line each.
@@ -49,9 +51,7 @@ def load(name, data_dir=DEFAULT_DATA_DIR, default="cifar100", say=to_stderr):
     try:
         return _named(default, data_dir, say)
     except NotAvailable as error:
-        for line in _notice(default, error):
-            say(line)
-        return digits.load()
+        return dataclasses.replace(digits.load(), remarks=_remarks(default, error, task))
 
 
 def search_folders(data_dir=DEFAULT_DATA_DIR):
@@ -76,7 +76,6 @@ def _named(name, data_dir, say):
     if name in _MADE_HERE:
         return _MADE_HERE[name]()
     folders = search_folders(data_dir)
-    searched = " and ".join(str(folder) for folder in folders)
     path = _find(name, folders)
     if path is None and not _is_default(data_dir) and not folders[0].exists():
         by_hand = ", ".join(source.urls[0] for source in SOURCES[name])
@@ -86,28 +85,28 @@ def _named(name, data_dir, say):
         folder = ROOT / "datasets" if _is_default(data_dir) else folders[0]
         try:
             for source in SOURCES[name]:
-                download(source.urls, folder / source.file, source.md5, say)
+                download(source, folder, say)
         except DownloadError as error:
+            searched = " and ".join(str(folder) for folder in folders)
             raise NotAvailable(f"{name} is not in {searched}, and {error}") from error
         path = _find(name, [folder])
     return svhn.load(path) if name == "svhn" else cifar.load(path, _CIFAR[name])
 
 
 def _find(name, folders):
-    """Returns the path of the set in the first folder that has it, or None."""
-    paths = (svhn.find(folder) if name == "svhn" else cifar.find(folder, _CIFAR[name]) for folder in folders)
+    """Returns the path of the set in one of the folders, or None."""
     try:
-        return next((path for path in paths if path is not None), None)
+        return svhn.find(folders) if name == "svhn" else cifar.find(folders, _CIFAR[name])
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be searched for {name} ({error.strerror})") from error
 
 
-def _notice(name, error):
-    line = "*" * 100
-    return [
+def _remarks(name, error, task):
+    line, verb = "*" * 100, "TRAINING ON" if task == "train" else "TAKING"
+    return (
         line,
-        f"* THE DATA SET OF THE PAPER, {name.upper()}, IS NOT HERE. TRAINING ON HANDWRITTEN DIGITS INSTEAD.",
+        f"* THE DATA SET OF THE PAPER, {name.upper()}, IS NOT HERE. {verb} HANDWRITTEN DIGITS INSTEAD.",
         f"* {error}",
         f"* With --data={name} this is an error; with --data=digits this notice is left out.",
         line,
-    ]
+    )

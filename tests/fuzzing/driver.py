@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-_HANG = 300.0  # seconds for one small file: not a matter of speed, but of ever ending on a busy machine
+_HANG = 120.0  # seconds for one small file: not a matter of speed, but of ever ending on a busy machine
 
 
 class Reader:

@@ -2,7 +2,6 @@
 
 import gzip
 import struct
-import zlib
 
 from hypothesis import strategies as st
 
@@ -94,25 +93,6 @@ def _with_tar_sums(tar):
             total = sum(block[:148]) + 8 * 32 + sum(block[156:])
             blocks[index] = block[:148] + b"%06o\0 " % total + block[156:]
     return b"".join(blocks)
-
-
-@st.composite
-def damaged_mat(draw, plain):
-    """A .mat file that is damaged, or whose variables are damaged and compressed afterwards."""
-    if draw(st.booleans()):
-        return draw(damaged([*plain, *(packed_mat(data) for data in plain)]))
-    return packed_mat(draw(damaged(plain)))
-
-
-def packed_mat(data):
-    """The uncompressed .mat file `data` with its variables compressed; what is no element stays as it is."""
-    parts, at = [data[:128]], 128
-    while len(data) - at >= 8:
-        kind, size = struct.unpack_from("<II", data, at)
-        packed = zlib.compress(data[at : at + 8 + size], 1)
-        parts.append(struct.pack("<II", 15, len(packed)) + packed)
-        at += 8 + size
-    return b"".join(parts)
 
 
 @st.composite

@@ -67,21 +67,44 @@ def pack(folder, archive):
 def test_an_archive_is_unpacked_beside_itself(tmp_path):
     folder, contents = write(tmp_path / "original", CIFAR100)
     pack(folder, tmp_path / CIFAR100.archive)
-    data = cifar.load(cifar.find(tmp_path, CIFAR100), CIFAR100)
+    data = cifar.load(cifar.find([tmp_path], CIFAR100), CIFAR100)
     np.testing.assert_array_equal(data.test_labels, contents["test"][1])
-    assert cifar.find(tmp_path, CIFAR100) == tmp_path / CIFAR100.folder
+    assert cifar.find([tmp_path], CIFAR100) == tmp_path / CIFAR100.folder
 
 
 def test_find_knows_the_folder_the_folder_itself_and_the_archive(tmp_path):
-    assert cifar.find(tmp_path, CIFAR10) is None and cifar.find(tmp_path / "nowhere", CIFAR10) is None
+    assert cifar.find([tmp_path], CIFAR10) is None and cifar.find([tmp_path / "nowhere"], CIFAR10) is None
     folder, _ = write(tmp_path, CIFAR10)
-    assert cifar.find(tmp_path, CIFAR10) == folder and cifar.find(folder, CIFAR10) == folder
-    assert cifar.find(tmp_path, CIFAR100) is None
+    assert cifar.find([tmp_path], CIFAR10) == folder and cifar.find([folder], CIFAR10) == folder
+    assert cifar.find([tmp_path], CIFAR100) is None
     (folder / "data_batch_3").unlink()
-    assert cifar.find(tmp_path, CIFAR10) == folder
+    assert cifar.find([tmp_path], CIFAR10) == folder
     (tmp_path / CIFAR10.archive).write_bytes(b"")
-    assert cifar.find(tmp_path, CIFAR10) == tmp_path / CIFAR10.archive
-    assert cifar.find(tmp_path / CIFAR10.archive, CIFAR10) == tmp_path / CIFAR10.archive
+    assert cifar.find([tmp_path], CIFAR10) == tmp_path / CIFAR10.archive
+    assert cifar.find([tmp_path / CIFAR10.archive], CIFAR10) == tmp_path / CIFAR10.archive
+
+
+def test_whole_sets_come_first_then_archives_then_incomplete_ones(tmp_path):
+    for name in ("incomplete", "packed", "whole", "whole again"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "incomplete" / "train").write_bytes(b"")
+    (tmp_path / "packed" / CIFAR100.archive).write_bytes(b"")
+    whole, _ = write(tmp_path / "whole", CIFAR100)
+    write(tmp_path / "whole again", CIFAR100)
+    places = [tmp_path / name for name in ("incomplete", "packed", "whole", "whole again")]
+    assert cifar.find(places, CIFAR100) == whole
+    assert cifar.find(places[:2], CIFAR100) == tmp_path / "packed" / CIFAR100.archive
+    assert cifar.find(places[:1], CIFAR100) == tmp_path / "incomplete"
+
+
+@pytest.mark.parametrize("format", [CIFAR10, CIFAR100], ids=lambda format: format.name)
+def test_folders_that_are_called_as_files_of_the_set_are_no_set(tmp_path, format):
+    """Own pictures lie in train/ and test/ as a rule."""
+    for name in (*format.train, *format.test, f"{format.folder}/{format.train[0]}", format.archive):
+        (tmp_path / "pictures" / name / "cat").mkdir(parents=True)
+    assert cifar.find([tmp_path / "pictures"], format) is None
+    folder, _ = write(tmp_path / "set", format)
+    assert cifar.find([tmp_path / "pictures", tmp_path / "set"], format) == folder
 
 
 ROWS = np.zeros([2, 3072], np.uint8)

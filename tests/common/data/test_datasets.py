@@ -14,7 +14,7 @@ from scipy.io import savemat
 from common.data import datasets
 from common.data.dataset import DataError
 from common.data.datasets import NotAvailable
-from common.data.sources import SOURCES, Source
+from common.data.download import SOURCES, Source
 
 DEFAULT = datasets.DEFAULT_DATA_DIR
 
@@ -88,9 +88,8 @@ def test_a_named_folder_that_is_not_there_is_an_error_for_a_named_set_and_no_dat
     with pytest.raises(DataError, match="nowhere does not exist; make it for cifar100") as raised:
         datasets.load("cifar100", places / "nowhere")
     assert "\n" not in str(raised.value)
-    said = []
-    assert datasets.load("auto", places / "nowhere", say=said.append).name == "digits"
-    assert any("nowhere does not exist" in line for line in said)
+    data = load("auto", places / "nowhere")
+    assert data.name == "digits" and any("nowhere does not exist" in line for line in data.remarks)
     assert not (places / "nowhere").exists()
 
 
@@ -115,15 +114,31 @@ def test_auto_takes_the_paper_s_set_if_it_is_there(places):
     assert load("auto").name == "cifar100"
 
 
-def test_auto_says_loudly_that_it_takes_the_digits(capsys):
-    assert datasets.load("auto", default="cifar10").name == "digits"
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) >= 4 and "CIFAR10, IS NOT HERE. TRAINING ON HANDWRITTEN DIGITS" in error
+def test_auto_says_loudly_that_it_takes_the_digits():
+    data = load("auto", default="cifar10")
+    assert data.name == "digits" and len(data.remarks) >= 4
+    assert "CIFAR10, IS NOT HERE. TRAINING ON HANDWRITTEN DIGITS" in " ".join(data.remarks)
+    assert not any("TRAINING" in line for line in load("auto", task="test").remarks)
+    assert load("digits").remarks == ()
+
+
+def test_own_pictures_in_train_and_test_hide_no_set(places):
+    for name in ("train", "test"):
+        (places / "here" / "datasets" / name / "cat").mkdir(parents=True)
+    assert load("auto").name == "digits"
+    cifar100(places / "clone" / "datasets")
+    assert load("auto").name == "cifar100"
+
+
+def test_home_is_where_a_tilde_says(places, monkeypatch):
+    monkeypatch.setenv("HOME", str(places))
+    cifar100(places / "mine")
+    assert load("cifar100", "~/mine").name == "cifar100"
 
 
 def test_a_folder_that_cannot_be_searched_is_named(places, monkeypatch):
-    def refuse(folder, format):
-        raise PermissionError(13, "Permission denied", str(folder))
+    def refuse(folders, format):
+        raise PermissionError(13, "Permission denied", str(folders[0]))
 
     monkeypatch.setattr(datasets.cifar, "find", refuse)
     with pytest.raises(DataError, match="here: cannot be searched for cifar10 .Permission denied"):
