@@ -43,7 +43,7 @@ def refused(place, message, names=("a", "b")):
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_the_wanted_files_are_unpacked(place, format):
-    others = [member(name, contents=b"x") for name in ("set/readme.html", "readme", "set/deep/a", "other/a" + "x" * 150)]
+    others = [member(name, contents=b"x") for name in ("set/readme.html", "readme", "set/deep/a", "other/" + 150 * "x")]
     assert archive.unpack(write(place / "x.tar.gz", GOOD + others, format), "set", ["a", "b"]) == place / "set"
     assert everything(place) == ["data", "data/set", "data/set/a", "data/set/b", "data/x.tar.gz"]
     assert (place / "set" / "a").read_bytes() == b"one" and (place / "set" / "b").read_bytes() == b"two"
@@ -107,13 +107,15 @@ def test_an_old_sparse_file_with_extended_headers_is_an_error(place, extended):
     first = bytearray(header(tarfile.GNUTYPE_SPARSE, 512))
     first[482] = 1  # an extended header follows
     first[148:156] = b"%06o\0 " % (sum(first[:148]) + 8 * 32 + sum(first[156:]))
-    (place / "x.tar.gz").write_bytes(gzip.compress(bytes(first) + (bytes(504) + b"\1" + bytes(7)) * extended + b"short"))
+    blocks = bytes(first) + (bytes(504) + b"\1" + bytes(7)) * extended + b"short"
+    (place / "x.tar.gz").write_bytes(gzip.compress(blocks))
     refused(place, DAMAGED)
 
 
 def test_damaged_archives_are_one_line_errors(place):
     whole = write(place / "x.tar.gz", GOOD).read_bytes()
-    damaged = [b"", b"not gzip at all", b"<html>", gzip.compress(b"not a tar" * 200), whole[: len(whole) // 2], whole[:-3]]
+    damaged = [b"", b"not gzip at all", b"<html>", gzip.compress(b"not a tar" * 200)]
+    damaged += [whole[: len(whole) // 2], whole[:-3]]
     damaged += [whole[:20] + bytes([whole[20] ^ 255]) + whole[21:], whole[:-6] + b"\0" + whole[-5:]]
     for contents in damaged:
         (place / "x.tar.gz").write_bytes(contents)

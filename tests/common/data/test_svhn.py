@@ -98,7 +98,8 @@ def test_missing_foreign_and_truncated_files(tmp_path, compress):
     write_all(tmp_path, compress)
     path = tmp_path / "train_32x32.mat"
     whole = path.read_bytes()
-    for contents in [b"", b"\x00" * 500, b"<html>", b"%PDF" + whole[4:130], *(whole[: len(whole) * i // 7] for i in range(7))]:
+    foreign = [b"", bytes(500), b"<html>", b"%PDF" + whole[4:130]]
+    for contents in foreign + [whole[: len(whole) * i // 7] for i in range(7)]:
         path.write_bytes(contents)
         refused(tmp_path, path.name)
     path.unlink()
