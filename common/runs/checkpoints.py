@@ -85,9 +85,8 @@ def find(path, say=print):
     A name may have the ending of one of its files, and the list `checkpoint` means its folder. Raises ValueError if
     there is no checkpoint, or if the one that is named is damaged.
     """
-    wanted = "name a run folder or a model.ckpt-STEP"
-    folder = os.path.dirname(path) or "." if os.path.basename(path) == LIST and os.path.isfile(path) else path
-    if os.path.isdir(folder) and not os.path.isfile(path + ".index"):
+    wanted, folder = "name a run folder or a model.ckpt-STEP", folder_of(path)
+    if folder is not None:
         found = newest(folder, say)
         if found is None:
             raise ValueError(f"--load={path}: there is no checkpoint in this folder; {wanted}")
@@ -102,6 +101,13 @@ def find(path, say=print):
     elif fault := unreadable(prefix):
         raise ValueError(f"--load={path}: cannot be read as a checkpoint ({fault}); {wanted}")
     return prefix
+
+
+def folder_of(path):
+    """Returns the folder whose newest checkpoint `path` means, or None if it means one checkpoint."""
+    if os.path.isdir(path):
+        return path
+    return os.path.dirname(path) or "." if os.path.basename(path) == LIST and os.path.isfile(path) else None
 
 
 @contextlib.contextmanager

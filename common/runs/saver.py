@@ -46,6 +46,8 @@ class Keeper:
         oldest from now on.
         """
         self._kept = checkpoints.listed(self._folder)
+        if origin and os.path.realpath(os.path.dirname(origin)) == os.path.realpath(self._folder):
+            origin = os.path.join(self._folder, os.path.basename(origin))  # however the folder was written
         if origin in self._kept:
             after = self._kept.index(origin) + 1
             if self._kept[after:]:
