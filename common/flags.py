@@ -34,7 +34,7 @@ RENAMED = {"map_method": "map_algorithm"}
 
 
 def option(default, help_text, choices=None, *, minimum=None, above=None, maximum=None, below=None, alias=None,
-           on_resume=FIXED, per_worker=None, needs=None, recorded=True, path=False):  # fmt: skip
+           on_resume=FIXED, per_worker=None, needs=None, path=False):  # fmt: skip
     """Returns a dataclass field that is a flag.
 
     Args:
@@ -46,14 +46,12 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       on_resume: what a run that goes on does about another value.
       per_worker: whether each process of a cluster may have its own value; None: if on_resume is PLACE.
       needs: (text, test): the flag does nothing unless `test(settings)`, which `text` says.
-      recorded: whether `text` holds it.
       path: see `path`.
     """
     per_worker = on_resume is PLACE if per_worker is None else per_worker
     return dataclasses.field(default=default, metadata={
         "help": help_text, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below,
-        "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "recorded": recorded,
-        "path": path,
+        "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "path": path,
     })  # fmt: skip
 
 
@@ -117,9 +115,12 @@ class Checked:
 
 
 def text(settings):
-    """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile."""
-    unrecorded = {field.name for field in dataclasses.fields(settings) if not field.metadata["recorded"]}
-    return "".join(f"--{name}={value}\n" for name, value in settings.texts().items() if name not in unrecorded)
+    """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile.
+
+    Those whose `Resume` is PLACE are not there: they say what a call is to do and where, and not what made a run.
+    """
+    made = settings.names(FIXED, STEERS, FREE)
+    return "".join(f"--{name}={value}\n" for name, value in settings.texts().items() if name in made)
 
 
 def parsed(lines):
@@ -143,7 +144,7 @@ def differences(settings, before):
     for field in dataclasses.fields(settings):
         default = None if field.default is None else _text(field.default)
         pair = old.get(field.name, default), new.get(field.name)
-        if pair[0] != pair[1] and field.metadata["recorded"]:
+        if pair[0] != pair[1] and field.metadata["on_resume"] is not PLACE:
             changes.append((field, *pair))
     return changes
 

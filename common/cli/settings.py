@@ -30,7 +30,7 @@ class Common(flags.Checked):
     """The flags that all programs share."""
 
     task: str = option(
-        "train", "train, test a checkpoint, see variables or export a network", TASKS, on_resume=PLACE, recorded=False
+        "train", "train, test a checkpoint, see variables or export a network", TASKS, on_resume=PLACE
     )
     data: str = option("auto", "data set; auto is the paper's if it can be had, else digits", DATA)
     data_dir: str = path(

@@ -88,12 +88,16 @@ def check(program, settings, start):
     before = flags_beside(start.checkpoint)
     if before is None:
         return []
+    if not flags.parsed(before):
+        return [f"{FLAGS} beside {start.checkpoint} holds no flags: nothing is compared with them"]
     head, method = before.partition("\n")[0], program.method(settings)
     if head.startswith("# ") and head[2:].strip() != method:
         raise ValueError(
             f"--load={start.checkpoint}: this checkpoint was trained by {head[2:].strip()}, not by {method}; use the "
             "folder, --rotation and (in sopt_gs) --map that it was trained with"
         )
+    gone = flags.gone(before)
+    lines = [f"flags of this run that are no more, and do nothing: {', '.join(gone)}"] if gone else []
     changed = {group: [] for group in Resume}
     for field, old, new in flags.differences(settings, before) if settings.task == "train" else []:
         group = field.metadata["on_resume"]
@@ -107,7 +111,7 @@ def check(program, settings, start):
             f"--load={start.checkpoint} --train_path=NEW"
         )
     loud = changed[Resume.FIXED] + changed[Resume.STEERS]
-    lines = [f"FLAGS CHANGED, TRAINING IS ANOTHER ONE FROM HERE ON: {'; '.join(loud)}"] if loud else []
+    lines += [f"FLAGS CHANGED, TRAINING IS ANOTHER ONE FROM HERE ON: {'; '.join(loud)}"] if loud else []
     return lines + ([f"flags changed: {'; '.join(changed[Resume.FREE])}"] if changed[Resume.FREE] else [])
 
 
@@ -115,8 +119,9 @@ def _loaded(settings, note):
     """Returns the checkpoint that --load means, or None."""
     if settings.load is None:
         return None
-    if os.path.isdir(settings.load) and not (settings.train_path and _same(settings.load, settings.train_path)):
-        holder = lock_holder(settings.load)
+    folder = checkpoints.folder_of(settings.load)
+    if folder is not None and not (settings.train_path and _same(folder, settings.train_path)):
+        holder = lock_holder(folder)
         if holder:
             raise ValueError(
                 f"--load={settings.load}: {holder} trains there, and its checkpoints come and go; name one of them "
@@ -134,7 +139,7 @@ def flags_beside(checkpoint):
     if checkpoint is None:
         return None
     try:
-        with open(os.path.join(os.path.dirname(checkpoint), FLAGS), encoding="utf-8", errors="replace") as file:
+        with open(os.path.join(os.path.dirname(checkpoint), FLAGS), encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except FileNotFoundError:
         return None

@@ -99,12 +99,46 @@ def test_equal_flags_and_flags_of_an_older_program_are_no_difference(tmp_path):
     with going_on(tmp_path) as check:
         assert check() == []
         text = (tmp_path / "flags.txt").read_text()
-        files.replace(str(tmp_path / "flags.txt"), "".join(
-            line for line in text.splitlines(True) if "save_freq" not in line and "resume" not in line
-        ) + "--long_gone=7\n")
+        older = "".join(line for line in text.splitlines(True) if "save_freq" not in line and "xla" not in line)
+        (tmp_path / "flags.txt").write_text(f"{older}--task=train\n--train_path=./x\n--resume=True\n--load=y\n")
         assert check() == []
         (tmp_path / "flags.txt").unlink()
         assert check() == []
+
+
+def test_flags_that_are_no_more_are_named_once_and_renamed_ones_compared(tmp_path):
+    with going_on(tmp_path) as check:
+        text = (tmp_path / "flags.txt").read_text()
+        assert "--map_algorithm=auto\n" in text
+        gone = "--shard_maps=True\n--memory_limit=2\n"
+        older = text.replace("--map_algorithm=auto\n", f"--map_method=auto\n{gone}")
+        (tmp_path / "flags.txt").write_text(older)
+        assert check() == ["flags of this run that are no more, and do nothing: shard_maps, memory_limit"]
+        (tmp_path / "flags.txt").write_text(older.replace("--map_method=auto", "--map_method=qr"))
+        assert check()[1:] == ["flags changed: map_algorithm: qr -> auto"]
+
+
+@pytest.mark.parametrize("content", [b"", b"# Notes\n\nof another program\n", b'{"step": 0}\n', b"\xff\xfe\0\n\x80"])
+def test_a_file_in_the_place_of_flags_txt_is_said(content, tmp_path):
+    with going_on(tmp_path) as check:
+        (tmp_path / "flags.txt").write_bytes(content)
+        assert check() == [f"flags.txt beside {tmp_path}/model.ckpt-1 holds no flags: nothing is compared with them"]
+
+
+def test_flags_txt_says_what_made_the_run_and_not_what_to_do_where(tmp_path):
+    places = {"task": "test", "load": "a", "export_dir": "b", "worker_hosts": "a:1,b:1", "task_index": 1}
+    text = flags.text(settings(tmp_path, resume=True, **places))
+    assert not [name for name in PLACE if f"--{name}=" in text]
+    assert "--widths=4,4,4,4\n" in text and text == flags.text(SMALL)
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path, monkeypatch, capsys):
+    (tmp_path / ".bashrc").write_text("x")
+    for options in ({}, {"resume": True}):
+        assert train(monkeypatch, tmp_path, **options) == 1
+        err = capsys.readouterr().err
+        assert f"--train_path={tmp_path} is there, holds .bashrc and is no run folder" in err and err.count("\n") == 1
+    assert os.listdir(tmp_path) == [".bashrc"]
 
 
 def test_resume_needs_a_folder(tmp_path):
