@@ -24,7 +24,7 @@ def both(job, root, repeats, seconds):
     """
     from benchmarks import measure, programs
 
-    root = os.path.abspath(os.path.expanduser(root))
+    root = os.path.abspath(root)
     if not os.path.isfile(os.path.join(root, "common", "training", "problem.py")):
         raise ValueError(f"--against={root}: expected the root of a checkout of this project")
     folder, settings = programs.arguments_of(job)

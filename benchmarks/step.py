@@ -27,7 +27,7 @@ class Settings(command.Settings):
     test_images: int = flags.option(1000, "images of an evaluation; 0 leaves evaluation out", minimum=0)
     xla: bool = flags.option(False, "measure the programs with their --xla")
     precision: str = flags.option("float32", "measure the programs with this --precision")
-    against: str | None = flags.option(None, "root of another checkout, whose steps take turns with ours")
+    against: str | None = flags.path(None, "root of another checkout, whose steps take turns with ours")
 
 
 def jobs(settings):

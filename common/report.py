@@ -17,7 +17,7 @@ from common.results import groups, output, runs, tables
 class Settings(flags.Checked):
     """Flags of the report."""
 
-    out: str = flags.option(
+    out: str = flags.path(
         "./report", "folder for table and figure, or files with commas between them (.md, .csv, .png, .svg)"
     )
     labels: str | None = flags.option(None, "names of the groups, with commas between them, in the order of the table")
@@ -45,7 +45,7 @@ def run(words, settings):
 
 def _paths(out):
     """Returns the files to write for --out."""
-    paths = [os.path.expanduser(path) for path in out.split(",")]
+    paths = [flags.local_path("--out", path) for path in out.split(",")]
     if all(path.endswith(output.ENDINGS) for path in paths):
         return paths
     if len(paths) > 1 or os.path.isfile(paths[0]):

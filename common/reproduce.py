@@ -25,8 +25,8 @@ class Settings(flags.Checked):
     runs: int = flags.option(5, "runs of each row: seeds 0, 1, ...", minimum=1)
     data: str | None = flags.option(None, "data set; all of the table's if left out")
     rows: str | None = flags.option(None, "names of the rows wanted, with commas between them; all if left out")
-    dir: str = flags.option("./logs/reproduce", "folder of the runs, of all tables")
-    out: str | None = flags.option(None, "folder for the table and figure; the table's own under --dir if left out")
+    dir: str = flags.path("./logs/reproduce", "folder of the runs, of all tables")
+    out: str | None = flags.path(None, "folder for the table and figure; the table's own under --dir if left out")
     dry_run: bool = flags.option(False, "print the commands, and run none")
 
 
@@ -39,9 +39,9 @@ def run(words, settings, train=None):
       train: `train(job) -> (exit status, signal that came or None)`, for tests; None for a process of its own.
     """
     table, extra = _table(words)
-    folder, rows = os.path.expanduser(settings.dir), settings.rows.split(",") if settings.rows else None
+    rows = settings.rows.split(",") if settings.rows else None
     sets = _data(table, settings.data)
-    wanted = {data: jobs.jobs(table, data, settings.runs, folder, extra, rows) for data in sets}
+    wanted = {data: jobs.jobs(table, data, settings.runs, settings.dir, extra, rows) for data in sets}
     done = [(job, job.is_done()) for of_data in wanted.values() for job in of_data]
     for job, there in done:
         _say(f"{job}{'  # done' if there else ''}")
@@ -112,7 +112,7 @@ def _deliver(table, data, of_data, settings):
         own = [run for run in (job.run() for job in of_data if job.row is row) if run.done]
         found.append(groups.of_row(row, data, own, settings.runs))
     name = f"{table.name}-{data}"
-    folder = os.path.expanduser(settings.out or os.path.join(settings.dir, name))
+    folder = settings.out or os.path.join(settings.dir, name)
     print(f"\n{name}\n\n{tables.markdown(groups.texts(found))}")
     for line in (line for group in found for line in group.remarks()):
         _say(line, sys.stderr)

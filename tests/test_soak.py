@@ -8,7 +8,7 @@ import pytest
 
 from common.cli.program import run
 from common.training.callbacks import Callback
-from opt_gs.train import METHOD
+from opt_gs.train import method
 
 STEPS, SAMPLES = 4000, 40
 # Growth over the second half of the run that still counts as flat. What an allocator keeps wanders by a few MiB.
@@ -47,14 +47,15 @@ def test_growth_is_the_rise_of_the_line_over_the_second_half():
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a process is looked at through /proc")
 def test_a_long_run_stays_flat(tmp_path, monkeypatch):
-    watch, own = Watch(), METHOD.callbacks
-    monkeypatch.setattr(METHOD, "callbacks", lambda *arguments: [*own(*arguments), watch])
-    settings = METHOD.settings_class(
+    watch, program = Watch(), method()
+    own = program.callbacks
+    monkeypatch.setattr(program, "callbacks", lambda *arguments: [*own(*arguments), watch])
+    settings = program.settings_class(
         data="synthetic", device="cpu", widths=(4, 4, 4, 4), batch_size=8, max_steps=STEPS, base_lr=0.01,
         vali_batch_size=256, report_freq=STEPS // 400, vali_freq=STEPS // 40, save_freq=STEPS // 40,
         train_path=str(tmp_path / "run"),
     )  # fmt: skip
-    assert run(METHOD, settings) == 0
+    assert run(program, settings) == 0
     assert len(watch.samples) == SAMPLES
     grown = {name: growth(watch.samples, name) for name in TOLERANCES}
     assert all(grown[name] <= TOLERANCES[name] for name in TOLERANCES), grown

@@ -3,13 +3,10 @@
 import dataclasses
 import statistics
 
-from common.cli import run_flags
+from common.flags import FREE, PLACE
 from common.results import papers
 from common.results.runs import Run, names
 from common.results.tables import EMPTY, number, significant
-
-# What may differ within a group. A run that began at another's checkpoint is another run, whichever it was.
-_FREE = {*run_flags.FREE, *run_flags.PLACE, "seed"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,16 +100,21 @@ def grouped(runs, labels=None):
 
 def of_row(row, data, runs, wanted):
     """Returns the `Group` of a row of a paper's table; `runs` may be fewer than are `wanted`."""
-    flags = {"model": papers.OPT_MODEL, **papers.values(row.flags), "data": data}
+    flags = {**papers.defaults(papers.settings_of(row.method)), **papers.values(row.flags), "data": data}
     # Flags of the user's own may have made it another network.
     return Group(runs[0].names if runs else names(row.method, flags), tuple(runs), row.paper.get(data), wanted=wanted)
 
 
 def _key(run):
-    """What runs of one group share: (method, flags, whether it began at a checkpoint, path where flags are unknown)."""
-    later = run_flags.LATER | run_flags.LATER_OF.get(run.method, {}) if run.flags else {}
-    flags = tuple(sorted((name, value) for name, value in {**later, **run.flags}.items() if name not in _FREE))
-    return run.method, flags, "load" in run.flags, run.path if not run.flags else None
+    """What runs of one group share: (method, flags, whether it began at a checkpoint, path where flags are unknown).
+
+    A flag that the program of an earlier version did not have counts as its default.
+    """
+    settings = papers.settings_of(run.method)
+    ignored = {*settings.names(FREE, PLACE), "seed"}
+    flags = {**papers.defaults(settings), **run.flags} if run.flags else {}
+    pairs = tuple(sorted((name, value) for name, value in flags.items() if name not in ignored))
+    return run.method, pairs, "load" in run.flags, run.path if not run.flags else None
 
 
 def _one_a_seed(runs):

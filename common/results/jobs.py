@@ -4,7 +4,8 @@ import dataclasses
 import os
 import shlex
 
-from common.cli.run_flags import FREE
+from common.cli.settings import FILELESS, Common
+from common.flags import FREE
 from common.results import papers, runs
 
 _OWN = ("data", "seed", "train_path", "resume", "task", "load", "train_dir", "flagfile")  # the table sets or excludes
@@ -53,7 +54,10 @@ class Job:
         if not run.complete:
             return False
         wanted = {"max_steps": None, **papers.values(self.arguments)}
-        found = [("method", run.method, self.row.method), *papers.differing(wanted, run.flags, (*_OWN, *FREE))]
+        found = [
+            ("method", run.method, self.row.method),
+            *papers.differing(wanted, run.flags, (*_OWN, *Common.names(FREE))),
+        ]
         differing = [
             f"{name}: {there or 'none'} there, {here or 'none'} here" for name, there, here in found if there != here
         ]
@@ -100,7 +104,7 @@ def jobs(table, data, count, folder, extra=(), only=None):
 
 def _often(data, extra):
     """The flags by which a short run reports and validates at least eight times."""
-    steps = papers.values(extra).get("max_steps", str(_SHORT_STEPS) if data in papers.SHORT_RUNS else "")
+    steps = papers.values(extra).get("max_steps", str(_SHORT_STEPS) if data in FILELESS else "")
     if not steps.isdigit() or int(steps) >= _VALIDATIONS * 500:  # the fewest updates between validations by default
         return ()
     every = max(1, int(steps) // _VALIDATIONS)

@@ -8,10 +8,11 @@ import dataclasses
 import itertools
 import pathlib
 
-from common.cli.run_flags import FREE
+from common.cli import start
+from common.cli.settings import BATCH_SIZE, FILELESS, Common, OptSettings
+from common.flags import FIXED, FREE, PLACE, STEERS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
-SHORT_RUNS = ("digits", "synthetic")  # data sets on which a run is 400 to 500 updates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,24 +107,20 @@ def _rows(networks, recipe):
 
 # --- OPT ---
 
-OPT_MODEL = "cnn6"  # of a command that names none
-_ENTRY = "from common.cli."  # what the train.py of every method says
 _WIDTHS = "--widths=64,64,64,64"
 
 
 def _opt_rows():
-    """The two baselines, which are the same from every folder, and every method that has a train.py."""
-    scripts = sorted(ROOT.glob("*/train.py"))
-    folders = [path.parent.name for path in scripts if _ENTRY in path.read_text(encoding="utf-8", errors="replace")]
-    folders = [folder for folder in folders if folder not in {row.folder for row in _rows(_CIFAR, "cifar")}]
-    yield Row("baseline", folders[0], (_WIDTHS, "--rotation=none"))
-    yield Row("upt", folders[0], (_WIDTHS, "--rotation=free"))
-    yield from (Row(folder, folder, (_WIDTHS,)) for folder in folders)
+    """The two baselines, which are the same from every folder, and every method with the OPT programs' flags."""
+    found = [name for name, module in start.train_modules().items() if issubclass(module.Settings, OptSettings)]
+    yield Row("baseline", found[0], (_WIDTHS, "--rotation=none"))
+    yield Row("upt", found[0], (_WIDTHS, "--rotation=free"))
+    yield from (Row(name, name, (_WIDTHS,)) for name in found)
 
 
 def tables():
     """Returns {name: `Table`}."""
-    opt_data = ("cifar100", "cifar10", *SHORT_RUNS)
+    opt_data = ("cifar100", "cifar10", *FILELESS)
     made = (
         Table("riemannian-cifar", tuple(_rows(_CIFAR, "cifar")), ("cifar10", "cifar100"), ("cifar10", "cifar100")),
         Table("riemannian-svhn", tuple(_rows(_SVHN, "svhn")), ("svhn",), ("svhn",)),
@@ -134,13 +131,19 @@ def tables():
 
 # --- which row a run is ---
 
-# What grassmann's flags are where a command leaves them out; None: not given.
-DEFAULTS = {
-    "learnRateG": 0.1, "learnRateDecay": 0.2, "momentum": 0.9, "nesterov": True, "grassmann": False,
-    "adam_beta2": 0.99, "adam_eps": 1e-8, "grad_clip": None, "omega": None, "weightDecay": None, "biasDecay": None,
-    "gammaDecay": None, "betaDecay": None, "keep_prob": None, "crop_size": 32, "max_steps": None,
-    "precision": "float32", "nan_policy": "stop", "batch_size": 128,
-}  # fmt: skip
+
+def settings_of(method):
+    """Returns the settings class of the program whose run folders say `method`; `Common` for an unknown one."""
+    module = start.train_modules().get(method.partition("-")[0])
+    return module.Settings if module else Common
+
+
+def defaults(settings_class):
+    """Returns {name: text} of what decides what is trained, apart from the seed, and has a default."""
+    deciding = [
+        field for field in dataclasses.fields(settings_class) if field.name in settings_class.names(FIXED, STEERS)
+    ]
+    return {f.name: str(f.default) for f in deciding if f.default is not None and f.name != "seed"}
 
 
 def published_error(method, flags):
@@ -148,9 +151,12 @@ def published_error(method, flags):
 
     A run that differs from the paper's command in anything but its seed, its place and the machine has none.
     """
+    settings = settings_of(method)
+    unset = dict.fromkeys(set(settings.names(FIXED, STEERS)) - {"seed", "padding_size"})
+    recipe = {**unset, **defaults(settings), "batch_size": str(BATCH_SIZE), "data": flags.get("data")}
     for row in (*_rows(_CIFAR, "cifar"), *_rows(_SVHN, "svhn")):
         fits = row.folder == method and flags.get("data") in row.paper and "load" not in flags
-        if fits and not differing({**DEFAULTS, **values(row.flags)}, flags, FREE):
+        if fits and not differing({**recipe, **values(row.flags)}, flags, settings.names(FREE, PLACE)):
             return row.paper[flags["data"]]
     return None
 

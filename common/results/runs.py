@@ -6,6 +6,7 @@ import math
 import os
 import re
 
+from common import flags
 from common.files import FLAGS, LOG, METRICS, START
 from common.nn.titles import title
 
@@ -112,7 +113,7 @@ def find(paths):
     Raises ValueError for a path that is no folder, or below which there is no run.
     """
     found = {}
-    for path in map(os.path.expanduser, paths):
+    for path in (flags.local_path("the folder", path) for path in paths):
         if not os.path.isdir(path):
             raise ValueError(f"{path} is not a folder: give folders of runs, or folders that hold some")
         folders = list(_folders(path))
@@ -141,16 +142,15 @@ def read(folder):
     """Returns the `Run` of a folder; files that are missing leave it empty."""
     lines = _text(folder, FLAGS).splitlines()
     method = lines[0][1:].strip() if lines and lines[0].startswith("#") else UNKNOWN
-    matches = [re.fullmatch(r"--(\w+)=(.*)", line) for line in lines]
-    flags = {match[1]: match[2] for match in matches if match}
-    length = [flags.get("max_steps", ""), *_HEAD.findall(_text(folder, LOG))][-1]
+    given = flags.parsed("\n".join(lines))
+    length = [given.get("max_steps", ""), *_HEAD.findall(_text(folder, LOG))][-1]
     metrics, remarks = _metrics(folder)
     if method == UNKNOWN:
         remarks.append(f"{os.path.join(folder, FLAGS)} is missing or does not name the method")
     path = os.path.join(folder, METRICS)
     written = os.path.getmtime(path) if os.path.exists(path) else 0.0
     steps = int(length) if length.isdigit() else None
-    return Run(folder, method, flags, _start(folder) | metrics, steps, written, tuple(remarks))
+    return Run(folder, method, given, _start(folder) | metrics, steps, written, tuple(remarks))
 
 
 def _text(folder, name):

@@ -1,14 +1,11 @@
 """Groups of runs: what belongs together, medians and ranges."""
 
-import dataclasses
 import os
 
 import numpy as np
 import pytest
 
-from common.cli import run_flags
 from common.results import groups, runs
-from sopt_gs.method import EpisodeSettings
 from tests import run_folders
 
 
@@ -84,14 +81,10 @@ def test_a_seed_that_was_run_twice_counts_once_by_its_newest_complete_run(tmp_pa
 
 
 def test_a_run_of_an_earlier_version_is_of_the_group_of_the_later_defaults(tmp_path):
-    """The later flags are those of the programs, with their defaults."""
-    later = {**run_flags.LATER, **run_flags.LATER_OF["sopt_gs"]}
-    fields = {field.name: field.default for field in dataclasses.fields(EpisodeSettings)}
-    assert later == {name: str(fields[name]) for name in later}
-    paths = [run_folders.write(tmp_path / str(seed), "sopt_gs", seed=seed) for seed in (0, 1)]
-    with open(f"{paths[1]}/flags.txt", "a", encoding="utf-8") as file:
-        file.writelines(f"--{name}={value}\n" for name, value in later.items())
-    assert [len(group.runs) for group in groups.grouped([runs.read(path) for path in paths])] == [2]
-    with open(f"{paths[1]}/flags.txt", "a", encoding="utf-8") as file:
-        file.write("--warmup_steps=5\n")
-    assert [len(group.runs) for group in groups.grouped([runs.read(path) for path in paths])] == [1, 1]
+    """It lacks later flags, and has some that are gone or called otherwise."""
+    later = {"lr_scale": "none", "warmup_steps": "0", "sync_bn": "True", "map": "gs", "map_algorithm": "gs"}
+    earlier = {"shard_maps": "False", "map_method": "auto"}
+    folders = [{"method": "sopt_gs", "seed": seed, **flags} for seed, flags in enumerate((earlier, later))]
+    assert [len(group.runs) for group in groups.grouped(read(tmp_path, *folders))] == [2]
+    other = runs.read(str(run_folders.write(tmp_path / "other", "sopt_gs", seed=2, **{**later, "warmup_steps": "5"})))
+    assert [len(group.runs) for group in groups.grouped([*runs.find([str(tmp_path / "0")]), other])] == [1, 1]
