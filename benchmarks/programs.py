@@ -110,7 +110,7 @@ class Training:
             training = problem.build(task, chosen.names)
             self.build_seconds = time.perf_counter() - start
             self.nodes = measure.nodes(graph)
-            evaluated = Evaluation(task) if evaluation else None
+            evaluated = Evaluation(task, training.kernels[0]) if evaluation else None
             self._session.run(tf.global_variables_initializer())
             for store in [*training.stores, *([evaluated.store] if evaluation else [])]:
                 store.fill(self._session)

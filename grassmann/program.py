@@ -10,8 +10,8 @@ from common.data.dataset import channel_statistics
 from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels, losses, networks
+from common.nn.kernels import Place
 from common.nn.layers import BatchNormConstants
-from common.nn.parts import Parts
 from common.nn.schedules import StepDecay, rounded
 from common.training.problem import Problem
 from grassmann.optimizers import AdamG, SgdG
@@ -58,7 +58,7 @@ class Grassmann(Program):
             dataset=dataset,
             pipeline=pipeline(settings, dataset),
             network=networks.network(settings.model, settings.depth, settings.widen_factor),
-            parts=Parts(by_shape if settings.grassmann else kernels.plain()),
+            factory_of=by_shape if settings.grassmann else kernels.by_place(kernels.plain()),
             batch_norm=BATCH_NORM,
             fit=losses.cross_entropy,
             penalty=lambda replica: penalty(settings, replica),
@@ -103,14 +103,13 @@ class Grassmann(Program):
         return "G" if variables.role_of(variable) is Role.UNIT_KERNEL else "E"
 
 
-def by_shape(shape, dtype):
-    """The kernel factory: on the manifold go kernels [h, w, c_in, c_out] with more inputs h w c_in than neurons c_out.
+_ON_MANIFOLD = kernels.unit_norm()
 
-    Projections and fully connected layers never ask for it (see common/nn/parts.py).
-    """
-    height, width, channels, neurons = shape
-    kernel = kernels.unit_norm() if height * width * channels > neurons else kernels.plain()
-    return kernel(shape, dtype)
+
+def by_shape(layer):
+    """Returns a layer's factory: convs with more inputs than neurons are on the manifold, but no 1x1 projections."""
+    on_manifold = layer.place is not Place.PLAIN and layer.inputs > layer.shape[-1]
+    return _ON_MANIFOLD if on_manifold else kernels.plain(name=layer.name)
 
 
 def pipeline(settings, dataset):

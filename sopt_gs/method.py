@@ -3,13 +3,11 @@
 import dataclasses
 
 from common.cli.recipe import Method
-from common.nn.kernels import rotated
-from common.nn.parts import Parts
+from common.nn.kernels import by_place, rotated
 from common.nn.schedules import StepDecay
-from sopt_gs.episodes import Episodes
 from sopt_gs.maps import MAPS
 from sopt_gs.settings import EpisodeSettings
-from sopt_gs.subset import subset_rotated
+from sopt_gs.subset import Episodes, SubsetRotated
 
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
@@ -43,9 +41,10 @@ class StochasticOpt(Method):
         method = super().of(settings)
         return StochasticOpt(settings.map) if method is self else method
 
-    def parts(self, settings):
+    def factory_of(self, settings):
         rotate = self.factories[settings.map_algorithm]
-        return Parts(subset_rotated(rotate, settings.sample_ratio, self._start), rotated(rotate, self._start))
+        subset = SubsetRotated(rotate, settings.sample_ratio, self._start)
+        return by_place(subset, first=rotated(rotate, self._start))
 
     def schedule(self, settings):
         """The rate follows the episodes; --max_steps only ends the run early."""
@@ -66,4 +65,4 @@ class StochasticOpt(Method):
         if settings.rotation != "method":
             return []
         optimizers = [optimizer for groups in training.groups for optimizer, _ in groups]
-        return [Episodes(session, training.global_step, settings.episode_steps, optimizers)]
+        return [Episodes(session, training, settings.episode_steps, optimizers)]

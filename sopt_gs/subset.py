@@ -1,4 +1,4 @@
-"""Stochastic OPT: only a random subset of a layer's input dimensions is turned at a time (Liu et al., section 3.4)."""
+"""Stochastic OPT: only a random subset of a layer's input dimensions is rotated at a time (Liu et al., section 3.4)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,69 +6,98 @@ from collections.abc import Callable
 from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
-from common.nn import kernels
+from common.nn.kernels import Factory, Kernel, freedom
+from common.nn.map_batches import apply_map
+from common.training.callbacks import Callback
 
-_LAYERS = "sopt_gs/layers"
 
-
-@dataclasses.dataclass(frozen=True)
-class _Layer:
-    """A layer of which a subset of the input dimensions is turned, as merging needs it."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subset:
+    """A layer: W0 [n, m], P [p, p] and its initial value, which p of the n rows are rotated, and the kernel's shape."""
 
     weights: tf.Variable
     generator: tf.Variable
-    subset: tf.Variable
-    effective: tf.Tensor
-    replica: int
+    indices: tf.Variable
     start: Callable
+    shape: tuple
 
 
-def subset_rotated(rotate, ratio, start=initializers.identity):
-    """Returns a kernel factory: W0 with `p` of its rows turned by an orthogonal matrix Q(P), the others as they are.
+@dataclasses.dataclass(frozen=True)
+class SubsetRotated(Factory):
+    """Makes kernels W0 with p of their rows rotated by an orthogonal matrix Q(P), the others as they are.
 
-    Args:
+    Creates `fix` [n, m], `rotation` [p, p], and `subset` int32 [p].
+
+    Attributes:
       rotate: a map, as for `kernels.rotated`.
       ratio: share of the input channels; p = k * k * max(1, floor(c_in * ratio)) of the n = k * k * c_in rows.
       start: initial value of P, with Q(P) = I.
-
-    Creates `fix` [n, m], `rotation` [p, p], and `subset` int32 [p].
     """
 
-    def kernel(shape, dtype):
-        if known := kernels.recorded(shape):
-            return known.tensor
+    rotate: Callable
+    ratio: float
+    start: Callable = initializers.identity
+
+    def create(self, shape, dtype=tf.float32):
         size, _, channels, outputs = shape
-        rows, chosen = size * size * channels, size * size * max(1, int(channels * ratio))
+        rows, chosen = size * size * channels, size * size * max(1, int(channels * self.ratio))
         weights = variables.create("fix", [rows, outputs], Role.FIXED, initializers.he_normal, dtype)
-        generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, start, dtype)
-        subset = variables.create("subset", [chosen], Role.SUBSET, _first_subset(rows), tf.int32)
-        fixed, indices = tf.convert_to_tensor(weights), tf.convert_to_tensor(subset)
-        first = kernels.two_at_a_time(tf.convert_to_tensor(generator), kernels.earlier())
-        turned = kernels.turned_by(rotate, first, tf.gather(fixed, indices))
-        effective = tf.tensor_scatter_nd_update(fixed, indices[:, None], turned)
-        replica = variables.current_replica()
-        tf.add_to_collection(_LAYERS, _Layer(weights, generator, subset, effective, replica, start))
-        freedom = chosen * (chosen - 1) // 2
-        read = tf.convert_to_tensor(generator)
-        return kernels.record(tf.reshape(effective, shape), rotate, read, freedom, turned, generator)
+        generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, self.start, dtype)
+        indices = variables.create("subset", [chosen], Role.SUBSET, _first_subset(rows), tf.int32)
+        return Subset(weights, generator, indices, self.start, shape)
 
-    return kernel
+    def compute(self, created, names):
+        fixed = [tf.convert_to_tensor(layer.weights) for layer in created]
+        indices = [tf.convert_to_tensor(layer.indices) for layer in created]
+        chosen = [tf.gather(weights, rows) for weights, rows in zip(fixed, indices)]
+        results = apply_map(self.rotate, [layer.generator for layer in created], chosen, names)
+        kernels = []
+        for layer, weights, rows, rotated in zip(created, fixed, indices, results):
+            kernel = tf.reshape(tf.tensor_scatter_nd_update(weights, rows[:, None], rotated), layer.shape)
+            kernels.append(
+                Kernel(kernel, freedom(layer.generator), self.rotate, layer.generator, rotated, True, layer)
+            )
+        return kernels
 
 
-def merge(episode, optimizer, replica=0):
-    """Returns the op that ends an episode: the effective kernels become W0, and the turning starts afresh.
+class Episodes(Callback):
+    """Merges every `episode_steps` updates: rotated kernels become W0, a new subset is drawn.
 
-    For every layer of one replica: W0 <- the kernel in use; P <- its start, where Q = I; P's slots of `optimizer` <- 0;
-    subset <- the draw of `episode`, the number of the one that begins. The kernel in use is the same before and after,
-    as exactly as the map gives the identity. All new values are computed before any is written.
+    Args:
+      session: of the training graph, whose train_op has been built: the slots must be there.
+      training: a `Training`; the episode that begins is its step // episode_steps.
+      episode_steps: updates of an episode.
+      optimizers: those that train the generators, one for each replica.
+    """
+
+    def __init__(self, session, training, episode_steps, optimizers):
+        self._session, self._episode_steps = session, episode_steps
+        episode = training.global_step // episode_steps
+        replicas = zip(training.kernels, optimizers)
+        self._merge = tf.group(*[merge(episode, kernels.values(), optimizer) for kernels, optimizer in replicas])
+
+    def after_step(self, step, values):
+        if (step + 1) % self._episode_steps == 0:
+            self._session.run(self._merge)
+
+
+def merge(episode, kernels, optimizer):
+    """Returns the op that ends an episode: the effective kernels become W0, and the rotation starts afresh.
+
+    For every kernel of a `SubsetRotated`: W0 <- the kernel in use; P <- its start, where Q = I; P's slots <- 0; subset
+    <- the draw of `episode`, the number of the one that begins. The kernel in use is the same before and after, as
+    exactly as the map gives the identity. All new values are computed before any is written.
     """
     values = []
-    for layer in (layer for layer in tf.get_collection(_LAYERS) if layer.replica == replica):
-        rows, chosen = int(layer.weights.shape[0]), int(layer.subset.shape[0])
+    for kernel in kernels:
+        layer = kernel.created
+        if not isinstance(layer, Subset):
+            continue
+        rows, chosen = int(layer.weights.shape[0]), int(layer.indices.shape[0])
         values += [
-            (layer.weights, tf.identity(layer.effective)),
+            (layer.weights, tf.identity(kernel.matrix)),
             (layer.generator, layer.start([chosen, chosen], layer.generator.dtype.base_dtype, None)),
-            (layer.subset, draw(variables.key_of(layer.subset.op.name, episode), rows, chosen)),
+            (layer.indices, draw(variables.key_of(layer.indices.op.name, episode), rows, chosen)),
         ]
         slots = [optimizer.get_slot(layer.generator, name) for name in optimizer.get_slot_names()]
         values += [(slot, tf.zeros_like(slot)) for slot in slots]

@@ -13,7 +13,6 @@ from common.graph import orthonormal, variables
 from common.graph.variables import Role
 from common.nn import kernels, losses, networks
 from common.nn.layers import BatchNormConstants
-from common.nn.parts import Parts
 from common.nn.schedules import StepDecay, rounded
 from common.training.problem import Problem
 
@@ -48,7 +47,7 @@ class Method(Program):
       factories: {algorithm: kernel factory} in place of those of `rotate`; "auto" is among them.
       short_lr, short_steps: learning rate and updates of the short runs, on digits and synthetic images.
 
-    A method that needs more overrides `parts`, `schedule`, `penalty`, `optimizers`, `rates` or `callbacks`.
+    A method that needs more overrides `factory_of`, `schedule`, `penalty`, `optimizers`, `rates` or `callbacks`.
     """
 
     settings_class = OptSettings
@@ -68,9 +67,9 @@ class Method(Program):
 
     # --- what a method may change ---
 
-    def parts(self, settings):
-        """Where the kernels come from."""
-        return Parts(self.factories[settings.map_algorithm])
+    def factory_of(self, settings):
+        """Returns `factory_of(layer)`: where the kernels come from."""
+        return kernels.by_place(self.factories[settings.map_algorithm])
 
     def schedule(self, settings):
         """The schedule of the learning rate; its length is the run's unless --max_steps changes it."""
@@ -137,7 +136,7 @@ class Method(Program):
             dataset=dataset,
             pipeline=Pipeline(127.5, 128.0, LENGTHS[dataset.name].padding, "symmetric", mirror=dataset.mirror),
             network=network,
-            parts=method.parts(settings),
+            factory_of=method.factory_of(settings),
             batch_norm=BATCH_NORM,
             fit=losses.smoothed_cross_entropy,
             penalty=lambda replica: method.penalty(settings, replica),

@@ -45,7 +45,7 @@ def _decides(settings, name):
 
 
 def _see(program, settings, dataset, chosen, start, interruption):
-    Evaluation(program.problem(settings, dataset))
+    evaluation = Evaluation(program.problem(settings, dataset))
     with chosen.session(settings.log_device_placement) as session:
         session.run(tf.global_variables_initializer())
         if start.checkpoint:
@@ -54,12 +54,12 @@ def _see(program, settings, dataset, chosen, start, interruption):
             say(f"{program.place(variable):<12} {variable.op.name} {variable.shape.as_list()} {size_of([variable])}")
             if settings.verbose:
                 say(str(session.run(variable)))
-        for line in counts():
+        for line in counts(evaluation.kernels):
             say(line)
         if settings.verbose:
             checkpoint = [os.path.basename(start.checkpoint)] if start.checkpoint else []
             name = "_".join([*program.words(settings), *checkpoint])
-            for line in filters.draw(session, settings.train_path or settings.train_dir, name):
+            for line in filters.draw(session, evaluation.kernels, settings.train_path or settings.train_dir, name):
                 say(line)
     return 0
 

@@ -11,6 +11,8 @@ range of float32 and needs none. The scale is constant, so no update is ever los
 between steps: batch normalization keeps gradients within a band (of kernels up to 1; of activations 1e-6 to 1e-2).
 """
 
+import contextlib
+
 from common.compat import tf
 
 NAMES = ("float32", "bfloat16", "float16")
@@ -43,3 +45,27 @@ def gradients(loss, members, scale=1.0, stop=None):
         return tf.gradients(loss, members, stop_gradients=stop)
     scaled = tf.gradients(loss, members, grad_ys=tf.constant(scale, loss.dtype), stop_gradients=stop)
     return [None if gradient is None else gradient * (1.0 / scale) for gradient in scaled]
+
+
+# --- which part of a step XLA compiles --------------------------------------------------------------------------------
+#
+# Operations built within `compiled` are marked, their gradients inherit the mark, and TensorFlow hands connected groups
+# of them to XLA. Maps, collectives, updates of variables and random numbers are built outside or within `excluded`:
+# they have loops, libraries and orders of their own, and are to be the same either way.
+
+
+@contextlib.contextmanager
+def compiled(wanted=True):
+    """Within it, operations are compiled by XLA if `wanted`. Raises ValueError if this TensorFlow has no XLA."""
+    if not wanted:
+        yield
+        return
+    if not tf.test.is_built_with_xla():
+        raise ValueError("--xla: this TensorFlow was built without XLA; leave --xla out, or install tensorflow by pip")
+    with tf.xla.experimental.jit_scope():
+        yield
+
+
+def excluded():
+    """Within it, operations are not compiled, whatever encloses it."""
+    return tf.xla.experimental.jit_scope(compile_ops=False)

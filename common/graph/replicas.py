@@ -6,7 +6,7 @@ from many, in one process or in several.
 """
 
 from common.compat import tf
-from common.graph.compilation import excluded
+from common.graph.precision import excluded
 
 _GROUP_KEY = 1
 _FIRST_LOCAL_KEY = 1 << 20  # plus the number of a process's first replica: groups within that process

@@ -1,73 +1,114 @@
-"""Where a conv kernel comes from.
+"""Kernels first: all kernels of a network are computed in one place, before the network uses them.
 
-A kernel factory is called by `layers.conv2d`, or by a layer of one's own, inside the layer's variable scope, with the
-kernel's shape [height, width, inputs, outputs], or [inputs, outputs] for a matrix; it creates its variables and returns
-the kernel. The layer cannot tell one from another: whether a network trains its kernels directly, turns fixed ones or
-keeps them on a manifold is decided here.
+    layers  = plan(network, ...)                       what kernels the network asks for, from a dry run
+    kernels = build(layers, factory_of)                P, W0 -> Q(P) W0; layers of one size are one call of the map
+    logits  = network(images, classes, kernels, mode)  a network is a plain function of images and kernels
+    pull_back(kernels, gradients)                      from the kernels' gradients to those of the generators
+
+Whether a network trains its kernels directly, rotates fixed ones or keeps them on a manifold is decided by a factory.
 """
 
 import dataclasses
-from collections.abc import Callable
-
-import numpy as np
+import enum
+import math
+import os
+from collections.abc import Callable, Sequence
 
 from common.compat import tf
 from common.graph import initializers, variables
-from common.graph.functions import shared
 from common.graph.variables import Role
+from common.nn.map_batches import apply_map
 
-_KERNELS = "common/kernels"
+
+class Place(enum.Enum):
+    """Where in a network a layer is."""
+
+    FIRST = "first"  # the conv that sees the image
+    INNER = "inner"  # any other conv
+    PLAIN = "plain"  # 1x1 projections, dense layers and class scores: ordinary weights under every method
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerKernel:
+class Layer:
+    """What a layer asks of its kernel.
+
+    Attributes:
+      scope: the layer's variable scope, without its replica.
+      shape: [height, width, inputs, outputs] of a conv, [inputs, outputs] of a dense layer.
+      place: a `Place`.
+      name: of the variable where the kernel is one.
+    """
+
+    scope: str
+    shape: tuple[int, ...]
+    place: Place = Place.INNER
+    name: str = "weight"
+
+    @property
+    def inputs(self):
+        """n, the inputs of a neuron."""
+        return math.prod(self.shape[:-1])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
     """The kernel of one layer of one replica.
 
     Attributes:
-      layer: the layer's variable scope, without its replica.
-      tensor: the kernel, [height, width, inputs, outputs] or [inputs, outputs].
-      replica: the number of the replica that it belongs to.
-      rotate: the map that it is computed with; None for a kernel that is a variable.
-      generator: what the map computes its orthogonal matrix from, [p, p].
-      degrees_of_freedom: how many numbers training can choose: p(p-1)/2 for an orthogonal matrix.
-      turned: what the map gave, [p, m]; all of the kernel, or the part of it that is turned.
-      trained: the variable that the generator is read from.
+      tensor: the kernel, of the layer's shape.
+      degrees_of_freedom: how many numbers training can choose: n(n-1)/2 of an orthogonal matrix.
+      rotate: the map; None for a kernel that is a variable.
+      generator: the variable P [p, p] that the map computes Q from; None without a map.
+      rotated: Q(P) W [p, m], all of the kernel or a part of it; here gradients arrive and are averaged.
+      orthogonal: whether Q(P) is orthogonal.
+      created: what the factory's `create` returned.
     """
 
-    layer: str
     tensor: tf.Tensor
-    replica: int
+    degrees_of_freedom: int
     rotate: Callable | None = None
-    generator: tf.Tensor | None = None
-    degrees_of_freedom: int = 0
-    turned: tf.Tensor | None = None
-    trained: tf.Variable | None = None
+    generator: tf.Variable | None = None
+    rotated: tf.Tensor | None = None
+    orthogonal: bool = False
+    created: object = None
 
     @property
     def matrix(self):
         """The kernel as a matrix [n, m]; a column is a neuron."""
         return tf.reshape(self.tensor, [-1, self.tensor.shape[-1]])
 
-    @property
-    def orthogonal(self):
-        """Whether the kernel is computed by a map whose matrix is orthogonal."""
-        size = int(self.generator.shape[0]) if self.rotate else 0
-        return self.rotate is not None and self.degrees_of_freedom == size * (size - 1) // 2
 
-    def rotation(self):
-        """Returns Q itself, by applying the map to the identity: as costly as a map gets, so not for every step."""
-        return rotation(self.rotate, self.generator)
+class Factory:
+    """Base of all kernel factories; a new one gives `create` and `compute`, and nothing else."""
+
+    def create(self, shape, dtype=tf.float32):
+        """Makes a kernel's variables in the open variable scope and returns them, in any form."""
+        raise NotImplementedError
+
+    def compute(self, created: Sequence, names: Sequence[str]) -> list[Kernel]:
+        """Returns the kernels of layers from what `create` returned for each; `names` are for error messages."""
+        raise NotImplementedError
+
+    def __call__(self, shape, dtype=tf.float32):
+        """Returns the kernel of one layer, a tensor of `shape`: for a layer in somebody's own program."""
+        created = self.create(tuple(int(size) for size in shape), dtype)
+        return self.compute([created], [variables.bare_name(tf.get_variable_scope().name)])[0].tensor
+
+
+class _Plain(Factory):
+    def __init__(self, initial, role, name):
+        self._initial, self._role, self._name = initial, role, name
+
+    def create(self, shape, dtype=tf.float32):
+        return variables.create(self._name, shape, self._role, self._initial, dtype)
+
+    def compute(self, created, names):
+        return [Kernel(tf.convert_to_tensor(kernel), math.prod(kernel.shape.as_list())) for kernel in created]
 
 
 def plain(initial=initializers.he_normal, role=Role.WEIGHT, name="weight"):
     """An ordinary trained kernel."""
-
-    def kernel(shape, dtype=tf.float32):
-        shape = [int(size) for size in shape]
-        variable = variables.create(name, shape, role, initial, dtype)
-        return record(tf.convert_to_tensor(variable), degrees_of_freedom=int(np.prod(shape)))
-
-    return kernel
+    return _Plain(initial, role, name)
 
 
 def unit_norm(name="weight"):
@@ -75,63 +116,42 @@ def unit_norm(name="weight"):
     return plain(initializers.unit_neurons, Role.UNIT_KERNEL, name)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Rotated(Factory):
+    rotate: Callable
+    start: Callable
+    role: Role
+    orthogonal: bool
+
+    def create(self, shape, dtype=tf.float32):
+        inputs = math.prod(shape[:-1])
+        weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, initializers.he_normal, dtype)
+        return shape, weights, variables.create("rotation", [inputs, inputs], self.role, self.start, dtype)
+
+    def compute(self, created, names):
+        shapes, weights, generators = zip(*created)
+        results = apply_map(self.rotate, generators, weights, names)
+        return [
+            Kernel(
+                tf.reshape(rotated, shape), freedom(generator, self.orthogonal), self.rotate, generator, rotated,
+                self.orthogonal, of_layer,
+            )
+            for shape, generator, rotated, of_layer in zip(shapes, generators, results, created)
+        ]  # fmt: skip
+
+
 def rotated(rotate, start=initializers.normal(1.0), role=Role.GENERATOR, orthogonal=True):
-    """A fixed random kernel turned by an orthogonal matrix: Q(P) @ W0 (Liu et al., CVPR 2021, section 3).
+    """A fixed random kernel, rotated by an orthogonal matrix: Q(P) @ W0 (Liu et al., CVPR 2021, section 3).
 
     Args:
-      rotate: a map, `rotate(generator [n, n], weights [n, m]) -> Q(generator) @ weights`.
-      start: where the generator starts.
+      rotate: a map, `rotate(generators [..., n, n], weights [..., n, m]) -> Q(generators) @ weights`.
+      start: initial value of the generator.
       role: `GENERATOR`, or `ROTATION` if the variable is the orthogonal matrix itself.
       orthogonal: whether Q(P) is orthogonal, for the count of the degrees of freedom.
 
     Creates `fix` [n, m] ~ N(0, 2/n) and `rotation` [n, n].
     """
-
-    def kernel(shape, dtype=tf.float32):
-        shape = [int(size) for size in shape]
-        if known := recorded(shape):
-            return known.tensor
-        inputs = int(np.prod(shape[:-1]))
-        weights = variables.create("fix", [inputs, shape[-1]], Role.FIXED, initializers.he_normal, dtype)
-        trained = variables.create("rotation", [inputs, inputs], role, start, dtype)
-        weights, generator = tf.convert_to_tensor(weights), two_at_a_time(tf.convert_to_tensor(trained), earlier())
-        turned = turned_by(rotate, generator, weights)
-        freedom = inputs * (inputs - 1) // 2 if orthogonal else inputs * inputs
-        return record(tf.reshape(turned, shape), rotate, generator, freedom, turned, trained)
-
-    return kernel
-
-
-def rotation(rotate, generator):
-    """Returns Q(generator), [n, n]."""
-    return rotate(generator, tf.eye(int(generator.shape[0]), dtype=generator.dtype))
-
-
-def turned_by(rotate, generator, weights):
-    """Returns Q(generator) @ weights, by a body that layers of equal shapes share; fixed weights get no gradient."""
-    if rotate is tf.matmul:  # one node already
-        return tf.matmul(generator, weights)
-    # An identity: tf.gradients differentiates calls also where it is told to stop (see training/exchange.py).
-    return tf.identity(shared(_turn, rotate)(generator, weights))
-
-
-def _turn(rotate, generator, weights):
-    return rotate(generator, tf.stop_gradient(weights))
-
-
-def two_at_a_time(tensor, earlier):
-    """Returns what a map or its gradient begins with, once the last but one of `earlier` is there: results of others.
-
-    All generators are known when a step begins, so that TensorFlow would compute all maps at once, and what each needs
-    on the way would be in memory together. While one map does what leaves cores idle, another has work for them.
-    """
-    with tf.control_dependencies(earlier[-2:-1]):
-        return tf.identity(tensor)
-
-
-def earlier():
-    """Returns what the maps of the layers before this one gave."""
-    return [kernel.tensor for kernel in rotated_layers(variables.current_replica())]
+    return _Rotated(rotate, start, role, orthogonal)
 
 
 def free():
@@ -139,46 +159,89 @@ def free():
     return rotated(tf.matmul, start=initializers.identity, orthogonal=False)
 
 
-def record(tensor, rotate=None, generator=None, degrees_of_freedom=0, turned=None, trained=None):
-    """Registers `tensor` as the kernel of the open scope (see `LayerKernel`), unless it has one, and returns it."""
-    if not _known():
-        layer = variables.bare_name(tf.get_variable_scope().name)
-        replica = variables.current_replica()
-        kernel = LayerKernel(layer, tensor, replica, rotate, generator, degrees_of_freedom, turned, trained)
-        tf.add_to_collection(_KERNELS, kernel)
-    return tensor
+def freedom(generator, orthogonal=True):
+    """Returns the degrees of freedom of a matrix of the generator's size."""
+    size = int(generator.shape[0])
+    return size * (size - 1) // 2 if orthogonal else size * size
 
 
-def recorded(shape):
-    """Returns the `LayerKernel` of the open scope, or None.
+def by_place(inner, first=None):
+    """Returns `factory_of(layer)` for `build`: the factory of inner convs, of the first if another, else ordinary."""
 
-    A second pass over the same variables (evaluation) uses the first one's tensor: each map exists once in a graph, and
-    feeding that tensor freezes the kernel. As with variables, the second pass has to say that it reuses: raises
-    ValueError if it does not, and if it wants another shape.
+    def factory_of(layer):
+        if layer.place is Place.PLAIN:
+            return plain(name=layer.name)
+        return first if first and layer.place is Place.FIRST else inner
+
+    return factory_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a network is made of.
+
+    Attributes:
+      layers: the `Layer` of each kernel, in the network's order.
+      scopes: the variable scopes of all variables, in the network's order.
     """
-    known = _known()
-    if known is None:
-        return None
-    layer = f"the variable scope {known.layer!r}" if known.layer else "the outermost variable scope"
-    if not tf.get_variable_scope().reuse:
-        raise ValueError(f"{layer} has a kernel already: open a scope for each layer, or share it with reuse=True")
-    if known.tensor.shape.as_list() != list(shape):
-        raise ValueError(f"{layer} has a kernel of shape {known.tensor.shape.as_list()}, which cannot be {list(shape)}")
-    return known
+
+    layers: tuple[Layer, ...]
+    scopes: tuple[str, ...]
 
 
-def _known():
-    layer = variables.bare_name(tf.get_variable_scope().name)
-    replica = variables.current_replica()
-    known = tf.get_collection(_KERNELS)
-    return next((kernel for kernel in known if kernel.layer == layer and kernel.replica == replica), None)
+def plan(network, classes, image_shape, mode):
+    """Returns the `Plan` of a network, from a dry run in a scratch graph.
+
+    Args:
+      network: `network(images, classes, kernels, mode) -> logits`.
+      classes: the number of classes.
+      image_shape: (height, width, channels) of its input.
+      mode: a `layers.Mode` of evaluation.
+    """
+    layers = []
+
+    def ask(layer):
+        layers.append(layer)
+        return variables.create("kernel", layer.shape, Role.WEIGHT, initializers.zeros)
+
+    with tf.Graph().as_default():
+        network(tf.placeholder(tf.float32, [1, *image_shape]), classes, ask, mode)
+        names = [variable.op.name for variable in variables.with_role(*Role)]
+    return Plan(tuple(layers), tuple(dict.fromkeys(map(os.path.dirname, names))))
 
 
-def of_layers(replica=0):
-    """Returns the kernels of one replica's conv layers, in the order of the layers."""
-    return [kernel for kernel in tf.get_collection(_KERNELS) if kernel.replica == replica]
+def build(of_network, factory_of, dtype=tf.float32):
+    """Returns {scope: `Kernel`} of a network, in its order, and makes the variables; call it in the replica's scope.
+
+    Args:
+      of_network: a `Plan`.
+      factory_of: `factory_of(layer) -> Factory`.
+      dtype: of the variables.
+    """
+    variables.list_by(of_network.scopes)
+    groups, found = {}, {}
+    for layer in of_network.layers:
+        factory = factory_of(layer)
+        with tf.variable_scope(layer.scope):
+            groups.setdefault(factory, []).append((layer.scope, factory.create(layer.shape, dtype)))
+    for factory, members in groups.items():
+        scopes, created = zip(*members)
+        found.update(zip(scopes, factory.compute(created, scopes)))
+    return {layer.scope: found[layer.scope] for layer in of_network.layers}
 
 
-def rotated_layers(replica=0):
-    """Returns those that are computed by a map: the only ones that evaluation has to freeze."""
-    return [kernel for kernel in of_layers(replica) if kernel.rotate is not None]
+def given(tensors):
+    """Returns what a network takes as its kernels: `kernels(layer) -> tensor`, of {scope: tensor}."""
+
+    def kernel_of(layer):
+        tensor = tensors[layer.scope]
+        if tuple(tensor.shape.as_list()) != layer.shape:
+            raise ValueError(f"the layer {layer.scope} takes a kernel of shape {list(layer.shape)}, not {tensor.shape}")
+        return tensor
+
+    return kernel_of
+
+
+def rotation(rotate, generator):
+    """Returns Q(generator) [n, n], by applying the map to the identity: as costly as a map gets."""
+    return rotate(generator, tf.eye(int(generator.shape[-1]), dtype=generator.dtype.base_dtype))

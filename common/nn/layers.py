@@ -9,10 +9,10 @@ import dataclasses
 
 from common.compat import tf
 from common.graph import initializers, variables
-from common.graph.compilation import excluded
-from common.graph.precision import kept_as
+from common.graph.precision import excluded, kept_as
 from common.graph.replicas import ALONE, Replica
 from common.graph.variables import Role
+from common.nn.kernels import Layer, Place
 
 _PRODUCTS, _NORMALIZATIONS = "common/layers/products", "common/layers/normalizations"
 _UPDATE_RATES = "common/layers/update_rates"
@@ -68,16 +68,14 @@ class Mode:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Product:
-    """What a conv or dense layer computes before its bias: linear in `weight`, whose last axis is that of `outputs`.
+    """What a conv or dense layer computes before its bias: linear in its kernel, whose last axis is that of `outputs`.
 
     Attributes:
       scope: the layer's variable scope.
-      weight: its kernel or matrix.
       outputs: its result.
     """
 
     scope: str
-    weight: tf.Tensor
     outputs: tf.Tensor
 
 
@@ -99,31 +97,38 @@ class Normalization:
     gamma: tf.Tensor
 
 
-def conv2d(images, filters, size, kernel, stride=1, padding="SAME"):
-    """Convolves [batch, height, width, channels] with a `size` x `size` kernel from a kernel factory; no bias."""
-    shape = [size, size, int(images.shape[-1]), filters]
-    dtype = images.dtype.base_dtype
-    with excluded():
-        tensor = kernel(shape, kept_as(dtype))
-    weight = tf.cast(tensor, dtype)
-    return _product(weight, tf.nn.conv2d(images, weight, strides=stride, padding=padding))
+def conv2d(images, filters, size, kernels, stride=1, padding="SAME", place=Place.INNER, name="weight"):
+    """Convolves [batch, height, width, channels] with the `size` x `size` kernel of the open scope; no bias.
+
+    Args:
+      images: the input.
+      filters: the number of output channels.
+      size: height and width of the kernel.
+      kernels: `kernels(layer) -> tensor`, see `kernels.given`.
+      stride, padding: as in tf.nn.conv2d.
+      place, name: of the `Layer`.
+    """
+    kernel = _kernel(kernels, [size, size, int(images.shape[-1]), filters], place, name)
+    return _product(tf.nn.conv2d(images, tf.cast(kernel, images.dtype), strides=stride, padding=padding))
 
 
-def dense(features, units, name="weight", bias="bias"):
+def dense(features, units, kernels, bias="bias"):
     """features [batch, n] @ weight [n, units] + bias; `bias=None` for none."""
-    shape = [int(features.shape[-1]), units]
-    dtype = features.dtype.base_dtype
-    variable = variables.create(name, shape, Role.WEIGHT, initializers.he_normal, kept_as(dtype))
-    weight = tf.cast(tf.convert_to_tensor(variable), dtype)
-    outputs = _product(weight, tf.matmul(features, weight))
+    weight = _kernel(kernels, [int(features.shape[-1]), units], Place.PLAIN, "weight")
+    outputs = _product(tf.matmul(features, tf.cast(weight, features.dtype)))
     if bias is None:
         return outputs
-    return outputs + tf.cast(variables.create(bias, [units], Role.BIAS, initializers.zeros, kept_as(dtype)), dtype)
+    variable = variables.create(bias, [units], Role.BIAS, initializers.zeros, kept_as(features.dtype.base_dtype))
+    return outputs + tf.cast(variable, features.dtype)
 
 
-def _product(weight, outputs):
+def _kernel(kernels, shape, place, name):
+    return kernels(Layer(variables.bare_name(tf.get_variable_scope().name), tuple(shape), place, name))
+
+
+def _product(outputs):
     """Registers a layer's `Product` and returns its outputs."""
-    tf.add_to_collection(_PRODUCTS, Product(tf.get_variable_scope().name, weight, outputs))
+    tf.add_to_collection(_PRODUCTS, Product(tf.get_variable_scope().name, outputs))
     return outputs
 
 

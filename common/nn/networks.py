@@ -11,7 +11,7 @@ VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 
 
 def network(name, depth=None, widen_factor=None, widths=None):
-    """Returns `network(images, classes, parts, mode) -> logits` for a name of the command line.
+    """Returns `network(images, classes, kernels, mode) -> logits` for a name of the command line.
 
     Args:
       name: cnn6, cnn9, resnet or vgg11, 13, 16, 19.

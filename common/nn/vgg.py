@@ -2,13 +2,14 @@
 
 from common.compat import tf
 from common.nn import layers
+from common.nn.kernels import Place
 
 WIDTHS = (64, 128, 256, 512, 512)
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 HIDDEN = 512
 
 
-def vgg(images, classes, parts, mode, depth):
+def vgg(images, classes, kernels, mode, depth):
     """Returns logits [batch, classes] of VGG-`depth`: 11, 13, 16 or 19.
 
     Five groups of 3x3 convs, each conv with BN (no gamma) and ReLU, each group with max-pool and dropout after it; two
@@ -23,8 +24,8 @@ def vgg(images, classes, parts, mode, depth):
         for index in range(convs):
             with tf.variable_scope(f"GROUP{group}_{index}"):
                 with tf.variable_scope("conv"):
-                    kernel = parts.first if features is images else parts.kernel
-                    features = layers.conv2d(features, width, 3, kernel)
+                    place = Place.FIRST if features is images else Place.INNER
+                    features = layers.conv2d(features, width, 3, kernels, place=place)
                 with tf.variable_scope("batch_norm"):
                     features = tf.nn.relu(layers.batch_norm(features, mode, scale=False))
         with tf.variable_scope(f"GROUP{group}"):
@@ -32,7 +33,7 @@ def vgg(images, classes, parts, mode, depth):
     features = tf.reshape(features, [-1, features.shape[1:].num_elements()])
     for index in range(2):
         with tf.variable_scope(f"fc{index}"):
-            features = layers.dense(features, HIDDEN, bias=None)
+            features = layers.dense(features, HIDDEN, kernels, bias=None)
             features = tf.nn.relu(layers.batch_norm(features, mode, scale=False))
     with tf.variable_scope("fc2"):
-        return layers.dense(features, classes)
+        return layers.dense(features, classes, kernels)

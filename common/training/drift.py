@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.compat import tf
-from common.nn import kernels, metrics
+from common.nn import metrics
 
 MAP_BOUND = 1e-3  # of ||QQ^T - I|| of a map; those of this project stay below 1e-4
 
@@ -74,7 +74,7 @@ class Drift:
         self._copies = [[variable for variable, _ in same] for same in zip(first, *others)]
         self._errors = [invariant.error(variable.read_value()) for variable, invariant in first]
         kept = {os.path.dirname(variable.op.name) for variable, _ in first}
-        self._mapped = {kernel.layer for kernel in kernels.rotated_layers() if kernel.orthogonal} - kept
+        self._mapped = {scope for scope, kernel in training.kernels[0].items() if kernel.orthogonal} - kept
 
     def look(self, session, step, orthogonality, repair=True):
         """Repairs what is off by more than its bound; returns lines that tell it.

@@ -11,7 +11,6 @@ from common.distributed import collectives
 from common.distributed.cluster import ALONE
 from common.distributed.collectives import Kind
 from common.graph import variables
-from common.graph.functions import shared
 from common.nn import kernels, losses, metrics
 from common.nn.layers import Mode
 
@@ -42,11 +41,20 @@ class Figures:
 class Evaluation:
     """The evaluation pass of a problem, over the variables of replica 0.
 
-    Built after the training pass it shares that one's kernels; built alone it makes the variables. The processes of a
-    cluster deal out the batches between them.
+    The processes of a cluster deal out the batches between them.
+
+    Args:
+      problem: a `Problem`.
+      of_layers: {scope: `Kernel`} of the training pass in this graph; None makes kernels and variables.
+      dtype: of images and variables.
+      device: for all of it.
+      cluster: a `Cluster`.
+
+    Attributes:
+      kernels: {scope: `Kernel`}.
     """
 
-    def __init__(self, problem, dtype=tf.float32, device=None, cluster=ALONE):
+    def __init__(self, problem, of_layers=None, dtype=tf.float32, device=None, cluster=ALONE):
         dataset = problem.dataset
         self._k = problem.k
         self._batch_size = min(problem.vali_batch_size, len(dataset.test_images))
@@ -60,7 +68,9 @@ class Evaluation:
                 self.store, self._index, self._batch_size, problem.pipeline, dtype
             )
             variables.global_step()
-            self.logits = problem.logits(self.images, Mode(False, problem.batch_norm))
+            self.kernels = problem.kernels(dtype) if of_layers is None else of_layers
+            tensors = {scope: kernel.tensor for scope, kernel in self.kernels.items()}
+            self.logits = problem.logits(self.images, tensors, Mode(False, problem.batch_norm))
             of_images = (
                 losses.cross_entropy(self.logits, self.labels),
                 metrics.errors(self.logits, self.labels),
@@ -71,12 +81,14 @@ class Evaluation:
             sums = [tf.reduce_sum(weights * tf.cast(value, tf.float64)) for value in of_images]
             self._wish = tf.placeholder_with_default(tf.zeros([], tf.float64), [])
             self._sums = collectives.summed(tf.stack([*sums, self._wish]), cluster, Kind.EVALUATION)
-            self._rotated = [kernel.tensor for kernel in kernels.rotated_layers()]
-            self._geometry = _geometry()
+            self._mapped = {scope: kernel for scope, kernel in self.kernels.items() if kernel.rotate is not None}
+            self._energies = _energies(self.kernels)
+            self._errors = _orthogonality_errors(self._mapped)
 
     def frozen(self, session):
         """Returns {kernel computed by a map: its value}, to be fed."""
-        return dict(zip(self._rotated, session.run(self._rotated)))
+        tensors = [kernel.tensor for kernel in self._mapped.values()]
+        return dict(zip(tensors, session.run(tensors)))
 
     def figures(self, session, stopping=lambda: False, scores=None, frozen=None):
         """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
@@ -110,28 +122,34 @@ class Evaluation:
         energy_0, energy_1 and energy_2 are hyperspherical energies of all conv kernels but 1x1 ones; orthogonality is
         ||QQ^T - I||_F of those that are rotated.
         """
-        return session.run(self._geometry, self.frozen(session) if frozen is None else frozen)
+        energies = session.run(self._energies, self.frozen(session) if frozen is None else frozen)
+        figures = {
+            f"energy_{power}": {scope: of_layer[index] for scope, of_layer in energies.items()}
+            for index, power in enumerate(ENERGY_POWERS)
+        }
+        errors = {}
+        for scope, kernel in self._mapped.items():  # one after the other: what each needs is not in memory together
+            fed, error = self._errors[kernel.rotate, int(kernel.generator.shape[0])]
+            errors[scope] = session.run(error, {fed: session.run(kernel.generator)})
+        return figures | {"orthogonality": errors}
 
 
-def _geometry():
-    neurons = [kernel for kernel in kernels.of_layers() if kernel.tensor.shape[0] > 1]
-    energies = {kernel.layer: tf.unstack(shared(_energies)(kernel.matrix)) for kernel in neurons}
-    figures = {
-        f"energy_{power}": {layer: of_layer[index] for layer, of_layer in energies.items()}
-        for index, power in enumerate(ENERGY_POWERS)
+def _energies(of_layers):
+    """Returns {scope: energies} of all convs but 1x1 ones."""
+    convs = {scope: kernel for scope, kernel in of_layers.items() if kernel.tensor.shape.rank == 4}
+    return {
+        scope: tf.stack([metrics.hyperspherical_energy(kernel.matrix, power) for power in ENERGY_POWERS])
+        for scope, kernel in convs.items()
+        if kernel.tensor.shape[0] > 1
     }
-    errors = {}
-    for kernel in kernels.rotated_layers():
-        # One after the other: what each needs on the way is not in memory together.
-        with tf.control_dependencies(list(errors.values())[-1:]):
-            generator = tf.identity(kernel.generator)
-        errors[kernel.layer] = shared(_orthogonality_error, kernel.rotate)(generator)
-    return figures | {"orthogonality": errors}
 
 
-def _energies(weights):
-    return tf.stack([metrics.hyperspherical_energy(weights, power) for power in ENERGY_POWERS])
-
-
-def _orthogonality_error(rotate, generator):
-    return metrics.orthogonality_error(kernels.rotation(rotate, generator))
+def _orthogonality_errors(mapped):
+    """Returns {(map, n): (placeholder of a generator, ||QQ^T - I||)}: layers of one size share it, one at a time."""
+    found = {}
+    for kernel in mapped.values():
+        key = kernel.rotate, int(kernel.generator.shape[0])
+        if key not in found:
+            fed = tf.placeholder(kernel.generator.dtype.base_dtype, kernel.generator.shape)
+            found[key] = fed, metrics.orthogonality_error(kernels.rotation(kernel.rotate, fed))
+    return found

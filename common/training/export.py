@@ -56,7 +56,7 @@ def export(problem, chosen, checkpoint, path, about):
         evaluation.store.fill(session)
         checkpoints.load(session, checkpoint, checkpoints.model_variables())
         figures = evaluation.figures(session, scores=scores)
-        parameters = fold(session, problem.batch_norm.epsilon)
+        parameters = fold(session, evaluation.kernels, problem.batch_norm.epsilon)
         updates = int(session.run(variables.global_step()))
     try:
         parameters.check()

@@ -16,7 +16,6 @@ may have: 500 million weights, fourteen times WRN-28-10.
 """
 
 import dataclasses
-import os
 
 import numpy as np
 
@@ -24,9 +23,8 @@ from common.compat import tf
 from common.data import batches
 from common.graph import variables
 from common.graph.variables import Role
-from common.nn import kernels, layers
+from common.nn import layers
 from common.nn.layers import Mode
-from common.nn.parts import Parts
 
 OUTPUTS = {
     "scores": "float32 [batch, classes]: the network's last layer (logits)",
@@ -63,13 +61,17 @@ class Parameters:
                 raise ValueError(f"{scope} has numbers that are not finite; there is nothing to export")
 
 
-def fold(session, epsilon):
-    """Returns the `Parameters` of the evaluation pass in the default graph; each map is computed once."""
+def fold(session, kernels, epsilon):
+    """Returns the `Parameters` of the evaluation pass in the default graph, with {scope: `Kernel`}."""
     products, normalizations = layers.products(), layers.normalizations()
     biases = variables.with_role(Role.BIAS)
     tensors = [(layer.gamma, layer.beta, layer.mean, layer.variance) for layer in normalizations]
     weights, biases, statistics = session.run(
-        [{product.scope: product.weight for product in products}, {bias.op.name: bias for bias in biases}, tensors]
+        [
+            {scope: kernel.tensor for scope, kernel in kernels.items()},
+            {bias.op.name: bias for bias in biases},
+            tensors,
+        ]
     )
     folded = {}
     for layer, values in zip(normalizations, statistics):
@@ -88,16 +90,15 @@ def build(problem, parameters):
     """Returns the graph that computes OUTPUTS from uint8 `images` [batch, height, width, channels], any batch size."""
 
     def constant(getter, name, **options):
-        """Stands in for get_variable: in these networks a layer has one weight, whatever it is called."""
-        bias = parameters.biases.get(name)
-        return tf.constant(parameters.weights[os.path.dirname(name)] if bias is None else bias, tf.float32)
+        """Stands in for get_variable: only biases are variables that a network makes here."""
+        return tf.constant(parameters.biases[name], tf.float32)
 
-    ordinary = dataclasses.replace(problem, parts=Parts(kernels.plain()))
     mode = Mode(False, problem.batch_norm, folded=parameters.normalizations)
     with tf.Graph().as_default() as graph:
         images = tf.placeholder(tf.uint8, [None, *problem.dataset.test_images.shape[1:]], "images")
+        kernels = {scope: tf.constant(weight, tf.float32) for scope, weight in parameters.weights.items()}
         with tf.variable_scope("", custom_getter=constant):
-            logits = ordinary.logits(batches.inputs_of(images, problem.pipeline), mode)
+            logits = problem.logits(batches.inputs_of(images, problem.pipeline), kernels, mode)
         tf.identity(logits, "scores")
         tf.nn.softmax(logits, name="probabilities")
         tf.argmax(logits, axis=-1, name="class")

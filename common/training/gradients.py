@@ -1,62 +1,56 @@
-"""What the replicas exchange in a step: gradients, figures and changes of moving averages, in one flat buffer.
+"""The gradients of a step: one backward pass of the fit, averaged over the replicas, pulled back to the generators.
 
-The gradient of a rotated layer is averaged at what its map gave, Y = Q(P) @ W of shape [p, m], and only then pulled
-back to the generator P [p, p]. The pull-back is linear in the upstream gradient and the same on all replicas, since
-their P and W are equal; so the pull-back of the mean is the mean of the pull-backs, at m / p of the numbers. Where
-p <= m it is the generator's gradient that is exchanged.
+A rotated kernel's gradient is averaged at what its map gave, Q(P) W of shape [p, m], and only then pulled back to the
+generator P [p, p]. The pull-back is linear in the upstream gradient and the same on all replicas, since their P and W
+are equal; so the pull-back of the mean is the mean of the pull-backs, at m / p of the numbers. Where p < m the
+generator's gradient is the smaller one, and it is averaged. Penalties act on variables, which are the same on all
+replicas: their gradients are taken apart and not averaged.
 """
 
 from common.compat import tf
 from common.graph.precision import gradients as gradients_of
-from common.nn import kernels
+from common.nn.map_batches import pull_back
 
 
-def mean_gradients(loss, members, others, replica, scale=1.0):
-    """Returns (gradients, others): means over the replicas of the gradients of `loss` and of the tensors `others`.
+def mean_gradients(fit, penalty, members, others, kernels, replica, scale=1.0):
+    """Returns (gradients, others): of fit + penalty, and tensors, both as means over the replicas.
 
     Args:
-      loss: of one replica. What it has of a generator besides the kernel is taken to be the same on all of them, as a
-        penalty is.
-      members: variables; the gradient of one that the loss does not depend on is None.
-      others: tensors.
-      replica: whose these are.
+      fit: scalar loss of one replica.
+      penalty: scalar function of the variables alone.
+      members: variables; the gradient of one that neither depends on is None.
+      others: tensors to be averaged along with the gradients.
+      kernels: {scope: `Kernel`} of the replica.
+      replica: a `Replica`.
       scale: the loss scale (see common/graph/precision.py).
     """
-    if replica.count == 1:
-        return gradients_of(loss, members, scale), list(others)
-    layers = kernels.rotated_layers(replica.local)
-    layers = {layer.trained.op.name: layer for layer in layers if _is_smaller(layer)}
-    turned = [layer.turned for layer in layers.values()]
-    gradients = gradients_of(loss, [*members, *turned], scale, stop=turned)
-    own, upstream = gradients[: len(members)], dict(zip(layers, gradients[len(members) :]))
-    # The own part of a generator's gradient stays here, as does what is None.
-    exchanged = {member.op.name: gradient for member, gradient in zip(members, own) if member.op.name not in layers}
-    exchanged = {name: gradient for name, gradient in {**exchanged, **upstream}.items() if gradient is not None}
-    means = replica.mean_of_all([*exchanged.values(), *others])
-    mean_of = dict(zip(exchanged, means))
-    here = {name: layer for name, layer in layers.items() if name in mean_of}
-    pulled_back = _pulled_back([(layer, mean_of[name]) for name, layer in here.items()])
-    result = []
-    for member, gradient in zip(members, own):
-        if member.op.name in layers:
-            parts = [part for part in (gradient, pulled_back.get(member.op.name)) if part is not None]
-            result.append(sum(parts[1:], parts[0]) if parts else None)
-        else:
-            result.append(mean_of.get(member.op.name))
-    return result, means[len(exchanged) :]
+    mapped = {kernel.generator.op.name: kernel for kernel in kernels.values() if kernel.rotate is not None}
+    points = [mapped[member.op.name].rotated if member.op.name in mapped else member for member in members]
+    found = dict(zip((member.op.name for member in members), gradients_of(fit, points, scale)))
+    found = {name: gradient for name, gradient in found.items() if gradient is not None}
+    large = {name: mapped[name] for name in found if name in mapped}
+    small = {name: kernel for name, kernel in large.items() if _is_larger(kernel)} if replica.count > 1 else {}
+    found |= _pulled_back(small, found)
+    means = replica.mean_of_all([*found.values(), *others])
+    found, others = dict(zip(found, means)), means[len(found) :]
+    found |= _pulled_back({name: kernel for name, kernel in large.items() if name not in small}, found)
+    own = dict(zip((member.op.name for member in members), tf.gradients(penalty, members)))
+    return [_sum(found.get(member.op.name), own[member.op.name]) for member in members], others
 
 
-def _is_smaller(layer):
-    return layer.turned.shape.num_elements() < layer.trained.shape.num_elements()
+def _is_larger(kernel):
+    """Whether what the map gave has more numbers than the generator."""
+    return kernel.rotated.shape.num_elements() > kernel.generator.shape.num_elements()
 
 
-def _pulled_back(pairs):
-    """Returns {name of the generator: its gradient} for pairs (layer, gradient of what its map gave).
+def _pulled_back(kernels, upstream):
+    """Returns {name: gradient of the generator}."""
+    results = [kernel.rotated for kernel in kernels.values()]
+    generators = [kernel.generator for kernel in kernels.values()]
+    return dict(zip(kernels, pull_back(results, generators, [upstream[name] for name in kernels])))
 
-    From the last layer to the first; all these gradients arrive at once.
-    """
-    gradients = {}
-    for layer, upstream in reversed(pairs):
-        upstream = kernels.two_at_a_time(upstream, list(gradients.values()))
-        (gradients[layer.trained.op.name],) = tf.gradients(layer.turned, [layer.trained], grad_ys=upstream)
-    return gradients
+
+def _sum(first, second):
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second

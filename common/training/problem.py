@@ -9,24 +9,22 @@ from common.data.dataset import Dataset
 from common.data.store import store
 from common.distributed.cluster import ALONE
 from common.graph import variables
-from common.graph.compilation import compiled
-from common.graph.precision import loss_scale_of, lowered
+from common.graph.precision import compiled, loss_scale_of, lowered
 from common.graph.replicas import Replica
-from common.nn import metrics
+from common.nn import kernels, metrics
 from common.nn.layers import BatchNormConstants, Mode
-from common.nn.parts import Parts
 from common.training.step import Health, make_train_op
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Everything that decides what a step computes; the methods differ in `parts` and `optimizers`.
+    """Everything that decides what a step computes; the methods differ in `factory_of` and `optimizers`.
 
     Attributes:
       dataset: images and labels.
       pipeline: how an image becomes a network's input.
-      network: `network(images, classes, parts, mode) -> logits`.
-      parts: where its kernels come from.
+      network: `network(images, classes, kernels, mode) -> logits`.
+      factory_of: `factory_of(layer) -> Factory`, where its kernels come from.
       batch_norm: constants of its batch normalization.
       fit: `fit(logits, labels) -> loss of each image`.
       penalty: `penalty(replica) -> scalar`, what the loss has besides the mean of fit.
@@ -50,7 +48,7 @@ class Problem:
     dataset: Dataset
     pipeline: batches.Pipeline
     network: Callable
-    parts: Parts
+    factory_of: Callable
     batch_norm: BatchNormConstants
     fit: Callable
     penalty: Callable
@@ -67,10 +65,18 @@ class Problem:
     xla: bool = False
     sync_bn: bool = True
 
-    def logits(self, images, mode):
-        """The network's class scores for a batch of float images, of the images' type."""
+    def kernels(self, dtype=tf.float32):
+        """Returns {scope: `Kernel`} of one replica, in whose scope it is called; makes their variables."""
+        size, channels = self.pipeline.crop_size, self.dataset.train_images.shape[-1]
+        mode = Mode(False, self.batch_norm)
+        plan = kernels.plan(self.network, self.dataset.classes, (size, size, channels), mode)
+        return kernels.build(plan, self.factory_of, dtype)
+
+    def logits(self, images, of_layers, mode):
+        """Returns the class scores of a batch of float images, of their type; `of_layers` is {scope: kernel tensor}."""
         inputs = lowered(images, self.precision) if mode.training else images
-        return tf.cast(self.network(inputs, self.dataset.classes, self.parts, mode), images.dtype.base_dtype)
+        logits = self.network(inputs, self.dataset.classes, kernels.given(of_layers), mode)
+        return tf.cast(logits, images.dtype.base_dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +87,7 @@ class Training:
       images, labels: the batch of the step, [batch, height, width, channels] float after normalisation and [batch]
         int32. Both may be fed instead.
       logits: [batch, classes].
+      kernels: {scope: `Kernel`} of each replica here.
       fit, regularisation, loss: scalars; loss = mean of fit + regularisation.
       error: share of the batch that is classified wrongly.
       report: loss, fit and error as means over all replicas, and the learning rates.
@@ -98,6 +105,7 @@ class Training:
     images: tf.Tensor
     labels: tf.Tensor
     logits: tf.Tensor
+    kernels: list
     fit: tf.Tensor
     regularisation: tf.Tensor
     loss: tf.Tensor
@@ -132,7 +140,8 @@ def build(problem, devices=(None,), dtype=tf.float32, cluster=ALONE):
     train_op = tf.group(*[tower.train_op for tower in towers], name="train")
     stores = [store for tower in towers for store in tower.stores]
     groups = [groups for tower in towers for groups in tower.groups]
-    return dataclasses.replace(towers[0], train_op=train_op, groups=groups, stores=stores)
+    of_towers = [tower.kernels[0] for tower in towers]
+    return dataclasses.replace(towers[0], train_op=train_op, kernels=of_towers, groups=groups, stores=stores)
 
 
 def _build_replica(problem, replica, device, dtype, wish):
@@ -148,8 +157,10 @@ def _build_replica(problem, replica, device, dtype, wish):
         # A caller may feed the batch. The checks keep Grappler from tying constants folded from a shape to the node
         # that was fed, which would read the stored images all the same.
         inputs, targets = tf.ensure_shape(images, images.shape), tf.ensure_shape(labels, labels.shape)
+        of_layers = problem.kernels(dtype)
+        tensors = {scope: kernel.tensor for scope, kernel in of_layers.items()}
         with compiled(problem.xla):
-            logits = problem.logits(inputs, mode)
+            logits = problem.logits(inputs, tensors, mode)
             fit = tf.reduce_mean(problem.fit(logits, targets))
         regularisation = tf.convert_to_tensor(problem.penalty(replica.local), dtype)
         loss = fit + regularisation
@@ -160,10 +171,12 @@ def _build_replica(problem, replica, device, dtype, wish):
         report = {"loss": loss, "fit": fit, "error": error} | ({} if wish is None else {"stop": wish})
         scale = problem.loss_scale or loss_scale_of(problem.precision)
         counted = problem.nan_policy == "skip"
-        train_op, report, health = make_train_op(loss, groups, step, replica, report, counted, scale)
+        train_op, report, health = make_train_op(
+            fit, groups, step, replica, of_layers, regularisation, report, counted, scale
+        )
         stop = report.pop("stop", None)
         report |= rates
     return Training(
-        images, labels, logits, fit, regularisation, loss, error, report, train_op, health, step, [groups],
+        images, labels, logits, [of_layers], fit, regularisation, loss, error, report, train_op, health, step, [groups],
         [training_set], wish, stop,
     )  # fmt: skip

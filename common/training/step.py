@@ -26,14 +26,18 @@ class Health:
     gradients: dict
 
 
-def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=False, scale=1.0):
+def make_train_op(
+    fit, groups, step, replica=ALONE, kernels=None, penalty=0.0, report=None, count_dropped=False, scale=1.0
+):
     """Returns (train_op, report, health): an op that does one update of one replica, what it reports, a `Health`.
 
     Args:
-      loss: the scalar to go down; with several replicas the mean of theirs is what is trained.
+      fit: the scalar to go down; with several replicas the mean of theirs is what is trained.
       groups: pairs (optimizer, variables). Every trainable variable of the replica must be in exactly one of them.
       step: the int64 variable that counts updates.
       replica: whose update this is.
+      kernels: {scope: `Kernel`} of the replica's network; None where no kernel is computed by a map.
+      penalty: a scalar function of the variables that goes down too.
       report: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
       count_dropped: whether a step that is dropped counts.
       scale: the loss scale of a network of low precision (see common/graph/precision.py).
@@ -44,12 +48,13 @@ def make_train_op(loss, groups, step, replica=ALONE, report=None, count_dropped=
     It is the one consumer of UPDATE_OPS. What it reports is computed before the first variable is written.
     Raises ValueError for a variable that no optimizer takes, that two take, or that the loss does not depend on.
     """
-    report = dict(report or {})
+    report, penalty = dict(report or {}), tf.convert_to_tensor(penalty, fit.dtype)
+    loss = fit + penalty
     members = [variable for _, group in groups for variable in group]
     check_coverage(members, variables.trainable(replica.local))
     changes = variables.changes(replica.local)
     others = [loss, *report.values(), *[change.amount for change in changes if change.local]]
-    gradients, others = mean_gradients(loss, members, others, replica, scale)
+    gradients, others = mean_gradients(fit, penalty, members, others, kernels or {}, replica, scale)
     check_pairs(list(zip(gradients, members)))
     gradient_of = {variable.op.name: gradient for gradient, variable in zip(gradients, members)}
     loss, others = others[0], iter(others[1:])

@@ -14,7 +14,7 @@ from common.distributed import consistency
 from common.distributed.peers import Beginning, Peers
 from common.files import FLAGS
 from common.graph import variables
-from common.nn import kernels, networks
+from common.nn import networks
 from common.runs import checkpoints, resume
 from common.runs.folder import Elsewhere, RunFolder
 from common.runs.saver import Keeper
@@ -44,7 +44,8 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         peers.meet(config, settings.start_timeout, *consistency.items(settings, dataset, chosen))
     begin = time.perf_counter()
     task = program.problem(settings, dataset)
-    training, evaluation = problem.build(task, chosen.names, cluster=cluster), Evaluation(task, cluster=cluster)
+    training = problem.build(task, chosen.names, cluster=cluster)
+    evaluation = Evaluation(task, training.kernels[0], cluster=cluster)
     keeper = Keeper(start.folder, settings.max_to_keep) if cluster.is_chief else None
     with tf.Session(peers.target, config=config) as session:
         diagnosis, drift = Diagnosis(task, training), Drift(training, settings.drift_bound)
@@ -60,7 +61,7 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
         first, steps = int(session.run(training.global_step)), program.steps(settings, dataset)
         folder, beginning = _begin(settings, start, first, steps, session, peers)
         done = first >= steps
-        _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds, done)
+        _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, training, seconds, done)
         for store in [*training.stores, evaluation.store]:
             store.fill(session)
         clock, last = callbacks.Clock(settings.batch_size), steps - 1
@@ -113,7 +114,7 @@ def _train(program, settings, dataset, chosen, start, interruption, peers):
     return status
 
 
-def _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, seconds, done):
+def _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, training, seconds, done):
     """Writes what a run folder and a log begin with; a process without them says who it is."""
     cluster = chosen.cluster
     if not cluster.is_chief:
@@ -124,7 +125,7 @@ def _write_head(folder, keeper, program, settings, dataset, chosen, start, origi
     keeper.begin(start.checkpoint)
     for line in start.lines:
         folder.note(line)
-    for line in [*_head(program, settings, dataset, chosen, seconds), *origin]:
+    for line in [*_head(program, settings, dataset, chosen, training.kernels[0], seconds), *origin]:
         folder.say(line)
 
 
@@ -199,22 +200,21 @@ def _load_all(session, checkpoint, chosen):
         yield f"not in it, start afresh: {len(fresh)} optimizer slots ({fresh[0]}, ...)"
 
 
-def _head(program, settings, dataset, chosen, seconds):
+def _head(program, settings, dataset, chosen, kernels, seconds):
     title = networks.title(settings.model, settings.depth, settings.widen_factor)
     yield f"data set {dataset.name}: {len(dataset.train_images)} training and {len(dataset.test_images)} test images"
     yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
     if chosen.cluster.count > 1:
         replicas = chosen.cluster.count * len(chosen.names)
         yield f"{chosen.cluster.count} workers, {replicas} replicas: {', '.join(chosen.cluster.workers)}"
-    yield from counts()
+    yield from counts(kernels)
     yield f"graph of {len(tf.get_default_graph().get_operations())} nodes, built in {seconds:.1f} s"
 
 
-def counts():
+def counts(kernels):
     """Yields what there is to train, in three ways of counting; optimizer slots do not count."""
-    weights = variables.with_role(variables.Role.WEIGHT, variables.Role.BIAS)
-    matrices = [variable for variable in weights if variable.shape.rank != 4]
-    freedom = sum(kernel.degrees_of_freedom for kernel in kernels.of_layers()) + size_of(matrices)
+    biases = size_of(variables.with_role(variables.Role.BIAS))
+    freedom = sum(kernel.degrees_of_freedom for kernel in kernels.values()) + biases
     yield (
         f"weights: {size_of(variables.trainable())} trainable of {size_of(checkpoints.model_variables())} in all; "
         f"degrees of freedom without gamma and beta: {freedom}"

@@ -6,7 +6,6 @@ import pytest
 from common.compat import tf
 from common.graph import variables
 from common.graph.variables import Role
-from common.nn import kernels
 from common.training.drift import Drift
 from opt_or.penalty import excess_norm
 from tests.common.cli.test_recipe import Session
@@ -66,7 +65,8 @@ def test_the_loss_of_opt_or():
     """Recipe's L2 on everything, and a tenth of the norms; at the start P = I adds nothing."""
     run = Session("opt_or", widths=(4, 4, 4, 4))
     generators = variables.with_role(Role.GENERATOR)
-    assert [kernel.degrees_of_freedom for kernel in kernels.rotated_layers()] == [
+    mapped = {scope: kernel for scope, kernel in run.kernels.items() if kernel.rotate}
+    assert [kernel.degrees_of_freedom for kernel in mapped.values()] == [
         generator.shape.num_elements() for generator in generators
     ]
     decayed = [*variables.trainable(), *variables.with_role(Role.FIXED)]
@@ -82,8 +82,8 @@ def test_the_loss_of_opt_or():
     run.steps(0, 5)
     np.testing.assert_allclose(run.session.run(run.training.regularisation), expected(), rtol=1e-5)
     off = run.evaluation.geometry(run.session)["orthogonality"]
-    for kernel, matrix in zip(kernels.rotated_layers(), run.session.run(generators)):
-        np.testing.assert_allclose(off[kernel.layer], penalty_of(matrix.astype(np.float64)), rtol=1e-3)
-        assert off[kernel.layer] > 1e-3
+    for scope, matrix in zip(mapped, run.session.run(generators)):
+        np.testing.assert_allclose(off[scope], penalty_of(matrix.astype(np.float64)), rtol=1e-3)
+        assert off[scope] > 1e-3
     # P is held near the orthogonal matrices, not on them: nothing is told of it and nothing repaired.
     assert Drift(run.training).look(run.session, 4, off) == []

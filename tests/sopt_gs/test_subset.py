@@ -6,6 +6,8 @@ import pytest
 from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
+from common.nn import kernels
+from common.nn.kernels import Layer, Plan
 from opt_gs.gram_schmidt import gram_schmidt
 from sopt_gs import subset
 
@@ -14,13 +16,14 @@ ROWS, CHOSEN = 72, 18
 
 
 def build(dtype=tf.float32, scope="layer"):
-    """The kernel, the loss sum(kernel * target), its optimizer and the op of a step."""
-    with tf.variable_scope(scope):
-        kernel = subset.subset_rotated(gram_schmidt, 0.25)(SHAPE, dtype)
+    """The kernel, the optimizer of the loss sum(kernel * target), the op of a step, and the `Kernel`."""
+    plan = Plan((Layer(scope, tuple(SHAPE)),), (scope,))
+    found = kernels.build(plan, lambda layer: subset.SubsetRotated(gram_schmidt, 0.25), dtype)
+    kernel = found[scope].tensor
     target = np.random.default_rng(0).normal(size=SHAPE)
     optimizer = tf.train.MomentumOptimizer(tf.constant(0.05, dtype), tf.constant(0.9, dtype))
     train = optimizer.minimize(tf.reduce_sum(kernel * target), var_list=variables.trainable())
-    return kernel, optimizer, train
+    return kernel, optimizer, train, found.values()
 
 
 def state(session, optimizer):
@@ -36,7 +39,7 @@ def gram_schmidt_rows(matrix):
 
 
 def test_sizes_names_and_start():
-    kernel, optimizer, _ = build()
+    kernel, optimizer, *_ = build()
     names = {variable.op.name: variable.shape.as_list() for variable in variables.with_role(*Role)}
     assert names == {"layer/fix": [ROWS, 5], "layer/rotation": [CHOSEN, CHOSEN], "layer/subset": [CHOSEN]}
     with tf.Session() as session:
@@ -51,13 +54,13 @@ def test_sizes_names_and_start():
 def test_sizes_of_the_paper(channels):
     """p = k * k * (c_in / 4): 144 of 576."""
     with tf.variable_scope("layer"):
-        subset.subset_rotated(gram_schmidt, 0.25)([3, 3, channels, 4], tf.float32)
+        subset.SubsetRotated(gram_schmidt, 0.25).create([3, 3, channels, 4])
     assert variables.with_role(Role.GENERATOR)[0].shape.as_list() == [9 * channels // 4] * 2
 
 
 def test_an_episode_against_numpy():
     """100 updates of P in float64 with momentum, the gradient by central differences of the NumPy kernel."""
-    kernel, optimizer, train = build(tf.float64)
+    kernel, optimizer, train, _ = build(tf.float64)
     target = np.random.default_rng(0).normal(size=SHAPE).reshape(ROWS, 5)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
@@ -82,9 +85,9 @@ def test_an_episode_against_numpy():
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_a_merge_keeps_the_kernel_bit_for_bit_and_changes_nothing_else(dtype):
-    kernel, optimizer, train = build(dtype)
+    kernel, optimizer, train, found = build(dtype)
     other = variables.create("other", [3], Role.GAMMA, initializers.ones, dtype)
-    merge = subset.merge(tf.constant(1, tf.int64), optimizer)
+    merge = subset.merge(tf.constant(1, tf.int64), found, optimizer)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         for _ in range(10):
@@ -125,7 +128,7 @@ def test_every_dimension_is_drawn_as_often():
 
 
 def test_first_subset_is_the_draw_of_episode_zero():
-    _, optimizer, _ = build()
+    _, optimizer, *_ = build()
     expected = subset.draw(variables.key_of("layer/subset", 0), ROWS, CHOSEN)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())

@@ -16,7 +16,6 @@ from common.data import synthetic
 from common.data.dataset import Dataset
 from common.graph import variables
 from common.graph.variables import Role
-from common.nn import kernels
 from common.training import problem
 from common.training.evaluation import Evaluation
 
@@ -49,7 +48,9 @@ class Session:
         dataset = dataset or synthetic.load(64, 32)
         self.settings = method.resolve(settings_of(folder, **options), dataset)
         task = method.problem(self.settings, dataset)
-        self.training, self.evaluation = problem.build(task), Evaluation(task)
+        self.training = problem.build(task)
+        self.kernels = self.training.kernels[0]
+        self.evaluation = Evaluation(task, self.kernels)
         self.session = tf.Session()
         self.callbacks = method.callbacks(self.settings, self.session, self.training)
         self.session.run(tf.global_variables_initializer())
@@ -84,7 +85,7 @@ def test_every_method_trains_a_residual_network(folder):
     run = Session(folder, model="resnet", widths=None, depth=10, widen_factor=1)
     ordinary = {variable.op.name for variable in variables.with_role(Role.WEIGHT)}
     assert ordinary == {"group3_block0/projection/weight", "group4_block0/projection/weight", "fc/output/weight"}
-    assert [kernel.layer for kernel in kernels.rotated_layers()] == [
+    assert [scope for scope, kernel in run.kernels.items() if kernel.rotate] == [
         "group1/conv0",
         *(f"group{group}_block0/layer{layer}_in_block/conv" for group in (2, 3, 4) for layer in (1, 2)),
     ]
@@ -203,8 +204,8 @@ def test_stochastic_opt_turns_the_first_conv_in_full_and_never_resets_it():
 
 
 def test_degrees_of_freedom_of_stochastic_opt():
-    Session("sopt_gs", dataset=synthetic.load(64, 8, classes=100), widths=(64, 64, 64, 64))
-    assert sum(kernel.degrees_of_freedom for kernel in kernels.of_layers()) == 90_871
+    run = Session("sopt_gs", dataset=synthetic.load(64, 8, classes=100), widths=(64, 64, 64, 64))
+    assert sum(kernel.degrees_of_freedom for kernel in run.kernels.values()) == 90_871
 
 
 TRAJECTORIES = {"opt_cp": (32, 64, 128, 128), "opt_ls": (64, 64, 64, 64), "opt_gs": (8, 8, 8, 8)}

@@ -16,10 +16,14 @@ RNG = np.random.default_rng(0)
 IMAGES, TARGETS = RNG.normal(size=[6, 5, 5, 3]), RNG.normal(size=[6, 2])
 
 
+def plain(layer):
+    return kernels.plain()(layer.shape)
+
+
 def conv_and_dense(name):
     """A VALID 3x3 conv, a mean over positions and a dense layer with bias; half the mean squared error of them."""
     images = precision.lowered(tf.constant(IMAGES, tf.float32), name)
-    features = layers.conv2d(images, 4, 3, kernels.plain(), padding="VALID")
+    features = layers.conv2d(images, 4, 3, plain, padding="VALID")
     outputs = layers.dense(tf.reduce_mean(features, [1, 2]), 2, name="matrix")
     assert features.dtype == outputs.dtype == tf.as_dtype(name)
     return tf.reduce_mean(tf.square(tf.cast(outputs, tf.float32) - TARGETS.astype("f"))) / 2
@@ -62,7 +66,7 @@ def test_a_power_of_two_scales_without_rounding():
 
 def test_the_loss_scale_keeps_float16_gradients_from_vanishing():
     """1e-8 is 0 in float16, 1024 times that is not."""
-    outputs = layers.conv2d(tf.ones([1, 4, 4, 2], tf.float16), 3, 1, kernels.plain())
+    outputs = layers.conv2d(tf.ones([1, 4, 4, 2], tf.float16), 3, 1, plain)
     loss = 1e-8 * tf.reduce_sum(tf.cast(outputs, tf.float32))
     assert precision.loss_scale_of("float16") == 1024.0
     assert precision.loss_scale_of("float32") == precision.loss_scale_of("bfloat16") == 1.0

@@ -19,6 +19,11 @@ def training(constants=PLAIN, keep_prob=None, replica=Replica()):
     return Mode(True, constants, keep_prob, variables.global_step() + 0, replica)
 
 
+def plain(layer):
+    """An ordinary kernel in float64."""
+    return kernels.plain()(layer.shape, tf.float64)
+
+
 def oracle(values, gamma, beta, epsilon):
     axes = tuple(range(values.ndim - 1))
     mean, variance = values.mean(axes), values.var(axes)
@@ -96,7 +101,7 @@ def test_batch_norm_without_scale_has_no_gamma():
 def test_conv2d_matches_a_direct_sum():
     rng = np.random.default_rng(3)
     images = rng.normal(size=[2, 6, 6, 3])
-    outputs = layers.conv2d(tf.constant(images), 4, 3, kernels.plain(), stride=2)
+    outputs = layers.conv2d(tf.constant(images), 4, 3, plain, stride=2)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         actual, kernel = session.run([outputs, variables.with_role(Role.WEIGHT)[0]])
@@ -110,9 +115,9 @@ def test_conv2d_matches_a_direct_sum():
 def test_dense_with_and_without_bias():
     features = np.random.default_rng(4).normal(size=[5, 3])
     with tf.variable_scope("a"):
-        outputs = layers.dense(tf.constant(features), 2)
+        outputs = layers.dense(tf.constant(features), 2, plain)
     with tf.variable_scope("b"):
-        layers.dense(tf.constant(features), 2, bias=None)
+        layers.dense(tf.constant(features), 2, plain, bias=None)
     assert [variable.op.name for variable in variables.with_role(Role.BIAS)] == ["a/bias"]
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())

@@ -9,14 +9,18 @@ from common.graph.variables import Role
 from common.nn import kernels
 from common.nn.layers import BatchNormConstants, Mode
 from common.nn.networks import network, title
-from common.nn.parts import Parts
 
 CONSTANTS = BatchNormConstants(0.9, 1e-5, False)
 
 
-def build(name, classes=10, parts=Parts(), training=True, **options):
-    images = tf.zeros([2, 32, 32, 3])
-    return network(name, **options)(images, classes, parts, Mode(training, CONSTANTS, None, variables.global_step() + 0))
+def build(name, classes=10, factory=kernels.plain(), first=None, **options):
+    """Returns the logits of the training pass and {scope: `Kernel`}."""
+    of_network = network(name, **options)
+    plan = kernels.plan(of_network, classes, (32, 32, 3), Mode(False, CONSTANTS))
+    found = kernels.build(plan, kernels.by_place(factory, first))
+    tensors = kernels.given({scope: kernel.tensor for scope, kernel in found.items()})
+    mode = Mode(True, CONSTANTS, None, variables.global_step() + 0)
+    return of_network(tf.zeros([2, 32, 32, 3]), classes, tensors, mode), found
 
 
 def shapes(*roles):
@@ -29,17 +33,17 @@ def count(*roles):
 
 @pytest.mark.parametrize(("name", "expected"), [("cnn6", 257_984), ("cnn9", 2_992_832)])
 def test_ordinary_weights_of_the_papers_networks(name, expected):
-    assert build(name, classes=100).shape.as_list() == [2, 100]
+    assert build(name, classes=100)[0].shape.as_list() == [2, 100]
     assert count(Role.WEIGHT) == expected
 
 
 def test_degrees_of_freedom_of_opt_on_cnn6():
-    build("cnn6", classes=100, parts=Parts(kernels.rotated(tf.matmul)))
-    assert sum(kernel.degrees_of_freedom for kernel in kernels.of_layers()) == 1_358_527
+    _, found = build("cnn6", classes=100, factory=kernels.rotated(tf.matmul))
+    assert sum(kernel.degrees_of_freedom for kernel in found.values()) == 1_358_527
 
 
 def test_names_of_cnn6():
-    build("cnn6", parts=Parts(kernels.rotated(tf.matmul)))
+    build("cnn6", factory=kernels.rotated(tf.matmul))
     names = shapes(*Role)
     layers = [f"conv{stage}_{index}" for stage in (1, 2, 3) for index in (0, 1)]
     expected = {f"{layer}/{kind}" for layer in [*layers, "fc6"] for kind in ("fix", "rotation")}
@@ -57,7 +61,7 @@ def test_widths_of_cnn6():
 def test_only_the_first_conv_gets_the_first_kernel():
     for name, options in (("cnn6", {}), ("resnet", {"depth": 10, "widen_factor": 1}), ("vgg11", {})):
         with tf.Graph().as_default():
-            build(name, parts=Parts(kernels.plain(name="other"), kernels.plain(name="first")), **options)
+            build(name, factory=kernels.plain(name="other"), first=kernels.plain(name="first"), **options)
             first = [variable for variable in shapes(Role.WEIGHT) if variable.endswith("/first")]
             assert len(first) == 1 and first == list(shapes(Role.WEIGHT))[:1]
 
@@ -108,8 +112,8 @@ def test_vgg_has_the_names_of_its_checkpoints():
 
 @pytest.mark.parametrize(("name", "convs"), [("vgg11", 8), ("vgg13", 10), ("vgg16", 13), ("vgg19", 16)])
 def test_vgg_depths(name, convs):
-    build(name)
-    assert len(kernels.of_layers()) == convs
+    _, found = build(name)
+    assert len([kernel for kernel in found.values() if kernel.tensor.shape.rank == 4]) == convs
 
 
 def test_unknown_network():

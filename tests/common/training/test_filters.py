@@ -8,9 +8,10 @@ import pytest
 
 from common.cli.program import run
 from common.compat import tf
-from common.graph import initializers, variables
+from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels
+from common.nn.kernels import Layer, Plan
 from common.training import filters
 from grassmann.program import Settings
 from grassmann.train import METHOD as GRASSMANN
@@ -45,13 +46,16 @@ def q_of(generator):
     return (np.eye(len(skew)) + skew) @ np.linalg.inv(np.eye(len(skew)) - skew)
 
 
+def built(scope, shape, factory):
+    return kernels.build(Plan((Layer(scope, shape),), (scope,)), lambda layer: factory)
+
+
 def test_before_and_after_the_rotation(tmp_path):
-    with tf.variable_scope("group/conv"):
-        kernels.rotated(cayley)([3, 3, 3, 5], tf.float32)
+    found = built("group/conv", (3, 3, 3, 5), kernels.rotated(cayley))
     generator, fixed = variables.with_role(Role.GENERATOR)[0], variables.with_role(Role.FIXED)[0]
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
-        line, *_ = filters.draw(session, str(tmp_path), "name")
+        line, *_ = filters.draw(session, found, str(tmp_path), "name")
         generator, fixed = session.run([generator, fixed])
     assert line.startswith("first layer group/conv, 5 filters of 3 x 3 x 3, 16 times as large")
     check(tmp_path / "name_group_conv", generator, fixed)
@@ -104,7 +108,6 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
 
 
 def test_a_first_layer_without_colours_is_told(tmp_path):
-    with tf.variable_scope("conv"):
-        kernels.plain(initializers.zeros)([3, 3, 2, 4], tf.float32)
-    (line,) = filters.draw(None, str(tmp_path), "x")
+    found = built("conv", (3, 3, 2, 4), kernels.plain())
+    (line,) = filters.draw(None, found, str(tmp_path), "x")
     assert "4 filters of 3 x 3 x 2: not drawn" in line and list(tmp_path.iterdir()) == []

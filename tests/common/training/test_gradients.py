@@ -10,6 +10,7 @@ from common.graph import initializers, variables
 from common.graph.replicas import Replica
 from common.graph.variables import Role
 from common.nn import kernels
+from common.nn.kernels import Layer, Plan
 from common.nn.layers import BatchNormConstants, Mode, batch_norm
 from common.training import problem
 from common.training.gradients import mean_gradients
@@ -79,21 +80,25 @@ def on_replicas(build, count=2):
 
 @pytest.mark.parametrize("scale", [1.0, 1024.0])
 def test_gradients_are_means_of_those_of_the_replicas(scale):
-    """Y = P^2 W; loss_r = <C_r, Y> + c/2 |P|^2 + <b_r, bias>: dP = (P^T G + G P^T) with G = mean(C) W^T, plus c P."""
+    """Y = P^2 W; fit_r = <C_r, Y> + <b_r, bias>, penalty c/2 |P|^2: dP = (P^T G + G P^T) with G = mean(C) W^T, plus c P."""
     rng = np.random.default_rng(0)
     upstream, bias = rng.normal(size=[2, 18, 2]), rng.normal(size=[2, 5])
 
     def build(replica):
         factory = kernels.rotated(lambda generator, weights: generator @ (generator @ weights))
+        found = kernels.build(Plan((Layer("layer", (3, 3, 2, 2)),), ("layer",)), lambda layer: factory, tf.float64)
+        kernel = found["layer"].tensor
         with tf.variable_scope("layer"):
-            kernel = factory([3, 3, 2, 2], tf.float64)
             shift = variables.create("bias", [5], Role.BIAS, initializers.zeros, tf.float64)
             unused = variables.create("unused", [5], Role.BIAS, initializers.zeros, tf.float64)
         (generator,) = variables.with_role(Role.GENERATOR, replica=replica.index)
-        loss = tf.reduce_sum(tf.reshape(kernel, [18, 2]) * upstream[replica.index])
-        loss += 0.3 * tf.nn.l2_loss(generator) + tf.reduce_sum(shift * bias[replica.index])
+        fit = tf.reduce_sum(tf.reshape(kernel, [18, 2]) * upstream[replica.index])
+        fit += tf.reduce_sum(shift * bias[replica.index])
+        penalty = 0.3 * tf.nn.l2_loss(generator)
         figure = tf.constant(float(replica.index), tf.float64)
-        gradients, (mean,) = mean_gradients(loss, [shift, generator, unused], [figure], replica, scale)
+        gradients, (mean,) = mean_gradients(
+            fit, penalty, [shift, generator, unused], [figure], found, replica, scale
+        )
         assert gradients[2] is None
         fixed = variables.with_role(Role.FIXED, replica=replica.index)[0]
         return *gradients[:2], mean, generator.read_value(), fixed.read_value()
