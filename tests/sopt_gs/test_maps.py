@@ -7,6 +7,8 @@ from common.cli.program import run
 from common.compat import tf
 from common.graph import variables
 from common.graph.variables import Role
+from common.nn import kernels
+from common.nn.kernels import Layer, Plan
 from sopt_gs import subset
 from sopt_gs.maps import MAPS, proper_householder
 from sopt_gs.train import METHOD
@@ -29,12 +31,13 @@ EXACT = {"gs", "hr", "cp"}  # Q at the start is the identity to the last bit; LÃ
 
 def build(name, shape=SHAPE, dtype=tf.float32):
     """The kernel, the loss sum(kernel * target), its optimizer, the op of a step and the merge."""
-    with tf.variable_scope("layer"):
-        kernel = subset.subset_rotated(MAPS[name].ways["auto"], 0.25, MAPS[name].start)(shape, dtype)
+    factory = subset.SubsetRotated(MAPS[name].ways["auto"], 0.25, MAPS[name].start)
+    found = kernels.build(Plan((Layer("layer", tuple(shape)),), ("layer",)), lambda layer: factory, dtype)
+    kernel = found["layer"].tensor
     target = np.random.default_rng(0).normal(size=shape)
     optimizer = tf.train.MomentumOptimizer(tf.constant(0.02, dtype), tf.constant(0.9, dtype))
     train = optimizer.minimize(tf.reduce_sum(kernel * target), var_list=variables.trainable())
-    return kernel, optimizer, train, subset.merge(tf.constant(1, tf.int64), optimizer)
+    return kernel, optimizer, train, subset.merge(tf.constant(1, tf.int64), found.values(), optimizer)
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -18,7 +18,7 @@ from common.compat import tf
 from common.data import datasets
 from common.graph import variables
 from common.graph.variables import Role
-from common.nn import layers
+from common.nn import kernels, layers
 from common.nn.layers import BatchNormConstants, Mode
 from common.training import export, folding
 from common.training.evaluation import Evaluation
@@ -195,10 +195,16 @@ def test_folding_against_numpy():
     """A dense layer of which batch normalization is all that sees it, in float64."""
     random = np.random.RandomState(0)
     gamma, beta, mean, variance, inputs = (random.uniform(0.5, 2.0, 3) for _ in range(5))
+    found = {}
+
+    def ask(layer):
+        found[layer.scope] = kernels.Kernel(kernels.plain()(layer.shape), 9)
+        return found[layer.scope].tensor
+
     with tf.variable_scope("layer"):
-        outputs = layers.dense(tf.constant(inputs[None], tf.float32), 3)
+        outputs = layers.dense(tf.constant(inputs[None], tf.float32), 3, ask)
     with tf.variable_scope("alone"):
-        weight = layers.dense(tf.constant(inputs[None], tf.float32), 3, bias=None)
+        weight = layers.dense(tf.constant(inputs[None], tf.float32), 3, ask, bias=None)
         layers.batch_norm(weight, Mode(False, BatchNormConstants(0.9, 1e-3, True)))
     del outputs
     with tf.Session() as session:
@@ -208,7 +214,7 @@ def test_folding_against_numpy():
             value = values[os.path.basename(variable.op.name)]
             session.run(variable.initializer, {variable.initializer.inputs[1]: value})
         before = {variable.op.name: session.run(variable) for variable in variables.with_role(Role.WEIGHT)}
-        parameters = folding.fold(session, 1e-3)
+        parameters = folding.fold(session, found, 1e-3)
     scale = gamma / np.sqrt(variance + 1e-3)
     np.testing.assert_array_equal(parameters.weights["layer"], before["layer/weight"])
     np.testing.assert_allclose(parameters.weights["alone"], before["alone/weight"] * scale, rtol=1e-6)
