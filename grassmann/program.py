@@ -42,6 +42,7 @@ class Grassmann(Program):
 
     settings_class = Settings
     paper_data = "cifar10"
+    paper_vali_freq = 1000
 
     def resolve(self, settings, dataset):
         run = length(settings, dataset.name)

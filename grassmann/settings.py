@@ -66,7 +66,9 @@ class Settings(Common):
     report_freq: int = option(
         10, "updates between two reports of training figures", minimum=1, on_resume=FREE, per_worker=True
     )
-    vali_freq: int = option(1000, "updates between two evaluations of the test set", minimum=1, on_resume=FREE)
+    vali_freq: int | None = option(
+        None, "updates between two evaluations of the test set; 1000, short runs an eighth", minimum=1, on_resume=FREE
+    )
     save_freq: int = option(10000, "updates between two checkpoints", minimum=1, on_resume=FREE)
     max_to_keep: int = option(1, "newest checkpoints kept", minimum=1, on_resume=FREE, per_worker=True)
     verbose: bool = option(

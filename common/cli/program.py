@@ -21,6 +21,8 @@ from common.runs import resume
 from common.training import export
 from common.training.signals import Interruption
 
+_LEAST_VALI_FREQ = 5  # of a run whose --vali_freq is not given
+
 
 class Program:
     """Base of the two families.
@@ -28,10 +30,12 @@ class Program:
     Attributes:
       settings_class: a dataclass of flags, derived from `Common`.
       paper_data: the data set of the paper: what --data=auto looks for.
+      paper_vali_freq: updates between two evaluations of the test set, unless the run is short.
     """
 
     settings_class = Common
     paper_data = "cifar100"
+    paper_vali_freq = 500
 
     def check(self, settings):
         """Raises ValueError for settings that the program cannot have; before any data are read."""
@@ -98,6 +102,12 @@ def execute(program, settings, remarks=()):
         return 128 + getattr(interrupt, "signal", signal.SIGINT)
 
 
+def _with_vali_freq(program, settings, dataset):
+    """Returns settings whose vali_freq is a number: the program's own, but at least eight validations a run."""
+    eighth = max(_LEAST_VALI_FREQ, -(-program.steps(settings, dataset) // 8))
+    return dataclasses.replace(settings, vali_freq=settings.vali_freq or min(program.paper_vali_freq, eighth))
+
+
 def run(program, settings, remarks=()):
     """Does the task that `settings` name, and says `remarks`; returns the exit status."""
     settings.check_task()
@@ -114,7 +124,7 @@ def run(program, settings, remarks=()):
         dataset = datasets.load(settings.data, settings.data_dir, program.paper_data, task=settings.task)
         for line in dataset.remarks:
             datasets.to_stderr(line)
-        settings = program.resolve(settings, dataset)
+        settings = _with_vali_freq(program, program.resolve(settings, dataset), dataset)
         settings.check_share(settings.batch_size, workers.count)
         changes = resume.check(program, settings, start)
         chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)

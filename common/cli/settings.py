@@ -59,7 +59,9 @@ class Common(flags.Checked):
     report_freq: int = option(
         100, "updates between two reports of training figures", minimum=1, on_resume=FREE, per_worker=True
     )
-    vali_freq: int = option(500, "updates between two evaluations of the test set", minimum=1, on_resume=FREE)
+    vali_freq: int | None = option(
+        None, "updates between two evaluations of the test set; 500, short runs an eighth", minimum=1, on_resume=FREE
+    )
     save_freq: int = option(5000, "updates between two checkpoints", minimum=1, on_resume=FREE)
     max_to_keep: int = option(3, "newest checkpoints kept", minimum=1, on_resume=FREE, per_worker=True)
     train_dir: str = path("./logs/", "folder under which a run makes its own", on_resume=PLACE)

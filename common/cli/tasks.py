@@ -57,8 +57,8 @@ def _see(program, settings, dataset, chosen, start, interruption):
         for line in counts(evaluation.kernels):
             say(line)
         if settings.verbose:
-            checkpoint = [os.path.basename(start.checkpoint)] if start.checkpoint else []
-            name = "_".join([*program.words(settings), *checkpoint])
+            of_run = os.path.abspath(start.checkpoint).split(os.sep)[-2:] if start.checkpoint else []
+            name = "_".join(of_run or program.words(settings))
             for line in filters.draw(session, evaluation.kernels, settings.train_path or settings.train_dir, name):
                 say(line)
     return 0

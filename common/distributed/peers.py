@@ -5,7 +5,6 @@ What concerns all copies of the variables holds for the devices of one process t
 
 import contextlib
 import time
-import typing
 
 import numpy as np
 
@@ -24,21 +23,6 @@ _WORDS = {
 _LOOKS, _PAUSE = 4, 1.0  # at the other processes, and seconds between: one that ends is there for a while yet
 _LINGER = 10.0  # seconds for which a process that gives up stays there, lest others take it for the one at fault
 _FLUSH = 0.5  # seconds for what the others have still to fetch from this one
-
-
-class Beginning(typing.NamedTuple):
-    """What the chief alone knows as a run begins, and all processes act on.
-
-    Attributes:
-      allowed: whether there is something to do.
-      owes: whether a validation has to be caught up with.
-      skipped, in_a_row: the number of dropped steps so far, and of those just before the first step.
-    """
-
-    allowed: int
-    owes: int
-    skipped: int
-    in_a_row: int
 
 
 class PeerLost(Exception):
@@ -116,7 +100,7 @@ class Peers:
         if self._cluster.count == 1:
             return
         self._spread = collectives.spread(variables.saved(), self._cluster)
-        self._beginning = collectives.Sum(self._cluster, Kind.BEGINNING, [len(Beginning._fields)], tf.int64)
+        self._beginning = collectives.Sum(self._cluster, Kind.BEGINNING, [], tf.int64)
         self._end = collectives.Sum(self._cluster, Kind.END, [], tf.float32)
 
     def share_variables(self, session):
@@ -125,13 +109,12 @@ class Peers:
             session.run(self._spread)
         session.run(self._copies)
 
-    def begin(self, session, beginning=None):
-        """Returns the chief's `Beginning` in every process."""
+    def begin(self, session, allowed):
+        """Returns in every process whether the chief is `allowed` to go on."""
         if self._cluster.count == 1:
-            return beginning
+            return allowed
         with self.watched():
-            mine = beginning if self._cluster.is_chief else [0] * len(Beginning._fields)
-            return Beginning(*self._beginning(session, np.array(mine, np.int64)).tolist())
+            return bool(self._beginning(session, np.int64(allowed and self._cluster.is_chief)))
 
     def part(self, session):
         """Returns when the chief has got here too: what it had to save is saved then."""

@@ -1,8 +1,4 @@
-"""What happens during training besides training: reports, validations, checkpoints, the progress bar.
-
-Periodic ones are due at steps s with (s + 1) % frequency = 0 and at the end. Within one step they act in the order in
-which the program lists them.
-"""
+"""What happens during training besides training: reports, validations, checkpoints, the progress bar."""
 
 import json
 import sys
@@ -11,49 +7,11 @@ import time
 from common.console import say
 from common.files import START
 from common.runs.saver import SaveError
+from common.training.loop import Callback, Periodic
 
+_FIRST_REPORTS = (0, 9)  # steps: a new run is seen to work before the first period of reports is over
 _HOUR = 3600.0
 _TIMED_AFTER = 20  # steps after which the length of the run is judged
-
-
-class Callback:
-    """Does nothing; the base of all."""
-
-    def fetches(self, step):
-        """Returns what to fetch along with the update `step`: any structure of tensors."""
-        return {}
-
-    def after_step(self, step, values):
-        """Is called after the update `step` with the values of what was asked for."""
-
-    def end(self, step, interrupted):
-        """Is called once when the loop has ended with the update `step`; in a hurry if it was interrupted."""
-
-
-class Periodic(Callback):
-    """Acts every `frequency` steps and after the step `last`, the last of the run.
-
-    Args:
-      frequency, last: see above.
-      tensors: what `act` gets of a step at which it is due, any structure of tensors.
-    """
-
-    def __init__(self, frequency, last, tensors):
-        self._frequency, self._last, self._tensors = frequency, last, tensors
-
-    def due(self, step):
-        return (step + 1) % self._frequency == 0 or step == self._last
-
-    def act(self, step, values):
-        """What is to be done after `step`."""
-        raise NotImplementedError
-
-    def fetches(self, step):
-        return self._tensors if self.due(step) else {}
-
-    def after_step(self, step, values):
-        if self.due(step):
-            self.act(step, values)
 
 
 class Clock:
@@ -78,11 +36,11 @@ class Clock:
 
 
 class Report(Periodic):
-    """Writes the figures of the batch.
+    """Writes down what the batch says: after updates 1 and 10, and every `frequency` updates.
 
     Args:
       folder: a `RunFolder`.
-      report: tensors loss, fit, error (a share of 1) and the learning rates, the first of which is "lr".
+      report: tensors fit, loss (the fit and all penalties), error (a share of 1) and the learning rates.
       frequency, last: as for `Periodic`.
       clock: a `Clock`.
       counts: a function that returns counts to report too, {name: number}.
@@ -92,6 +50,9 @@ class Report(Periodic):
         super().__init__(frequency, last, report)
         self._folder, self._clock, self._counts = folder, clock, counts
 
+    def due(self, step):
+        return super().due(step) or step in _FIRST_REPORTS
+
     def after_step(self, step, values):
         self._clock.tick()
         super().after_step(step, values)
@@ -100,39 +61,55 @@ class Report(Periodic):
         speed = self._clock.images_per_second()
         self._clock.restart()
         values = {name: float(value) for name, value in values.items()}
-        loss, fit, error = values.pop("loss"), values.pop("fit"), 100.0 * values.pop("error")
-        values |= self._counts()
-        rates = ", ".join(f"{name} = {rate:g}" for name, rate in values.items())
-        self._folder.say(
-            f"step {step}, loss = {loss:.4f}, fit = {fit:.4f}, err = {error:.4f} %, {rates} ({speed:.1f} images/s)"
-        )
-        figures = {"loss": loss, "fit": fit, "regularisation": loss - fit, "error": error, **values}
-        self._folder.measure(step=step, split="train", **figures, images_per_second=speed)
+        fit, error, total = values.pop("fit"), 100.0 * values.pop("error"), values.pop("loss")
+        values = {"total_loss": total, **values, **self._counts()}
+        others = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+        self._folder.say(f"step {step}, fit = {fit:.4f}, err = {error:.4f} %, {others} ({speed:.1f} images/s)")
+        self._folder.measure(step=step, split="train", fit=fit, error=error, **values, images_per_second=speed)
 
 
 class Validate(Periodic):
-    """Evaluates the test set and the geometry of the kernels; when the run is to stop, it ends between two batches.
+    """Evaluates the test set and the geometry of the kernels.
 
     Before the first update the geometry alone is measured, into start.json: later figures are compared with it.
 
-    What has drifted is repaired, but not at the last step alone: a longer run, which has no validation there, is to
-    pass through the same states.
+    Args:
+      folder, session, evaluation: a `RunFolder`, the session and an `Evaluation`.
+      rate: tensor of the learning rate.
+      frequency, last, clock: as for `Report`.
+      stopping: `stopping()` is asked before each batch of images; once it is true, the validation is dropped.
 
     Attributes:
-      given_up: whether it was interrupted: the run that goes on does it then (`catch_up`).
+      dropped: whether one was. Nothing is written of it, and nothing that is trained depends on it.
     """
 
-    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, drift, stop):
+    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, stopping=lambda: False):
         super().__init__(frequency, last, {"lr": rate})
-        self._folder, self._session, self._evaluation, self._clock = folder, session, evaluation, clock
-        self._drift, self._stop = drift, stop
-        self.given_up = False
+        self._folder, self._session, self._evaluation = folder, session, evaluation
+        self._clock, self._stopping = clock, stopping
+        self.dropped = False
 
     def keep_start(self):
-        """Keeps the geometry before the first update, with which reports compare."""
-        frozen = self._evaluation.frozen(self._session)
+        """Writes down the geometry before the first update."""
         if self._folder.kept:
-            self._folder.write(START, f"{json.dumps(self._geometry(frozen))}\n")
+            geometry = self._geometry(self._evaluation.frozen(self._session))
+            self._folder.write(START, f"{json.dumps(geometry)}\n")
+
+    def at(self, step):
+        """Evaluates after `step`, which was done by an earlier process."""
+        self.act(step, self._session.run(self._tensors))
+
+    def act(self, step, values):
+        start = time.perf_counter()
+        frozen = self._evaluation.frozen(self._session)
+        figures = self._evaluation.figures(self._session, self._stopping, frozen=frozen)
+        seconds = time.perf_counter() - start
+        self.dropped = figures is None
+        if self.dropped:
+            self._folder.say(f"step {step}, validation dropped: the run is to stop")
+        elif self._folder.kept:
+            self._write(step, values, figures, self._geometry(frozen), seconds)
+        self._clock.pause(time.perf_counter() - start)
 
     def _geometry(self, frozen):
         return {
@@ -140,42 +117,12 @@ class Validate(Periodic):
             for kind, of_layers in self._evaluation.geometry(self._session, frozen).items()
         }
 
-    def catch_up(self, step, global_step):
-        """Does what may have been due at `step`, the one before the first of this run."""
-        if not self.due(step):
-            return
-        values = {}
-        for count in (step, step + 1):  # the rate of a step is that of the updates done before it
-            self._session.run(global_step.initializer, {global_step.initializer.inputs[1]: count})
-            values = values or self._session.run(self._tensors)
-        self.act(step, values)
-
-    def act(self, step, values):
-        start = time.perf_counter()
-        frozen = self._evaluation.frozen(self._session)
-        figures = self._evaluation.figures(self._session, self._stop.asked, frozen=frozen)
-        if figures is None:
-            self.given_up = True
-            self._stop.agree()
-            self._folder.say(f"step {step}, validation given up: it is done when the run goes on")
-            return
-        seconds = time.perf_counter() - start
-        orthogonality = self._tell(step, values, figures, frozen, seconds) if self._folder.kept else {}
-        repair = (step + 1) % self._frequency == 0
-        for line in self._drift.look(self._session, step, orthogonality, repair):
-            self._folder.say(line)
-        self._clock.pause(time.perf_counter() - start)
-
-    def _tell(self, step, values, figures, frozen, seconds):
-        """Writes down the figures and the geometry; returns the layers' ||QQ^T - I||."""
-        geometry = self._geometry(frozen)
+    def _write(self, step, values, figures, geometry, seconds):
         self._folder.say(f"step {step}, validation: {figures} ({seconds:.1f} s)")
         self._folder.say(f"step {step}, {_summary(geometry)}")
         self._folder.measure(
             step=step,
             split="test",
-            loss=figures.cross_entropy,
-            fit=figures.cross_entropy,
             cross_entropy=figures.cross_entropy,
             error=100.0 * figures.error,
             **{f"error_{figures.k}": 100.0 * figures.error_k},
@@ -183,7 +130,6 @@ class Validate(Periodic):
             images_per_second=self._evaluation.store.size / seconds,
             **geometry,
         )
-        return geometry["orthogonality"]
 
 
 def _summary(geometry):
@@ -243,7 +189,7 @@ class Save(Periodic):
 
 
 class Progress(Callback):
-    """A bar with step, loss, error, images/s and time left; only on a terminal."""
+    """A bar with step, fit, error, images/s and time left; only on a terminal."""
 
     def __init__(self, report, first, last, batch_size):
         from tqdm import tqdm
@@ -252,15 +198,14 @@ class Progress(Callback):
         self._bar = tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
 
     def fetches(self, step):
-        return {name: self._report[name] for name in ("loss", "error")} if self._bar is not None else {}
+        return {name: self._report[name] for name in ("fit", "error")} if self._bar is not None else {}
 
     def after_step(self, step, values):
-        if self._bar is None:
-            return
-        speed = (self._bar.format_dict["rate"] or 0.0) * self._batch_size
-        loss, error = float(values["loss"]), 100.0 * float(values["error"])
-        self._bar.set_postfix_str(f"loss {loss:.3f}, err {error:.1f} %, {speed:.0f} images/s", refresh=False)
-        self._bar.update()
+        if self._bar is not None:
+            speed = (self._bar.format_dict["rate"] or 0.0) * self._batch_size
+            words = f"fit {values['fit']:.3f}, err {100 * values['error']:.1f} %, {speed:.0f} images/s"
+            self._bar.set_postfix_str(words, refresh=False)
+            self._bar.update()
 
     def end(self, step, interrupted):
         if self._bar is not None:
@@ -279,11 +224,7 @@ class Patience(Callback):
         if done == 0:
             self._start = time.perf_counter()  # the first step is not typical
         if done == _TIMED_AFTER:
-            left = (time.perf_counter() - self._start) / done * (self._last - step)
-            if left > _HOUR:
-                say(f"This run will take about {_duration(left)} here. {self._advice}")
-
-
-def _duration(seconds):
-    hours = seconds / _HOUR
-    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
+            hours = (time.perf_counter() - self._start) / done * (self._last - step) / _HOUR
+            if hours > 1:
+                length = f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
+                say(f"This run will take about {length} here. {self._advice}")

@@ -1,5 +1,6 @@
 """The filters of a network's first layer as pictures."""
 
+import itertools
 import os
 
 import numpy as np
@@ -14,10 +15,11 @@ _BORDER = 3  # pixels between two of them
 
 
 def draw(session, kernels, folder, name):
-    """Writes the first layer's filters as PNG files `folder`/`name`_*.png; returns lines that say so.
+    """Writes the first layer's filters as PNG files `folder`/`name`_*.png; returns lines that say where they are.
 
     A rotated kernel is drawn before, W0, and after, Q @ W0; any other as it is. All filters have one scale: 0 is the
     middle grey, and the largest absolute value in any of the pictures is the lightest or darkest shade there is.
+    A file that is there is never overwritten: another picture gets the next free number behind its name.
     Raises ValueError if a file cannot be written.
     """
     scope, layer = next(iter(kernels.items()))
@@ -33,9 +35,9 @@ def draw(session, kernels, folder, name):
     factor = max(1, _SIDE // max(shape[:2]))
     lines = [f"{what}, {factor} times as large; 0 is grey, {largest:.4g} the lightest, {-largest:.4g} the darkest"]
     for key, value in values.items():
-        path = os.path.join(folder, f"{name}_{scope.replace('/', '_')}_{key}.png")
-        _write(path, pictures.png(pictures.grid(pictures.shades(value, largest), border=_BORDER, factor=factor)))
-        lines.append(f"{_WORDS[key]}: {path}")
+        stem = os.path.join(folder, f"{name}_{scope.replace('/', '_')}_{key}")
+        picture = pictures.grid(pictures.shades(value, largest), border=_BORDER, factor=factor)
+        lines.append(f"{_WORDS[key]}: {_write(stem, pictures.png(picture))}")
     return lines
 
 
@@ -48,12 +50,20 @@ def _fixed(scope):
     return next(variable for variable in fixed if os.path.dirname(variable.op.name) == scope)
 
 
-def _write(path, content):
+def _write(stem, content):
+    """Writes `stem`.png, or `stem`-2.png and so on if that is another picture; returns the path."""
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(content)
+        os.makedirs(os.path.dirname(stem) or ".", exist_ok=True)
+        for number in itertools.count(1):
+            path = f"{stem}.png" if number == 1 else f"{stem}-{number}.png"
+            if not os.path.exists(path):
+                with open(path, "xb") as file:
+                    file.write(content)
+                return path
+            with open(path, "rb") as file:
+                if file.read() == content:
+                    return path
     except OSError as error:
         raise ValueError(
-            f"cannot write {path}: {error.strerror}; choose another --train_dir, or --noverbose, which leaves it out"
+            f"cannot write {stem}.png: {error.strerror}; choose another --train_dir, or --noverbose, which leaves it out"
         ) from None

@@ -1,11 +1,12 @@
-"""SIGINT and SIGTERM: the first ends a program in good order, the second at once."""
+"""Signals that end a program: the first one in good order, the second one at once."""
 
 import contextlib
 import os
 import signal
 import threading
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_ALWAYS = SIGNALS[:2]  # the others stay ignored if they are, as nohup ignores SIGHUP
 
 
 class Interrupted(KeyboardInterrupt):
@@ -21,11 +22,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """Within it, the first SIGINT or SIGTERM raises `Interrupted`, or is only noted where it is `deferred`.
+    """Within it, the first of `SIGNALS` raises `Interrupted`, or is only noted where it is `deferred`.
 
-    A second one ends the process at once, with the customary status 128 + number: a thread of its own sees to that, as
-    Python's own handlers wait for the operation under way, which may take a minute. In other threads than the main one
-    there are no signals, and this does nothing.
+    The second one has its default action, which ends the process. Python handles the first when the operation under
+    way, such as a step, is over; what comes until then counts as one signal. Threads other than the main one get no
+    signals, and there this does nothing.
 
     Attributes:
       signal: the number of the signal that came, or None.
@@ -34,23 +35,20 @@ class Interruption:
     def __init__(self):
         self.signal = None
         self._deferred = False
-        self._exits = contextlib.ExitStack()
+        self._before = {}
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            read, write = os.pipe()
-            os.set_blocking(write, False)
-            watcher = threading.Thread(target=self._watch, args=(read,), daemon=True)
-            watcher.start()
-            self._exits.callback(watcher.join)
-            self._exits.callback(os.close, write)  # the end of what the watcher reads
-            self._exits.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(write, warn_on_full_buffer=False))
             for number in SIGNALS:
-                self._exits.callback(signal.signal, number, signal.signal(number, self._note))
+                before = signal.getsignal(number)
+                if number in _ALWAYS or before is not signal.SIG_IGN:
+                    self._before[number] = signal.SIG_DFL if before is None else before
+                    signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception):
-        self._exits.close()
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     @contextlib.contextmanager
     def deferred(self):
@@ -65,38 +63,15 @@ class Interruption:
         """Returns whether a signal came."""
         return self.signal is not None
 
-    # What an `Agreement` of several processes has besides: here there is nobody to agree with.
-
-    def asked(self):
-        """Returns whether a signal came to this process."""
-        return self.stopping()
-
-    def agree(self):
-        """Is called where all processes stop."""
-
     def wishes(self):
-        """Returns what to feed to a step so that other processes learn of a signal."""
+        """Returns what to feed to a step: nothing, as there is no other process to tell."""
         return {}
 
     def _note(self, number, frame):
         self.signal = number
+        for other in self._before:
+            signal.signal(other, signal.SIG_DFL)
         if not self._deferred:
             raise Interrupted(number)
-
-    def _watch(self, pipe):
-        came = 0
-        with open(pipe, "rb", buffering=0) as numbers:
-            while number := numbers.read(1):
-                if number[0] not in SIGNALS:
-                    continue
-                came += 1
-                if came > 1:
-                    _tell("stopped at once")
-                    os._exit(128 + number[0])
-                if self._deferred:
-                    _tell("stopping after this step, with a checkpoint; a second signal stops at once")
-
-
-def _tell(line):
-    with contextlib.suppress(OSError):
-        os.write(2, f"\n{line}\n".encode())
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nstopping after this step, with a checkpoint; a second signal stops at once\n")

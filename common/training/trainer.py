@@ -4,6 +4,7 @@ In a cluster every process does this. The chief reads checkpoints, holds the run
 the same decisions, by figures that are reduced over all processes or that the chief has told them.
 """
 
+import contextlib
 import signal
 import time
 
@@ -11,140 +12,200 @@ from common import flags
 from common.compat import tf
 from common.console import say
 from common.distributed import consistency
-from common.distributed.peers import Beginning, Peers
+from common.distributed.peers import Peers
 from common.files import FLAGS
 from common.graph import variables
 from common.nn import networks
 from common.runs import checkpoints, resume
 from common.runs.folder import Elsewhere, RunFolder
 from common.runs.saver import Keeper
-from common.training import callbacks, problem, summaries
+from common.training import callbacks, loop, problem, summaries
 from common.training.agreement import Agreement
 from common.training.cluster_callbacks import Alignment
 from common.training.drift import Drift
 from common.training.evaluation import Evaluation
-from common.training.loop import train as run_loop
-from common.training.nonfinite import Diagnosis, Guard, dropped_before
+from common.training.nonfinite import Guard, bad_variables, rates_of
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
 
 
 def train(program, settings, dataset, chosen, start, interruption):
     """Trains as the resolved `settings` say, on the devices `chosen`, from a `Start`; returns the exit status."""
-    peers = Peers(chosen.cluster)
-    if not chosen.cluster.is_chief:
-        return _train(program, settings, dataset, chosen, start, interruption, peers)
-    with resume.in_folder(program, settings, start) as start:
-        return _train(program, settings, dataset, chosen, start, interruption, peers)
-
-
-def _train(program, settings, dataset, chosen, start, interruption, peers):
-    cluster, config = chosen.cluster, chosen.config(settings.log_device_placement)
-    if cluster.count > 1:
-        peers.meet(config, settings.start_timeout, *consistency.items(settings, dataset, chosen))
-    begin = time.perf_counter()
-    task = program.problem(settings, dataset)
-    training = problem.build(task, chosen.names, cluster=cluster)
-    evaluation = Evaluation(task, training.kernels[0], cluster=cluster)
-    keeper = Keeper(start.folder, settings.max_to_keep) if cluster.is_chief else None
-    with tf.Session(peers.target, config=config) as session:
-        diagnosis, drift = Diagnosis(task, training), Drift(training, settings.drift_bound)
-        first_callbacks = program.callbacks(settings, session, training)
-        peers.prepare()
-        initialize = tf.global_variables_initializer()
-        tf.get_default_graph().finalize()
-        seconds = time.perf_counter() - begin
-        session.run(initialize)
-        origin = list(_load_all(session, start.checkpoint, chosen)) if start.checkpoint else []
-        with peers.watched(session=session):
-            peers.share_variables(session)
-        first, steps = int(session.run(training.global_step)), program.steps(settings, dataset)
-        folder, beginning = _begin(settings, start, first, steps, session, peers)
-        done = first >= steps
-        _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, training, seconds, done)
-        for store in [*training.stores, evaluation.store]:
-            store.fill(session)
-        clock, last = callbacks.Clock(settings.batch_size), steps - 1
-        stop = interruption if cluster.count == 1 else Agreement(interruption, training)
-        validate = callbacks.Validate(
-            folder, session, evaluation, training.report["lr"], settings.vali_freq, last, clock, drift, stop
-        )
-        save = callbacks.Save(folder, session, keeper, settings.save_freq, last, clock, start.lock)
-        guard = Guard(
-            folder, session, diagnosis, settings.nan_policy == "skip", first, last, settings.save_freq,
-            checkpoint=lambda: (save.path or start.checkpoint) if cluster.is_chief else f"in {folder.path}",
-            before=(beginning.skipped, beginning.in_a_row),
-        )  # fmt: skip
-        several = cluster.count * len(chosen.names) > 1
-        alignment = [Alignment(peers, session, settings.save_freq, last)] if several else []
-        everything = [guard, *first_callbacks, validate, *alignment]
-        if cluster.is_chief:
-            everything = [
-                guard,
-                callbacks.Progress(training.report, first, steps, settings.batch_size),
-                *first_callbacks,
-                callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts),
-                validate,
-                *alignment,
-                save,
-                *_board(settings, folder.events, task, training, last),
-                callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE),
-            ]
-        if cluster.count > 1:
-            everything = [stop, *everything]
-
-        def rescue(fault):
-            with tf.Session(peers.target, config=config) as anew:  # the other one may be closed
-                save.use(anew)
-                return _rescue(fault, folder, anew, training, diagnosis, save, first)
-
-        with interruption.deferred(), peers.watched(rescue if cluster.is_chief else None, session), guard:
-            if first == 0:
-                validate.keep_start()
-            if beginning.owes:
-                validate.catch_up(first - 1, training.global_step)
-            if done:
-                folder.say(f"{first} updates are done already; a larger --max_steps goes on")
-            elif not stop.stopping():
-                done = run_loop(session, training.train_op, first, steps, everything, stop)
-        status = _end(folder, save, done and not validate.given_up, stop)
-        peers.part(session)
-    if status and not cluster.is_chief:
-        say(f"interrupted; {cluster.name(0)} has saved a checkpoint")
+    config, peers = chosen.config(settings.log_device_placement), Peers(chosen.cluster)
+    with resume.in_folder(program, settings, start) if peers.is_chief else contextlib.nullcontext(start) as start:
+        lines = list(_first_lines(program, settings, dataset, chosen))
+        for line in lines if peers.is_chief else []:
+            say(line)
+        if chosen.cluster.count > 1:
+            peers.meet(config, settings.start_timeout, *consistency.items(settings, dataset, chosen))
+        with tf.Session(peers.target, config=config) as session:
+            run = _Run(program, settings, dataset, chosen, start, interruption, peers, session)
+            run.build()
+            run.begin([*start.lines, *lines])
+            complete = run.run(config)
+            status = run.end(complete)
+            peers.part(session)
+    if status and not peers.is_chief:
+        say(f"interrupted; {chosen.cluster.name(0)} has saved a checkpoint")
     return status
 
 
-def _write_head(folder, keeper, program, settings, dataset, chosen, start, origin, training, seconds, done):
-    """Writes what a run folder and a log begin with; a process without them says who it is."""
-    cluster = chosen.cluster
-    if not cluster.is_chief:
-        say(f"{cluster.name(cluster.index)} trains too; {cluster.name(0)} reports and saves")
-        return
-    if not done:  # they are those of the last training
-        folder.write(FLAGS, f"# {program.method(settings)}\n{flags.text(settings)}")
-    keeper.begin(start.checkpoint)
-    for line in start.lines:
-        folder.note(line)
-    for line in [*_head(program, settings, dataset, chosen, training.kernels[0], seconds), *origin]:
-        folder.say(line)
+class _Run:
+    """A training as one process sees it: `build`, `begin`, `run` and `end` follow each other."""
 
+    def __init__(self, program, settings, dataset, chosen, start, interruption, peers, session):
+        self.program, self.settings, self.dataset, self.chosen = program, settings, dataset, chosen
+        self.start, self.interruption, self.peers, self.session = start, interruption, peers, session
+        self.cluster, self.steps = chosen.cluster, program.steps(settings, dataset)
 
-def _begin(settings, start, first, steps, session, peers):
-    """Returns the run folder and the chief's `Beginning`; ValueError if there is nothing left to do."""
-    if peers.is_chief:
-        allowed = first < steps or (settings.resume and start.goes_on)
-        folder = RunFolder(start.folder, first, settings.tensorboard) if allowed else None
-        owes = allowed and start.goes_on and not folder.measured_before(first - 1, "test")
-        dropped = dropped_before(folder, first) if allowed else (0, 0)
-        beginning = peers.begin(session, Beginning(allowed, owes, *dropped))
-    else:
-        folder = Elsewhere(peers.chief)
-        beginning = peers.begin(session)
-    if not beginning.allowed:
-        raise ValueError(
-            f"--load={settings.load}: {first} updates are done there; raise --max_steps to go on"
+    def build(self):
+        """Builds the whole graph: nothing is added to it later."""
+        begin = time.perf_counter()
+        self.task = self.program.problem(self.settings, self.dataset)
+        self.training = problem.build(self.task, self.chosen.names, cluster=self.cluster)
+        self.evaluation = Evaluation(self.task, self.training.kernels[0], cluster=self.cluster)
+        self.of_method = self.program.callbacks(self.settings, self.session, self.training)
+        self.keeper = Keeper(self.start.folder, self.settings.max_to_keep) if self.peers.is_chief else None
+        self.peers.prepare()
+        self.initialize = tf.global_variables_initializer()
+        tf.get_default_graph().finalize()
+        self.seconds = time.perf_counter() - begin
+
+    def begin(self, lines):
+        """Gives the variables their values, and the run its folder, whose log begins with `lines` said before."""
+        session, start = self.session, self.start
+        session.run(self.initialize)
+        origin = list(_load_all(session, start.checkpoint, self.chosen)) if start.checkpoint else []
+        with self.peers.watched(session=session):
+            self.peers.share_variables(session)
+        self.first = int(session.run(self.training.global_step))
+        allowed = self.first < self.steps or (self.settings.resume and start.goes_on)
+        if not self.peers.begin(session, allowed):
+            raise ValueError(
+                f"--load={self.settings.load}: {self.first} updates are done there; raise --max_steps to go on"
+            )
+        if self.peers.is_chief:
+            self.folder = RunFolder(start.folder, self.first, self.settings.tensorboard)
+            self._write_head(lines, origin)
+        else:
+            self.folder = Elsewhere(self.peers.chief)
+            say(f"{self.cluster.name(self.cluster.index)} trains too; {self.peers.chief} reports and saves")
+        for store in [*self.training.stores, self.evaluation.store]:
+            store.fill(session)
+
+    def run(self, config):
+        """Does the updates; returns whether all are done and validated."""
+        alone, first, steps = self.cluster.count == 1, self.first, self.steps
+        self.stop = self.interruption if alone else Agreement(self.interruption, self.training)
+        guard, validate, everything = self._callbacks()
+
+        def rescue(fault):
+            with tf.Session(self.peers.target, config=config) as anew:  # the other one may be closed
+                return self._rescue(fault, anew)
+
+        watched = self.peers.watched(rescue if self.peers.is_chief else None, self.session)
+        with self.interruption.deferred(), watched, guard:
+            if first == 0:
+                validate.keep_start()
+            if first >= steps:
+                self.folder.say(f"{first} updates are done already; a larger --max_steps goes on")
+                if alone and not self.folder.measured_before(first - 1, "test"):
+                    validate.at(first - 1)
+                return not validate.dropped
+            if self.stop.stopping():
+                return False
+            done = loop.train(self.session, self.training.train_op, first, steps, everything, self.stop)
+            return done and not validate.dropped
+
+    def end(self, complete):
+        """Says how the run has ended; returns the exit status."""
+        folder, save = self.folder, self.save
+        again = f"go on with --resume --train_path={folder.path}"
+        number = None if complete else self.stop.signal
+        because = f"interrupted by {signal.Signals(number).name}; " if number else ""
+        if save.fault:
+            line = f"{because}the last checkpoint could not be written ({save.fault}); {again} when it can"
+            folder.note(line)
+            raise OSError(line)
+        if save.faults:
+            folder.say(f"{save.faults} of the checkpoints on the way could not be written; the last one is there")
+        if number:
+            folder.say(f"{because}{again}")
+        return 128 + number if number else 0
+
+    def _write_head(self, lines, origin):
+        """Writes what a run folder and a log begin with."""
+        if self.first < self.steps:  # else they are those of the last training
+            title = f"# {self.program.method(self.settings)}"
+            self.folder.write(FLAGS, f"{title}\n{flags.text(self.settings)}")
+        self.keeper.begin(self.start.checkpoint)
+        for line in lines:
+            self.folder.note(line)
+        rates = self.session.run(rates_of(self.training.report))
+        words = ", ".join(f"{name} = {rate:g}" for name, rate in rates.items())
+        size = len(tf.get_default_graph().get_operations())
+        built = f"graph of {size} nodes, built in {self.seconds:.1f} s"
+        for line in [f"learning rate at step {self.first}: {words}", *counts(self.training.kernels[0]), built, *origin]:
+            self.folder.say(line)
+
+    def _callbacks(self):
+        """Returns the guard, the validation, and all callbacks in the order in which they act."""
+        settings, session, training, folder = self.settings, self.session, self.training, self.folder
+        clock, first, last = callbacks.Clock(settings.batch_size), self.first, self.steps - 1
+        chief, alone = self.peers.is_chief, self.cluster.count == 1
+        save = callbacks.Save(folder, session, self.keeper, settings.save_freq, last, clock, self.start.lock)
+        newest = (lambda: save.path or self.start.checkpoint) if chief else (lambda: f"in {folder.path}")
+        guard = Guard(folder, session, self.task, training, first, last, settings.save_freq, newest)
+        progress = [callbacks.Progress(training.report, first, self.steps, settings.batch_size)]
+        report = [
+            callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts)
+        ]
+        dropped_if = {"stopping": self.interruption.stopping} if alone else {}  # several processes finish it
+        validate = callbacks.Validate(
+            folder, session, self.evaluation, training.report["lr"], settings.vali_freq, last, clock, **dropped_if
         )
-    return folder, beginning
+        drift = Drift(folder, session, training, settings.vali_freq, last, settings.drift_bound)
+        several = self.cluster.count * len(self.chosen.names) > 1
+        alignment = [Alignment(self.peers, session, settings.save_freq, last)] if several else []
+        patience = callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE)
+        self.save = save
+        return guard, validate, [
+            *([] if alone else [self.stop]),
+            guard,
+            *(progress if chief else []),
+            *self.of_method,
+            *(report if chief else []),
+            validate,
+            drift,
+            *alignment,
+            *([save, *_board(settings, folder.events, self.task, training, last), patience] if chief else []),
+        ]  # fmt: skip
+
+    def _rescue(self, fault, session):
+        """Saves the last whole step of a run that has lost its peers; returns what to say about it."""
+        self.folder.note(f"error: {fault}")
+        step = int(session.run(self.training.global_step)) - 1
+        if step < self.first:
+            return "no step was done yet"
+        bad = bad_variables(session)
+        if bad:
+            return f"{bad[0]} is not finite, so nothing was saved"
+        self.save.use(session)
+        self.save.at(step)
+        if self.save.fault:
+            return f"nothing could be saved ({self.save.fault})"
+        return f"{self.save.path} is saved; start all workers again with --resume --train_path={self.folder.path}"
+
+
+def _first_lines(program, settings, dataset, chosen):
+    """Yields what is known before the graph is built."""
+    title = networks.title(settings.model, settings.depth, settings.widen_factor)
+    yield f"method {program.method(settings)}, batches of {settings.batch_size} images"
+    yield f"data set {dataset.name}: {len(dataset.train_images)} training and {len(dataset.test_images)} test images"
+    yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
+    if chosen.cluster.count > 1:
+        replicas = chosen.cluster.count * len(chosen.names)
+        yield f"{chosen.cluster.count} workers, {replicas} replicas: {', '.join(chosen.cluster.workers)}"
 
 
 def _board(settings, events, task, training, last):
@@ -157,37 +218,6 @@ def _board(settings, events, task, training, last):
     ]
 
 
-def _rescue(fault, folder, session, training, diagnosis, save, first):
-    """Saves the last whole step of a run that has lost its peers; returns what to say about it."""
-    folder.note(f"error: {fault}")
-    step = int(session.run(training.global_step)) - 1
-    if step < first:
-        return "no step was done yet"
-    bad = diagnosis.bad_variables(session)
-    if bad:
-        return f"{bad[0]} is not finite, so nothing was saved"
-    save.at(step)
-    if save.fault:
-        return f"nothing could be saved ({save.fault})"
-    return f"{save.path} is saved; start all workers again with --resume --train_path={folder.path}"
-
-
-def _end(folder, save, complete, interruption):
-    """Says how a run has ended; returns the exit status."""
-    again = f"go on with --resume --train_path={folder.path}"
-    number = None if complete else interruption.signal
-    because = f"interrupted by {signal.Signals(number).name}; " if number else ""
-    if save.fault:
-        line = f"{because}the last checkpoint could not be written ({save.fault}); {again} when it can"
-        folder.note(line)
-        raise OSError(line)
-    if save.faults:
-        folder.say(f"{save.faults} of the checkpoints on the way could not be written; the last one is there")
-    if number:
-        folder.say(f"{because}{again}")
-    return 128 + number if number else 0
-
-
 def _load_all(session, checkpoint, chosen):
     """Gives all replicas the values of a checkpoint, slots included; returns lines that say so."""
     for replica in range(len(chosen.names)):
@@ -198,17 +228,6 @@ def _load_all(session, checkpoint, chosen):
     yield f"goes on from {checkpoint}, with step {session.run(variables.global_step())}"
     if fresh:
         yield f"not in it, start afresh: {len(fresh)} optimizer slots ({fresh[0]}, ...)"
-
-
-def _head(program, settings, dataset, chosen, kernels, seconds):
-    title = networks.title(settings.model, settings.depth, settings.widen_factor)
-    yield f"data set {dataset.name}: {len(dataset.train_images)} training and {len(dataset.test_images)} test images"
-    yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
-    if chosen.cluster.count > 1:
-        replicas = chosen.cluster.count * len(chosen.names)
-        yield f"{chosen.cluster.count} workers, {replicas} replicas: {', '.join(chosen.cluster.workers)}"
-    yield from counts(kernels)
-    yield f"graph of {len(tf.get_default_graph().get_operations())} nodes, built in {seconds:.1f} s"
 
 
 def counts(kernels):

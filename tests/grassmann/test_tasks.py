@@ -35,7 +35,7 @@ def test_a_run_is_logged_saved_and_tested(tmp_path, capsys):
     assert execute(tmp_path / "run", max_steps=4, save_freq=2, vali_freq=2, report_freq=1, max_to_keep=2) == 0
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "data set synthetic: 512 training and 256 test images" in log
-    assert "lr = 0.01, learnRateG = 0.05" in log and "step 3, loss" in log
+    assert "lr = 0.01, learnRateG = 0.05" in log and "step 3, fit" in log
     said = re.findall(r"validation: (cross_entropy = \d+\.\d{4}, err = \d+\.\d{4} %, err_5 = \d+\.\d{4} %) \(", log)
     assert len(said) == 2
     names = {"group1/conv0/weight/Adamg", "group1/conv0/weight/Adamg_1", "beta1_power", "beta2_power", "global_step"}

@@ -66,8 +66,9 @@ def test_a_run_writes_what_reproduces_it(tmp_path):
         return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
 
     assert figures(folder) == figures(tmp_path / "again") and len(figures(folder)) == 5
-    required = {"step", "split", "loss", "fit", "error", "lr"}
-    assert all(set(line) >= required for line in figures(folder))
+    required = {"train": {"fit", "total_loss", "error", "lr"}, "test": {"cross_entropy", "error", "error_5", "lr"}}
+    for line in figures(folder):
+        assert set(line) >= required[line["split"]] and "loss" not in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -255,7 +256,7 @@ def test_a_long_run_says_so_after_20_steps(capsys, monkeypatch):
 
 
 def test_progress_is_a_bar_only_on_a_terminal(tmp_path):
-    """A pseudo-terminal for standard error shows step, loss, error, speed and time left."""
+    """A pseudo-terminal for standard error shows step, fit, error, speed and time left."""
     leader, follower = os.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
     words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=30", f"--train_path={tmp_path}"]
@@ -274,5 +275,5 @@ def test_progress_is_a_bar_only_on_a_terminal(tmp_path):
         shown += block
     os.close(leader)
     assert process.wait() == 0
-    for words in (b"30/30", b"loss", b"err", b"images/s", b"step/s"):
+    for words in (b"30/30", b"fit", b"err", b"images/s", b"step/s"):
         assert words in shown

@@ -72,9 +72,8 @@ def test_other_errors_and_a_process_on_its_own_are_left_alone():
         raise ValueError("mine")
 
 
-def test_a_process_on_its_own_keeps_its_beginning():
-    beginning = peers.Beginning(True, False, 3, 1)
-    assert peers.Peers(ALONE).begin(None, beginning) is beginning
+def test_a_process_on_its_own_decides_itself_whether_it_may_begin():
+    assert peers.Peers(ALONE).begin(None, True) and not peers.Peers(ALONE).begin(None, False)
 
 
 def test_copies_get_the_values_of_replica_0_before_each_checkpoint():

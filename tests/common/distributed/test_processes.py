@@ -36,7 +36,7 @@ def check_equal(folder, other):
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5 * np.abs(value).max(), err_msg=name)
     for one, two in zip(metrics(folder, "test"), metrics(other, "test"), strict=True):
         assert one["step"] == two["step"] and two["error"] == pytest.approx(one["error"], abs=1e-9)
-        for name in ("loss", "error_5"):
+        for name in ("cross_entropy", "error_5"):
             assert two[name] == pytest.approx(one[name], rel=1e-4), name
 
 

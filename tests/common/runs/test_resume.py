@@ -179,28 +179,30 @@ def figures(folder):
     return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
 
 
-def assert_equal_runs(folder, other):
+def assert_equal_runs(folder, other, dropped=()):
+    """Equal variables and figures, but for those of validations that a signal has `dropped`."""
     expected, actual = contents(folder), contents(other)
     assert set(expected) == set(actual)
     for name, value in expected.items():
         np.testing.assert_array_equal(actual[name], value, err_msg=name)
     by_place = lambda line: (line["step"], line["split"] == "test")  # noqa: E731
-    assert sorted(figures(other), key=by_place) == sorted(figures(folder), key=by_place)
+    kept = [line for line in figures(folder) if line["split"] == "train" or line["step"] not in dropped]
+    assert sorted(figures(other), key=by_place) == sorted(kept, key=by_place)
 
 
 def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_been(tmp_path, monkeypatch, capsys):
-    """SIGTERM before the validation of step 2, which is then given up, then a damaged checkpoint, then the end."""
+    """A signal before the validation of step 2, which is dropped, then a damaged checkpoint, then the end."""
     whole, path = tmp_path / "whole", tmp_path / "run"
     assert train(monkeypatch, whole) == 0
-    assert train(monkeypatch, path, resume=True, at=2, act=terminate) == 128 + signal.SIGTERM
+    assert train(monkeypatch, path, resume=True, at=2, act=lambda: signal.raise_signal(signal.SIGUSR1)) == 128 + 10
     out = capsys.readouterr().out
     assert "there is no checkpoint in" in out and "the run starts afresh" in out
-    assert "step 2, validation given up" in out and f"step 2, saved {path}/model.ckpt-2" in out
-    assert f"interrupted by SIGTERM; go on with --resume --train_path={path}" in out
+    assert "step 2, validation dropped" in out and f"step 2, saved {path}/model.ckpt-2" in out
+    assert f"interrupted by SIGUSR1; go on with --resume --train_path={path}" in out
     assert ("step", 2, "test") not in [("step", line["step"], line["split"]) for line in figures(path)]
     assert train(monkeypatch, path, resume=True, at=4, act=terminate) == 128 + signal.SIGTERM
     out = capsys.readouterr().out
-    assert f"goes on from {path}/model.ckpt-2, with step 3" in out and "step 2, validation: " in out
+    assert f"goes on from {path}/model.ckpt-2, with step 3" in out and "validation: " not in out
     data = path / "model.ckpt-4.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:-9])
     assert train(monkeypatch, path, resume=True) == 0
@@ -208,10 +210,11 @@ def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_b
     assert f"{path}/model.ckpt-4 is damaged (model.ckpt-4.data-00000-of-00001 has not" in out
     log = (path / "log.txt").read_text()
     assert f"goes on from {path}/model.ckpt-3, with step 4" in log and "model.ckpt-4 is damaged" in log
-    assert_equal_runs(whole, path)
+    assert_equal_runs(whole, path, dropped=[2])
     assert train(monkeypatch, path, resume=True) == 0
-    assert "6 updates are done already" in capsys.readouterr().out
-    assert_equal_runs(whole, path)
+    out = capsys.readouterr().out
+    assert "6 updates are done already" in out and "validation: " not in out
+    assert_equal_runs(whole, path, dropped=[2])
     assert train(monkeypatch, path) == 1
     assert "holds a run already; go on with --resume" in capsys.readouterr().err
     for checkpoint in path.glob("model.ckpt-*.index"):
@@ -221,6 +224,17 @@ def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_b
     err = capsys.readouterr().err
     assert err.startswith("error: none of the checkpoints in ") and err.count("\n") == 1
     assert sorted((path.name, path.stat().st_size) for path in path.iterdir()) == before
+
+
+def test_a_run_stopped_during_its_last_validation_does_it_when_it_goes_on(tmp_path, monkeypatch, capsys):
+    assert train(monkeypatch, tmp_path / "whole", vali_freq=99) == 0
+    path = tmp_path / "run"
+    assert train(monkeypatch, path, resume=True, vali_freq=99, at=5, act=terminate) == 128 + signal.SIGTERM
+    assert "step 5, validation dropped" in capsys.readouterr().out
+    assert [line for line in figures(path) if line["split"] == "test"] == []
+    for _ in range(2):
+        assert train(monkeypatch, path, resume=True, vali_freq=99) == 0
+        assert_equal_runs(tmp_path / "whole", path)
 
 
 def test_a_save_that_fails_is_reported_and_tried_again(tmp_path, monkeypatch, capsys):

@@ -17,7 +17,6 @@ from common.training import problem
 from common.training.callbacks import Callback
 from common.training.drift import Drift
 from grassmann.program import Grassmann, Settings
-from opt_cp.train import METHOD as CAYLEY
 from opt_ogd.train import METHOD as OGD
 
 ON_MANIFOLD = {"model": "resnet", "grassmann": True, "learnRate": 0.01, "learnRateG": 0.1, "batch_size": 4}
@@ -51,85 +50,88 @@ def ogd_task(**options):
     return OGD.problem(OGD.settings_class(**options), synthetic.load(32, 8))
 
 
-def test_a_rotation_past_the_bound_becomes_its_polar_factor():
-    training, session = session_of(ogd_task())
-    drift = Drift(training)
+class Log(list):
+    """Takes the lines of a `RunFolder`."""
+
+    say = list.append
+
+
+def watched(task, chosen=None, **options):
+    """Returns the session, the drift and its log after one step; periods of 4 steps, 11 in all."""
+    training, session = session_of(task, chosen)
     started(training, session)
     tf.get_default_graph().finalize()
+    log = Log()
+    return session, Drift(log, session, training, 4, 10, **options), log
+
+
+def test_a_rotation_past_the_bound_becomes_its_polar_factor():
+    session, drift, log = watched(ogd_task())
     rotations, every = variables.with_role(Role.ROTATION), variables.saved()
     good, bad = rotations[0], rotations[2]
-    assert drift.look(session, 3, {}) == []
-    disturbance = np.random.RandomState(0).randn(36, 36)
-    value = session.run(bad) + 0.05 * disturbance
+    drift.after_step(3, {})
+    assert log == []
+    value = session.run(bad) + 0.05 * np.random.RandomState(0).randn(36, 36)
     assign(session, bad, value)
     before = bits(session, every)
-    assert drift.look(session, 7, {}, repair=False)[0].endswith("left as it is") and bits(session, every) == before
-    (line,) = drift.look(session, 7, {})
+    drift.after_step(5, {})
+    assert log == [] and bits(session, every) == before
+    drift.after_step(10, {})
+    assert log.pop().endswith("left as it is") and bits(session, every) == before
+    drift.after_step(7, {})
     error = np.linalg.norm(value @ value.T - np.eye(36))
-    assert line.startswith(f"step 7, drift of {bad.op.name}: ||QQ^T - I|| = {error:.2e}, above 0.5; replaced")
+    assert log.pop().startswith(f"step 7, drift of {bad.op.name}: ||QQ^T - I|| = {error:.2e}, above 0.5; replaced")
     repaired = session.run(bad)
     np.testing.assert_allclose(repaired, scipy.linalg.polar(value.astype(np.float32).astype(float))[0], atol=1e-6)
     after = bits(session, every)
     assert [name for name, old, new in zip(every, before, after) if old != new] == [bad] and good is not bad
-    assert drift.look(session, 8, {}) == []
+    drift.after_step(7, {})
+    assert log == []
 
 
 def test_below_the_bound_no_bit_changes():
-    training, session = session_of(ogd_task())
-    drift, strict = Drift(training), Drift(training, 0.01)
-    started(training, session)
+    session, drift, log = watched(ogd_task(), bound=0.02)
     rotation = variables.with_role(Role.ROTATION)[1]
     assign(session, rotation, session.run(rotation) + 0.0015 * np.eye(36))  # 0.018 off
     before = bits(session, variables.saved())
-    assert drift.look(session, 3, {}) == [] and bits(session, variables.saved()) == before
-    (line,) = strict.look(session, 3, {})
-    assert "above 0.01" in line and bits(session, variables.saved()) != before
+    drift.act(3, {})
+    assert log == [] and bits(session, variables.saved()) == before
+    assign(session, rotation, session.run(rotation) + 0.0015 * np.eye(36))
+    drift.act(3, {})
+    assert "above 0.02" in log.pop() and bits(session, variables.saved()) != before
 
 
-@pytest.mark.parametrize("optimizer, watched", [("sgdg", True), ("adamg", True), ("sgd", False)])
-def test_unit_neurons_are_watched_where_an_optimizer_keeps_them(optimizer, watched):
+@pytest.mark.parametrize("optimizer, kept", [("sgdg", True), ("adamg", True), ("sgd", False)])
+def test_unit_neurons_are_watched_where_an_optimizer_keeps_them(optimizer, kept):
     settings = Settings(**ON_MANIFOLD, **SMALL, optimizer=optimizer)
-    training, session = session_of(Grassmann().problem(settings, synthetic.load(16, 4)))
-    drift = Drift(training)
-    started(training, session)
+    session, drift, log = watched(Grassmann().problem(settings, synthetic.load(16, 4)))
     kernel = variables.with_role(Role.UNIT_KERNEL)[3]
-    assert drift.look(session, 0, {}) == []
+    drift.act(3, {})
+    assert log == []
     value = session.run(kernel) * np.linspace(0.99, 1.02, kernel.shape[-1])
     assign(session, kernel, value)
     before = bits(session, variables.saved())
-    lines = drift.look(session, 5, {})
+    drift.act(7, {})
     changed = [v for v, old, new in zip(variables.saved(), before, bits(session, variables.saved())) if old != new]
-    assert len(lines) == watched and changed == ([kernel] if watched else [])
-    if watched:
-        assert f"drift of {kernel.op.name}: largest deviation of a neuron's norm from 1 = 2.00e-02" in lines[0]
+    assert len(log) == kept and changed == ([kernel] if kept else [])
+    if kept:
+        assert f"drift of {kernel.op.name}: largest deviation of a neuron's norm from 1 = 2.00e-02" in log[0]
         flat = value.reshape(-1, value.shape[-1]).astype(np.float32).astype(float)
         expected = flat / np.linalg.norm(flat, axis=0)
         np.testing.assert_allclose(session.run(kernel).reshape(expected.shape), expected, atol=1e-7)
 
 
 def test_all_replicas_are_repaired_alike():
-    training, session = session_of(ogd_task(), devices.choose("cpu", 2))
-    drift = Drift(training)
-    started(training, session)
+    session, drift, log = watched(ogd_task(), devices.choose("cpu", 2))
     copies = [variables.with_role(Role.ROTATION, replica=replica)[0] for replica in range(2)]
     value = 1.5 * session.run(copies[0])
     for copy in copies:
         assign(session, copy, value)
-    assert len(drift.look(session, 0, {})) == 1
+    drift.act(3, {})
+    assert len(log) == 1
     first, second = session.run(copies)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(first @ first.T, np.eye(27), atol=1e-6)
-
-
-@pytest.mark.parametrize("rotation, lines", [("method", 1), ("free", 0)])
-def test_maps_are_only_told_of(rotation, lines):
-    """UPT's matrix is not to be orthogonal at all."""
-    settings = CAYLEY.settings_class(data="synthetic", widths=(4, 4, 4, 4), batch_size=8, rotation=rotation)
-    training, _ = session_of(CAYLEY.problem(settings, synthetic.load(32, 8)))
-    with tf.Session() as session:
-        told = Drift(training).look(session, 2, {"conv1_1": 2e-3, "conv2_0": 9e-4})
-    assert len(told) == lines
-    assert all("drift of conv1_1: ||QQ^T - I|| = 2.00e-03, above 0.001; Q is computed" in line for line in told)
 
 
 class Disturb(Callback):

@@ -81,7 +81,7 @@ def test_before_and_after_the_rotation_of_a_trained_network(tmp_path, capsys):
     assert run(METHOD, see) == 0
     out = capsys.readouterr().out
     assert sorted(tmp_path.joinpath("run").iterdir()) == before
-    name = "opt_cp_cnn6_synthetic_model.ckpt-1_conv1_0"
+    name = "run_model.ckpt-1_conv1_0"
     paths = [tmp_path / "see" / f"{name}_{kind}.png" for kind in ("before", "after")]
     assert sorted(tmp_path.joinpath("see").iterdir()) == sorted(paths)
     assert f"before the rotation, W0: {paths[0]}" in out and f"after the rotation, Q @ W0: {paths[1]}" in out
@@ -103,8 +103,15 @@ def test_an_ordinary_kernel_is_one_picture_and_without_verbose_there_is_none(tmp
 def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="cannot write .*file/x.png: File exists; choose another --train_dir") as error:
-        filters._write(str(pathlib.Path(tmp_path, "file", "x.png")), b"")
+        filters._write(str(pathlib.Path(tmp_path, "file", "x")), b"")
     assert "\n" not in str(error.value)
+
+
+def test_the_picture_of_another_run_is_not_overwritten(tmp_path):
+    paths = [filters._write(str(tmp_path / "see" / "x"), content) for content in (b"1", b"2", b"1", b"3", b"2")]
+    names = [pathlib.Path(path).name for path in paths]
+    assert names == ["x.png", "x-2.png", "x.png", "x-3.png", "x-2.png"]
+    assert [path.read_bytes() for path in sorted((tmp_path / "see").iterdir())] == [b"2", b"3", b"1"]
 
 
 def test_a_first_layer_without_colours_is_told(tmp_path):

@@ -18,7 +18,7 @@ from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.training import nonfinite, problem
 from common.training.callbacks import Callback
-from common.training.nonfinite import Diagnosis, NonFinite
+from common.training.nonfinite import NonFinite
 from common.training.step import make_train_op
 from grassmann.optimizers import AdamG, SgdG
 from grassmann.program import Grassmann, Settings
@@ -136,14 +136,13 @@ def test_the_images_of_a_step_are_those_that_are_gathered():
     )
     task = dataclasses.replace(task, pipeline=Pipeline())
     training = problem.build(task)
-    diagnosis = Diagnosis(task, training)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         training.stores[0].fill(session)
         for step in (0, 4, 11):  # 4: the batch in which the second epoch begins
             session.run(training.global_step.initializer, {training.global_step.initializer.inputs[1]: step})
             images = session.run(training.images)
-            np.testing.assert_array_equal(dataset.train_images[diagnosis.images(session, step)], images)
+            np.testing.assert_array_equal(dataset.train_images[nonfinite._images(task, step)], images)
 
 
 class Poison(Callback):
@@ -230,15 +229,25 @@ def test_skip_counts_goes_on_and_resumes_exactly(tmp_path, monkeypatch, capsys):
     assert [line["skipped"] for line in lines if line["split"] == "train"] == [0, 1, 1, 1, 2, 2]
     out = capsys.readouterr().out
     assert "step 1 is not finite: the loss" in out and "dropped, 2 in all" in out
-    assert "step 5, loss = " in out and "skipped = 2" in out
+    assert "step 5, fit = " in out and "skipped = 2" in out
     assert "2 steps were dropped because they were not finite" in out
     assert [(entry["step"], entry["dropped"]) for entry in entries(whole)] == [(1, True), (4, True)]
     # Going on in the same folder from before the second one: it is counted once.
     again = settings(whole, nan_policy="skip", load=str(whole / "model.ckpt-3"))
     assert run(METHOD, again) == 0
-    assert [entry["step"] for entry in entries(whole)] == [1, 4]
+    assert [entry["step"] for entry in entries(whole)] == [1, 4, 4]  # what is done again is written again
     assert "dropped, 2 in all" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped"] for line in lines if line["split"] == "train"] == [0, 1, 1, 1, 2, 2]
     equal(final(whole, 5), without({1, 4}, 6))
+
+
+@pytest.mark.parametrize("text", ["some other text\n[3]\n{}\n", '{"step": "x", "dropped": true}\n', "\x00\n" + "[" * 10**5])
+def test_a_file_of_that_name_with_another_text_is_left_alone(text, tmp_path):
+    path = tmp_path / nonfinite.FILE
+    path.write_text(text + '\n{"step": 1, "dropped": true}\n{"step": 2, "dropped": false}\n{"step": 3, "dropped": true}\n')
+    assert nonfinite._dropped_before(str(path), 3) == 1
+    assert nonfinite._dropped_before(str(tmp_path / "none"), 3) == 0
 
 
 def test_skipping_is_given_up(tmp_path, monkeypatch):
