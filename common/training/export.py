@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-import shutil
+import tempfile
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def export(problem, chosen, checkpoint, path, about):
         raise ValueError(f"--load={checkpoint}: {error}") from None
     graph, images = build(problem, parameters), problem.dataset.test_images
     with _whole_or_absent(path) as folder:
-        _write(graph, folder)
+        _write(graph, folder, images.shape[1:])
         with open(_made(folder, ABOUT), "w", encoding="utf-8") as file:
             json.dump(_about(problem, checkpoint, updates, figures, about), file, indent=2)
             file.write("\n")
@@ -80,12 +80,13 @@ def export(problem, chosen, checkpoint, path, about):
     )
 
 
-def _write(graph, folder):
+def _write(graph, folder, shape):
     builder = tf.saved_model.Builder(folder)
     signature = tf.saved_model.predict_signature_def(
         {"images": graph.get_tensor_by_name("images:0")},
         {name: graph.get_tensor_by_name(f"{name}:0") for name in OUTPUTS},
     )
+    signature.inputs["images"].tensor_shape.CopyFrom(tf.TensorShape([None, *shape]).as_proto())
     with tf.Session(graph=graph) as session:
         builder.add_meta_graph_and_variables(
             session, [tf.saved_model.SERVING], {tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: signature}
@@ -130,9 +131,9 @@ def _read_back(folder, chosen, images, batch_size):
 def _whole_or_absent(path):
     """Yields a folder beside `path` that becomes it when all has gone well, and else is removed."""
     path = os.path.abspath(path)
-    work = f"{path}.{os.getpid()}.tmp"
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    try:
+    with tempfile.TemporaryDirectory(prefix=f"{os.path.basename(path)}.", dir=os.path.dirname(path)) as parent:
+        work = os.path.join(parent, "whole")
         yield work
         for folder, _, names in os.walk(work):
             for name in names:
@@ -142,8 +143,6 @@ def _whole_or_absent(path):
             os.rmdir(path)
         os.rename(work, path)
         files.sync(os.path.dirname(path))
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _made(folder, name):

@@ -87,7 +87,11 @@ def fold(session, kernels, epsilon):
 
 
 def build(problem, parameters):
-    """Returns the graph that computes OUTPUTS from uint8 `images` [batch, height, width, channels], any batch size."""
+    """Returns the graph that computes OUTPUTS from uint8 `images` [batch, height, width, channels], any batch size.
+
+    Images of another shape are an error when the graph runs. The placeholder has no shape: callers are not held to it,
+    and TensorFlow would take the check for a constant.
+    """
 
     def constant(getter, name, **options):
         """Stands in for get_variable: only biases are variables that a network makes here."""
@@ -95,10 +99,12 @@ def build(problem, parameters):
 
     mode = Mode(False, problem.batch_norm, folded=parameters.normalizations)
     with tf.Graph().as_default() as graph:
-        images = tf.placeholder(tf.uint8, [None, *problem.dataset.test_images.shape[1:]], "images")
+        shape = problem.dataset.test_images.shape[1:]
+        images = tf.placeholder(tf.uint8, name="images")
         kernels = {scope: tf.constant(weight, tf.float32) for scope, weight in parameters.weights.items()}
         with tf.variable_scope("", custom_getter=constant):
-            logits = problem.logits(batches.inputs_of(images, problem.pipeline), kernels, mode)
+            logits = problem.logits(batches.inputs_of(_checked(images, shape), problem.pipeline), kernels, mode)
+        logits = tf.ensure_shape(logits[: tf.shape(images)[0]], [None, problem.dataset.classes])
         tf.identity(logits, "scores")
         tf.nn.softmax(logits, name="probabilities")
         tf.argmax(logits, axis=-1, name="class")
@@ -106,3 +112,17 @@ def build(problem, parameters):
     with tf.Graph().as_default() as clean:  # without collections, which name layers of this program
         tf.import_graph_def(definition, name="")
     return clean
+
+
+def _checked(images, shape):
+    """Returns images, once they are seen to be [batch, *shape]; one black image in place of none.
+
+    TensorFlow's fused convolutions on CPUs mistake the shapes of empty batches.
+    """
+    expected = f"images: expected [batch, {', '.join(map(str, shape))}], uint8; their shape is"
+    # A shape of another length cannot be compared number by number, so the first four are, filled up.
+    batch, *sides = tf.unstack(tf.pad(tf.shape(images), [[0, 4]])[:4], 4)
+    right = tf.equal(tf.rank(images), 4) & tf.reduce_all(tf.equal(sides, shape))
+    with tf.control_dependencies([tf.Assert(right, [expected, tf.shape(images)], summarize=5)]):
+        images = tf.reshape(images, [-1, *shape])
+    return tf.pad(images, [[0, tf.cast(tf.equal(batch, 0), tf.int32)], [0, 0], [0, 0], [0, 0]])

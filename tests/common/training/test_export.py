@@ -58,7 +58,16 @@ for folder in folders:
     network = tf.saved_model.load(folder).signatures["serving_default"]
     parts = [network(images=tf.constant(images[first : first + 100])) for first in range(0, len(images), 100)]
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    np.savez(folder + ".npz", types=sorted(node.type for node in network.graph.get_operations()), **values)
+    told = []
+    for shape in [(4, 3, 32, 32), (4, 3072), (1, 64, 64, 3), (32, 32, 3), (2, 32, 32, 1), (3072,)]:
+        try:
+            network(images=tf.zeros(shape, tf.uint8))
+        except tf.errors.InvalidArgumentError as error:
+            told.append(str(shape) * ("images: expected [batch, 32, 32, 3], uint8" in str(error)))
+    none = network(images=tf.zeros([0, 32, 32, 3], tf.uint8))
+    sizes = [none[name].shape.as_list() for name in sorted(none)]
+    types = sorted(node.type for node in network.graph.get_operations())
+    np.savez(folder + ".npz", told=told, empty=str(sizes), types=types, **values)
 sys.argv = [example, folders[0]]
 runpy.run_path(example)
 """
@@ -142,6 +151,7 @@ def check_types(seen):
     assert set(seen["types"]) <= {
         "Placeholder", "Cast", "Const", "Reshape", "Sub", "Mul", "StridedSlice", "Conv2D", "BiasAdd", "Relu", "MaxPool",
         "Mean", "MatMul", "AddV2", "Identity", "NoOp", "Softmax", "ArgMax",
+        "All", "Assert", "Equal", "LogicalAnd", "Pack", "Pad", "Rank", "Shape", "Unpack", "EnsureShape",  # the check of the images' shape
     }  # fmt: skip
 
 
@@ -150,6 +160,13 @@ def test_a_process_without_this_project_gets_the_scores_of_the_evaluation(name, 
     figures, scores, seen, _ = fast[name]
     check_scores(figures, scores, seen)
     check_types(seen)
+
+
+def test_images_of_another_shape_are_an_error_and_none_at_all_an_empty_answer(fast):
+    *_, seen, _ = fast["ordinary"]
+    wrong = [(4, 3, 32, 32), (4, 3072), (1, 64, 64, 3), (32, 32, 3), (2, 32, 32, 1), (3072,)]
+    assert seen["told"].tolist() == list(map(str, wrong))
+    assert str(seen["empty"]) == "[[0], [0, 10], [0, 10]]"
 
 
 def test_a_turned_network_is_node_by_node_an_ordinary_one(fast):
