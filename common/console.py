@@ -18,15 +18,18 @@ def one_line(error):
     return f"{lines[nodes[-1] + 1]} (in {lines[nodes[-1]].removeprefix('Node: ')})"
 
 
+_lost = []  # errors of lines that could not be written
+
+
 def say(line):
-    """Prints a line without breaking a progress bar."""
+    """Prints a line without breaking a progress bar; a terminal, pipe or disk that fails does not end a run."""
     from tqdm import tqdm
 
     try:
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
-    except OSError:
-        pass  # a terminal or a pipe that is gone does not end a run
+    except OSError as error:
+        _lost[:] = [error]
 
 
 def complain(line):
@@ -58,7 +61,8 @@ def finish(status, needed=False):
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes out once more when it ends
-        if needed and not isinstance(error, BrokenPipeError):
-            complain(f"error: the output could not be written: {error.strerror}")
-            return status or 1
+        _lost[:] = [error]
+    if needed and _lost and not isinstance(_lost[0], BrokenPipeError):
+        complain(f"error: the output could not be written: {_lost[0].strerror}")
+        return status or 1
     return status

@@ -13,8 +13,11 @@ import dataclasses
 import enum
 import math
 import os
+import pathlib
 import re
 import typing
+
+from common.files import FLAGS
 
 
 class Resume(enum.Enum):
@@ -129,9 +132,17 @@ def parsed(lines):
     return {RENAMED.get(m.group(1), m.group(1)): m.group(2) for m in matches if m and m.group(1) not in GONE}
 
 
+def recorded_in(folder):
+    """Returns the flags.txt of a run's folder, or None."""
+    try:
+        return pathlib.Path(folder, FLAGS).read_text(encoding="utf-8", errors="surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def gone(lines):
-    """Returns the names of the flags in a `text` that are no more."""
-    return [name for name in GONE if re.search(rf"^--{name}=", lines, re.MULTILINE)]
+    """Returns the flags in a `text` that are no more, as ["--shard_maps"]."""
+    return [f"--{name}" for name in GONE if re.search(rf"^--{name}=", lines, re.MULTILINE)]
 
 
 def differences(settings, before):

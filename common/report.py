@@ -32,7 +32,7 @@ def run(words, settings):
         raise ValueError("which runs? python -m common.report FOLDER..., folders of runs or folders that hold some")
     paths = _paths(settings.out)
     labels = settings.labels.split(",") if settings.labels else None
-    found = groups.grouped(runs.find(words), labels)
+    found = groups.grouped(runs.find([flags.local_path("RUN", word) for word in words]), labels)
     in_csv = settings.format == "csv"
     print(tables.to_csv(list(map(groups.values, found))) if in_csv else tables.markdown(groups.texts(found)), end="")
     sys.stdout.flush()

@@ -88,6 +88,11 @@ class Grassmann(Program):
     def words(self, settings):
         return [settings.model, settings.task, settings.data]
 
+    def start_rates(self, settings):
+        on_manifold = settings.grassmann and settings.optimizer != "sgd"
+        rates = {"learning rate": settings.learnRate}
+        return {**rates, "learning rate on the manifold": settings.learnRateG} if on_manifold else rates
+
     def remarks(self, settings):
         if settings.grassmann and settings.optimizer == "sgd":
             yield (

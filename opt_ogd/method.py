@@ -40,6 +40,9 @@ class Ogd(Method):
         schedule = dataclasses.replace(self.schedule_for_batch(settings), factor=_DROP)
         return {**super().rates(settings, step), "rotation_lr": schedule.rate(settings.rotation_lr, step)}
 
+    def start_rates(self, settings):
+        return {**super().start_rates(settings), "learning rate of rotations": settings.rotation_lr}
+
     def optimizers(self, settings, step, replica):
         rates = self.rates(settings, step)
         rotations = variables.with_role(Role.ROTATION, replica=replica)

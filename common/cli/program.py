@@ -5,6 +5,7 @@ The two families of programs, OPT and grassmann, differ in their settings and in
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import sys
@@ -58,6 +59,10 @@ class Program:
 
     def words(self, settings):
         """Returns the words of which a run folder's name consists, before the time."""
+        raise NotImplementedError
+
+    def start_rates(self, settings):
+        """Returns {name: learning rate at the start} of resolved settings, for the log."""
         raise NotImplementedError
 
     def remarks(self, settings):
@@ -121,19 +126,33 @@ def run(program, settings, remarks=()):
         )
     beginning = resume.beginning(settings) if workers.is_chief else contextlib.nullcontext(resume.Start())
     with Interruption() as interruption, beginning as start:
-        dataset = datasets.load(settings.data, settings.data_dir, program.paper_data, task=settings.task)
+        dataset = _dataset(program, settings)
         for line in dataset.remarks:
             datasets.to_stderr(line)
         settings = _with_vali_freq(program, program.resolve(settings, dataset), dataset)
         settings.check_share(settings.batch_size, workers.count)
         changes = resume.check(program, settings, start)
         chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)
-        remarks = [*remarks, *_useless(settings), *program.remarks(settings), *changes]
+        remarks = [*dict.fromkeys((*remarks, *_useless(settings), *program.remarks(settings), *changes))]
+        if settings.task == "train":
+            rates = [f"{name} {rate:g}" for name, rate in program.start_rates(settings).items()]
+            remarks.append(", ".join([program.method(settings), *rates, f"batches of {settings.batch_size} images"]))
         for line in [chosen.warning, *remarks] if chosen.warning else remarks:
             say(line)
         start = dataclasses.replace(start, lines=(*start.lines, *remarks))
         with tf.Graph().as_default():
             return tasks.TASKS[settings.task](program, settings, dataset, chosen, start, interruption)
+
+
+def _dataset(program, settings):
+    """Returns the data set. No other one is taken in place of the paper's to test a checkpoint or to export it."""
+    load = functools.partial(datasets.load, data_dir=settings.data_dir, task=settings.task)
+    if settings.data != "auto" or settings.task == "train" or settings.load is None:
+        return load(settings.data, default=program.paper_data)
+    try:
+        return load(program.paper_data)
+    except datasets.NotAvailable as error:
+        raise ValueError(f"{error}; --data=NAME is the data set that the checkpoint was trained on") from None
 
 
 def _useless(settings):

@@ -88,6 +88,9 @@ class Method(Program):
         """Learning rates by name, for optimizers and logs."""
         return {"lr": self.schedule_for_batch(settings).rate(settings.base_lr, step)}
 
+    def start_rates(self, settings):
+        return {"learning rate": settings.base_lr}
+
     def optimizers(self, settings, step, replica):
         """Pairs (optimizer, variables): momentum SGD for everything."""
         trained = variables.trainable(replica)

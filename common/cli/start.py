@@ -30,8 +30,11 @@ def main(settings_class, method, arguments=None):
 
 def _run(settings_class, method, arguments):
     line, remarks = read(settings_class, arguments)
-    settings = line.settings()
-    settings.check_task()
+    try:
+        settings = line.settings()
+        settings.check_task()
+    except ValueError as error:
+        raise ValueError("; ".join([str(error), *remarks])) from None
     if line.only_check:
         return 0
     with _ending_at_once():
@@ -50,27 +53,23 @@ def read(settings_class, arguments):
     line = command.CommandLine(settings_class, arguments)
     if line.words:
         raise ValueError(f"unexpected argument {line.words[0]!r}: flags are written --name=value")
-    gone = [f"these flags are no more, and do nothing: {', '.join(line.gone)}"] if line.gone else []
-    load = line.values["load"].value
+    gone, load = line.gone, line.values["load"].value
     if line.values["task"].value not in _CHECKPOINT_TASKS or not load:
-        return line, gone
+        return line, _remarks(gone)
     folder = flags.local_path("--load", load)
     folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
-    text = recorded(folder)
+    text = flags.recorded_in(folder)
     if text is None:
         names = ", ".join(f"--{name}" for name in settings_class.names(FIXED))
         missing = f"there is no {FLAGS} in {folder or '.'}: the flags that the checkpoint was trained with are needed"
-        return line, [*gone, f"{missing}, where they are not the defaults, of {names}"]
+        return line, [*_remarks(gone), f"{missing}, where they are not the defaults, of {names}"]
     taken = {*settings_class.names(FIXED, STEERS), "data_dir"}
     usual = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in taken]
-    return command.CommandLine(settings_class, arguments, usual=usual), gone
+    return command.CommandLine(settings_class, arguments, usual=usual), _remarks(gone or flags.gone(text))
 
 
-def recorded(folder):
-    """Returns the flags.txt of a run, or None."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return pathlib.Path(folder, FLAGS).read_text(encoding="utf-8", errors="replace")
-    return None
+def _remarks(gone):
+    return [f"these flags are no more, and do nothing: {', '.join(gone)}"] if gone else []
 
 
 def train_modules(root=pathlib.Path(__file__).resolve().parents[2]):

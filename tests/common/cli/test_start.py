@@ -1,0 +1,301 @@
+"""How programs start: flags without TensorFlow, flag files, flags of a checkpoint's run, streams, signals."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from common import flags
+from common.cli import recipe, settings, start, tasks
+from common.cli.settings import OptSettings
+from common.command import CommandLine, table
+from common.data import datasets
+from common.graph import precision
+from common.nn import networks
+from grassmann.settings import Settings as GrassmannSettings
+from opt_ogd.settings import OgdSettings
+from sopt_gs.maps import MAPS
+from sopt_gs.settings import EpisodeSettings
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+VERSION_1 = ROOT.parent / "shared" / "reference" / "version1"
+BLOCKED = """
+import runpy, sys
+sys.modules["tensorflow"] = None
+sys.argv = sys.argv[1:]
+sys.path[0] = "."
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def process(folder, *words, **options):
+    """Runs a program in which TensorFlow cannot be imported."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 60, **options}
+    return subprocess.run([sys.executable, "-c", BLOCKED, "train.py", *words], cwd=ROOT / folder, **options)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "out", "err"),
+    [
+        (["--help"], 0, "--keep_prob: probability", ""),
+        (["--helpfull"], 0, "--keep_prob: probability", ""),
+        (["--nosuch"], 1, "", "error: Unknown command line flag 'nosuch'; --help lists the flags\n"),
+        ([], 1, "", "error: --model is missing: choose one of resnet, vgg11, vgg13, vgg16, vgg19\n"),
+        (["--model=resnet", "--optimizer=sgd", "--learnRate=nan"], 1, "", "error: --learnRate=nan: expected above 0\n"),
+        (["--model=resnet", "--optimizer=sgd", "--only_check_args"], 0, "", ""),
+        (["--model=resnet", "--task=export"], 1, "", "error: --task=export needs --load=PATH"),
+        (["--model=resnet", "--optimizer=sgd", "--load=gs://a/b"], 1, "", "error: --load=gs://a/b: expected a path of"),
+    ],
+)
+def test_flags_are_answered_without_tensorflow(words, status, out, err):
+    done = process("grassmann", *words)
+    assert done.returncode == status and out in done.stdout and done.stderr.startswith(err)
+    assert done.stderr.count("\n") <= 1
+
+
+def test_every_program_reads_its_flags_without_tensorflow_and_in_time():
+    begin = time.process_time()
+    for folder, module in start.train_modules().items():
+        code = f"import sys; sys.modules['tensorflow'] = None; import {module.__name__} as t; t.Settings.names()"
+        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0, folder
+        script = (ROOT / folder / "train.py").read_text()
+        assert len(script.splitlines()) < 20 and "realpath" in script
+    assert time.process_time() - begin < 8
+
+
+def test_a_link_to_train_py_finds_its_own_clone(tmp_path):
+    link = tmp_path / "train.py"
+    link.symlink_to(ROOT / "opt_hr" / "train.py")
+    done = subprocess.run([sys.executable, link, "--only_check_args"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_constants_of_the_settings_are_those_of_what_they_choose():
+    assert settings.DATA == datasets.NAMES and settings.Common.data_dir == datasets.DEFAULT_DATA_DIR
+    assert settings.VGGS == networks.VGGS and settings.TASKS == tuple(tasks.TASKS)
+    (precisions,) = [f.metadata["choices"] for f in dataclasses.fields(settings.Common) if f.name == "precision"]
+    assert precisions == precision.NAMES
+    (maps,) = [f.metadata["choices"] for f in dataclasses.fields(EpisodeSettings) if f.name == "map"]
+    assert set(maps) == set(MAPS)
+    for module in start.train_modules().values():
+        assert module.method().settings_class is module.Settings
+    assert set(recipe.methods()) == set(start.train_modules()) - {"grassmann"}
+
+
+# --- flag files ---
+
+
+def read(*words, of=OptSettings):
+    line, remarks = start.read(of, words)
+    return line.settings(), remarks
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xef\xbb\xbf--seed=7\n--nosync_bn\n", b"# who\r\n--seed=7\r\n\r\n// why\r\n--nosync_bn\r\n", b"--seed=7\n--sync_bn=false"],
+)
+def test_flag_files_with_marks_and_foreign_line_ends(data, tmp_path):
+    (tmp_path / "f").write_bytes(data)
+    found, _ = read(f"--flagfile={tmp_path}/f")
+    assert (found.seed, found.sync_bn) == (7, False)
+
+
+def test_a_flag_file_in_utf_16_is_named(tmp_path):
+    (tmp_path / "f").write_bytes("--seed=7\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=f"^--flagfile={tmp_path}/f is UTF-16, or no text at all: save it as UTF-8$"):
+        read("--flagfile", f"{tmp_path}/f")
+
+
+def test_the_command_line_wins_over_flag_files_which_may_name_others(tmp_path):
+    (tmp_path / "a").write_text(f"--seed=1\n--flagfile={tmp_path}/b\n--depth=16\n")
+    (tmp_path / "b").write_text(f"--seed=2\n--flagfile={tmp_path}/a\n--num_gpus=2\n")
+    for words in (["--depth", "22", f"--flagfile={tmp_path}/a"], [f"--flagfile={tmp_path}/a", "--depth", "22"]):
+        found, _ = read(*words)
+        assert (found.seed, found.depth, found.num_gpus) == (2, 22, 2)
+
+
+@pytest.mark.skipif(not VERSION_1.is_dir(), reason="runs of the first version are not here")
+@pytest.mark.parametrize("folder", ["opt_gs", "opt_ogd", "sopt_gs", "grassmann_sgdg"])
+def test_flags_of_the_first_version(folder):
+    module = start.train_modules()[folder.partition("_sgdg")[0]]
+    found, remarks = read(f"--flagfile={VERSION_1 / folder / 'flags.txt'}", of=module.Settings)
+    assert (found.seed, found.task, found.max_steps) == (3, "train", 30)
+    assert remarks == ["these flags are no more, and do nothing: --shard_maps"] and found.useless() == {}
+
+
+def test_old_names_count_as_the_new_ones(tmp_path):
+    (tmp_path / "f").write_text("--map_method=qr\n--memory_limit=8\n--noshard_maps\n")
+    found, remarks = read(f"--flagfile={tmp_path}/f", "--gpu_no=0,1")
+    assert (found.map_algorithm, found.visible_devices) == ("qr", "0,1")
+    assert remarks == ["these flags are no more, and do nothing: --shard_maps, --memory_limit"]
+    assert flags.parsed("--map_method=qr\n--shard_maps=True\n--seed=1\n") == {"map_algorithm": "qr", "seed": "1"}
+
+
+# --- flags of a checkpoint's run ---
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """The folder of a run with flags of its own; flags.txt as the first version wrote it, the task within."""
+    text = flags.text(OptSettings(data="digits", model="cnn9", widths=(4, 4, 4, 4), rotation="free", num_gpus=2, seed=5))
+    (tmp_path / "flags.txt").write_text(f"# opt_gs-free\n--task=train\n--shard_maps=True\n--load=/x\n{text}")
+    return tmp_path
+
+
+def test_a_test_takes_the_flags_of_the_run_and_the_command_line_wins(trained):
+    for load in (trained, trained / "model.ckpt-3"):
+        found, remarks = read("--task=test", f"--load={load}", "--seed=6")
+        assert (found.data, found.model, found.widths, found.rotation) == ("digits", "cnn9", (4, 4, 4, 4), "free")
+        assert (found.task, found.load, found.seed, found.num_gpus) == ("test", str(load), 6, 1)
+        assert remarks == ["these flags are no more, and do nothing: --shard_maps"]
+
+
+def test_the_flag_file_of_the_run_does_not_make_a_test_a_training(trained):
+    words = ["--task=test", f"--load={trained}", f"--flagfile={trained}/flags.txt"]
+    for order in (words, words[::-1]):
+        found, _ = read(*order)
+        assert (found.task, found.load, found.model) == ("test", str(trained), "cnn9")
+
+
+def test_what_is_needed_without_a_flags_txt_is_said(tmp_path):
+    found, (line,) = read("--task=export", f"--load={tmp_path}/model.ckpt-3", "--data=digits")
+    assert found.data == "digits" and line.startswith(f"there is no flags.txt in {tmp_path}: the flags that")
+    assert all(f"--{name}" in line for name in ("data", "model", "depth", "widths", "rotation"))
+    done = process("grassmann", "--task=test", f"--load={tmp_path}")
+    assert done.stderr.startswith("error: --model is missing: choose one of resnet")
+    assert "there is no flags.txt" in done.stderr and done.stderr.count("\n") == 1
+    assert read(f"--load={tmp_path}/model.ckpt-3")[1] == []  # training goes on with what it is given
+
+
+def test_a_flags_txt_does_not_hold_the_task():
+    assert "--task" not in flags.text(OptSettings(task="see"))
+
+
+# --- flags that cannot matter, paths ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "names"),
+    [
+        (OptSettings, {"model": "cnn6", "depth": 28, "widen_factor": 1}, ["depth"]),
+        (OptSettings, {"model": "resnet", "depth": 28}, []),
+        (OptSettings, {"device": "cpu", "visible_devices": "0", "sync_bn": False}, ["sync_bn", "visible_devices"]),
+        (OptSettings, {"num_gpus": 2, "sync_bn": False, "data": "digits", "data_dir": "/d"}, ["data_dir"]),
+        (OgdSettings, {"rotation": "none", "rotation_lr": 0.1}, ["rotation_lr"]),
+        (EpisodeSettings, {"rotation": "free", "sample_ratio": 0.5, "episodes": 3}, ["episodes", "sample_ratio"]),
+        (GrassmannSettings, {"optimizer": "sgd", "omega": 0.1, "learnRateG": 0.2}, ["learnRateG", "omega"]),
+        (GrassmannSettings, {"optimizer": "sgd", "grassmann": True, "omega": 0.1, "grad_clip": 0.1}, ["grad_clip"]),
+        (GrassmannSettings, {"optimizer": "sgdg", "grassmann": True, "adam_beta2": 0.9, "adam_eps": 1e-8}, ["adam_beta2"]),
+        (GrassmannSettings, {"optimizer": "adamg", "grassmann": True, "adam_beta2": 0.9, "grad_clip": 1.0}, []),
+        (GrassmannSettings, {"optimizer": "sgd", "model": "vgg11", "gammaDecay": 1e-4, "depth": 16}, ["depth", "gammaDecay"]),
+        (GrassmannSettings, {"optimizer": "sgd", "data": "svhn", "padding_size": 2}, ["padding_size"]),
+    ],
+)
+def test_flags_that_cannot_matter_are_found(kind, options, names, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    model = {"model": "resnet"} if kind is GrassmannSettings else {}
+    assert sorted(kind(**{**model, **options}).useless()) == names
+
+
+@pytest.mark.parametrize("name", ["data_dir", "train_dir", "train_path", "load", "export_dir"])
+@pytest.mark.parametrize("address", ["gs://bucket/x", "s3://bucket/x", "file:///x", "hdfs://x"])
+def test_addresses_are_no_paths_and_home_is_expanded(name, address, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    with pytest.raises(ValueError, match=f"^--{name}={address}: expected a path of this machine's file system; copy"):
+        read(f"--{name}={address}")
+    assert getattr(read(f"--{name}=~/a b")[0], name) == "/home/ann/a b"
+
+
+def test_table_of_flags():
+    lines = table(OptSettings).splitlines()
+    assert lines[0] == "| flag | default | meaning | on --resume |" and len(lines) == 2 + len(OptSettings.names())
+    assert "| `--depth` | `10` | depth of resnet, 6n + 4 (at least 10) | fixed |" in lines
+
+
+# --- streams and signals ---
+
+
+def test_help_through_streams_of_all_kinds():
+    for environment in ({"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "utf-8"}):
+        done = process("opt_ls", "--help", env={**os.environ, **environment}, encoding="utf-8")
+        assert done.returncode == 0 and done.stderr == "" and "wdin" in done.stdout
+    command = f"{sys.executable} train.py"
+    for shell, status in (
+        (f"{command} --help | head -1 > /dev/null; exit ${{PIPESTATUS[0]}}", 0),
+        (f"{command} --help >&-", 0),
+        (f"{command} --help 2>&-", 0),
+        (f"{command} --nosuch 2>&-", 1),
+        (f"{command} --nosuch >&- 2>&- <&-", 1),
+    ):
+        done = subprocess.run(["bash", "-c", shell], cwd=ROOT / "opt_ls", capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (status, ""), shell
+
+
+LOST = """
+import sys
+sys.path.insert(0, {root!r})
+from common import console
+console.prepare()
+console.say("error = 3 %")
+sys.exit(console.finish(0, needed={needed}))
+"""
+
+
+@pytest.mark.parametrize(("needed", "status"), [(True, 1), (False, 0)])
+def test_figures_that_could_not_be_written_are_an_error_where_they_are_all_there_is(needed, status):
+    with open("/dev/full", "w") as full:
+        script = LOST.format(root=str(ROOT), needed=needed)
+        done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True)
+    error = "error: the output could not be written: No space left on device\n" if needed else ""
+    assert (done.returncode, done.stderr) == (status, error)
+
+
+IMPORTING = """
+import sys, time
+sys.path.insert(0, {root!r})
+from common.cli.settings import OptSettings
+from common.cli.start import main
+def method():
+    print("importing", flush=True)
+    try:
+        time.sleep(60)
+    except BaseException:
+        raise ImportError("as extension modules make it of whatever comes")
+main(OptSettings, method, [])
+"""
+
+
+def test_ctrl_c_while_tensorflow_is_imported_is_one_line():
+    child = subprocess.Popen(
+        [sys.executable, "-c", IMPORTING.format(root=str(ROOT))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout.readline() == "importing\n"
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 130
+    assert err.strip() == "interrupted while the program was starting; there was nothing to save"
+
+
+def test_two_programs_in_one_process(monkeypatch):
+    """Flags belong to a call: same names, other defaults, and absl's own of whoever runs the notebook."""
+    monkeypatch.setattr(sys, "argv", ["ipykernel", "-f", "x.json"])
+    ran = []
+    monkeypatch.setattr("common.cli.program.execute", lambda method, given, remarks: ran.append((method, given)) or 0)
+    for kind, words in ((OptSettings, ["--seed=1"]), (GrassmannSettings, ["--model=resnet", "--optimizer=sgd"])):
+        with pytest.raises(SystemExit) as end:
+            start.main(kind, object, words)
+        assert end.value.code == 0
+    assert [given.seed for _, given in ran] == [1, 0] and [given.report_freq for _, given in ran] == [100, 10]
+
+
+def test_a_command_line_knows_what_was_given():
+    line = CommandLine(OptSettings, ["--seed=0"])
+    assert line.values["seed"].present and not line.values["depth"].present
