@@ -120,9 +120,10 @@ class Checked:
 def text(settings):
     """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile.
 
-    Those whose `Resume` is PLACE are not there: they say what a call is to do and where, and not what made a run.
+    Those whose `Resume` is PLACE are not there: they say what a call is to do and where, and not what made a run. But
+    --load is: a run that began at another's checkpoint is another run.
     """
-    made = settings.names(FIXED, STEERS, FREE)
+    made = [*settings.names(FIXED, STEERS, FREE), "load"]
     return "".join(f"--{name}={value}\n" for name, value in settings.texts().items() if name in made)
 
 

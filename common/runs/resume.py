@@ -136,10 +136,4 @@ def _same(first, second):
 
 def flags_beside(checkpoint):
     """Returns what flags.txt beside a checkpoint says, or None."""
-    if checkpoint is None:
-        return None
-    try:
-        with open(os.path.join(os.path.dirname(checkpoint), FLAGS), encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
+    return None if checkpoint is None else flags.recorded_in(os.path.dirname(checkpoint))
