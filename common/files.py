@@ -107,12 +107,6 @@ def plain(path, endings=("",)):
         yield link
 
 
-def complain(line):
-    """Prints a line on standard error, unless that is gone too."""
-    with contextlib.suppress(OSError, ValueError):
-        print(line, file=sys.stderr)
-
-
 class Appended:
     """A text file to which lines are added, none of them torn. It is opened anew for each: it may vanish and come back.
 
@@ -129,7 +123,8 @@ class Appended:
             self._write()
         except OSError as error:
             if not self._complained:
-                complain(f"cannot write {self._path}: {error.strerror or error}; training goes on")
+                with contextlib.suppress(OSError, ValueError):  # standard error may be gone too
+                    print(f"cannot write {self._path}: {error.strerror or error}; training goes on", file=sys.stderr)
             self._complained = True
 
     def sync(self):

@@ -11,8 +11,8 @@ import threading
 
 import numpy as np
 
-from common import files
 from common.compat import tf
+from common.console import complain
 from common.runs import pictures
 
 FOLDER = "events"
@@ -65,7 +65,7 @@ class Events:
             self._writers.pop(split, None)
             if not self._complained:
                 why = getattr(error, "strerror", None) or str(error).partition("\n")[0].rpartition("; ")[2]
-                files.complain(f"cannot write {os.path.join(self._path, FOLDER)}: {why}; training goes on")
+                complain(f"cannot write {os.path.join(self._path, FOLDER)}: {why}; training goes on")
             self._complained = True
 
     def _writer(self, split, step):

@@ -18,7 +18,7 @@ from common.cli import program
 from common.cli.program import run
 from common.compat import tf
 from common.flags import Resume
-from common.runs import lock, resume
+from common.runs import folder, lock, resume
 from common.runs.saver import Keeper
 from common.training.callbacks import Callback
 from grassmann.settings import Settings as GrassmannSettings
@@ -130,6 +130,16 @@ def test_flags_txt_says_what_made_the_run_and_not_what_to_do_where(tmp_path):
     text = flags.text(settings(tmp_path, resume=True, **places))
     assert not [name for name in set(PLACE) - {"load"} if f"--{name}=" in text]
     assert "--widths=4,4,4,4\n" in text and text == flags.text(SMALL)
+
+
+def test_two_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder.time, "strftime", lambda pattern: "2026-01-01_00-00-00")
+    options = dataclasses.replace(SMALL, train_dir=str(tmp_path))
+    with resume.in_folder(METHOD, options, resume.Start()) as first:
+        with resume.in_folder(METHOD, options, resume.Start()) as second:
+            assert first.folder == str(tmp_path / "opt_gs-none_cnn6_synthetic_2026-01-01_00-00-00")
+            assert second.folder == f"{first.folder}_2"
+            assert lock.holder(first.folder) and lock.holder(second.folder)
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path, monkeypatch, capsys):
