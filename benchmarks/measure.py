@@ -9,7 +9,6 @@ import datetime
 import importlib.metadata
 import os
 import platform
-import shutil
 import subprocess
 import time
 
@@ -19,7 +18,6 @@ _TURN_SECONDS = 0.02  # a turn of short calls has several of them ...
 _MOST_CALLS = 30  # ... but no more than this
 _PAUSE = 0.003  # between turns: threads of a library that spin after its work have gone to sleep by then
 _MIB = 2.0**20
-_GPU_QUERY = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--loop-ms=100")
 
 
 def turn(call, clock=time.perf_counter):
@@ -113,25 +111,6 @@ def nodes(graph):
     return len(definition.node) + sum(len(function.node_def) for function in definition.library.function)
 
 
-def gpu_utilisation(call, seconds=2.0, clock=time.perf_counter):
-    """Calls `call` again and again for some seconds; returns the share of time in which a GPU ran a kernel, in percent.
-
-    The mean of nvidia-smi's own samples of the first GPU; None where nvidia-smi is not installed or says nothing.
-    """
-    if shutil.which(_GPU_QUERY[0]) is None:
-        return None
-    with subprocess.Popen(_GPU_QUERY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as sampler:
-        try:
-            start = clock()
-            while clock() - start < seconds:
-                call()
-        finally:
-            sampler.terminate()
-        samples = [float(line) for line in sampler.communicate()[0].splitlines() if line.strip().isdigit()]
-    inner = samples[len(samples) // 4 :]  # the first ones look back on the time before
-    return sum(inner) / len(inner) if inner else None
-
-
 def machine():
     """Returns what numbers depend on: processor, cores, system, versions, date and commit."""
     from common.compat import tf
@@ -143,7 +122,7 @@ def machine():
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "numpy": np.__version__,
-        **{name: _version(name) for name in ("torch", "geotorch") if _version(name)},
+        "torch": _version("torch"),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),
     }

@@ -107,10 +107,8 @@ def _time(competitors, repeats, seconds, evaluation):
     found = {method: {} for method in trainings}
     for (method, kind), times in measure.round_robin(turns, repeats, seconds).items():
         found[method] |= measure.summary(times, kinds[kind])
-    for method, training in trainings.items():
+    for training in trainings.values():
         training.check()
-        if competitors[0].device == "gpu":
-            found[method]["utilisation"] = measure.gpu_utilisation(training.step)
     return found
 
 
@@ -138,7 +136,6 @@ def cells(row):
         "process, MiB": number(row.get("process_mib"), ",.0f"),
         "evaluation, ms": records.times(row, "evaluation_"),
         "evaluation of ordinary": number(row.get("evaluation_ms_ratio"), ".2f"),
-        "GPU busy, %": number(row.get("utilisation"), ".0f"),
     }
 
 

@@ -1,4 +1,4 @@
-"""The same maps in PyTorch and geotorch: the one file that imports them, and only when they are asked for."""
+"""The same maps in PyTorch: the one file that imports it, and only when its maps are asked for."""
 
 import importlib.util
 import os
@@ -11,16 +11,13 @@ def competitors():
     """
     if importlib.util.find_spec("torch") is None:
         return {}
-    found = {
+    return {
         "torch.cayley": ("torch", None, _parametrized("cayley")),
         "torch.householder": ("torch", None, _parametrized("householder")),
         "torch.matrix_exp": ("torch", None, _parametrized("matrix_exp")),
         "torch.qr": ("torch", "gram_schmidt", _qr),
         "torch.svd": ("torch", "lowdin", _svd),
     }
-    if importlib.util.find_spec("geotorch") is not None:
-        found["geotorch.orthogonal"] = ("torch", None, _geotorch)
-    return found
 
 
 def prepare():
@@ -74,37 +71,19 @@ def _parametrized(orthogonal_map):
     """torch.nn.utils.parametrizations.orthogonal as it comes, with its base matrix, around a square linear layer."""
 
     def build(torch, generator):
+        place = {"dtype": generator.dtype, "device": generator.device}
         if orthogonal_map == "householder":  # its diagonal holds signs, which are rounded to whole numbers
-            generator = generator.tril(-1) - torch.eye(len(generator), dtype=generator.dtype, device=generator.device)
-        layer = _layer(torch, generator)
+            generator = generator.tril(-1) - torch.eye(len(generator), **place)
+        layer = torch.nn.Linear(len(generator), len(generator), bias=False, **place)
+        with torch.no_grad():
+            layer.weight.copy_(torch.eye(len(generator), **place))
         torch.nn.utils.parametrizations.orthogonal(layer, orthogonal_map=orthogonal_map)
-        return _with_generator(torch, layer, generator)
+        original = layer.parametrizations.weight.original
+        with torch.no_grad():
+            original.copy_(generator)
+        return original, lambda: layer.weight
 
     return build
-
-
-def _geotorch(torch, generator):
-    import geotorch
-
-    layer = _layer(torch, generator)
-    geotorch.orthogonal(layer)
-    layer.weight = torch.eye(len(generator), dtype=generator.dtype, device=generator.device)  # its base is random
-    return _with_generator(torch, layer, generator)
-
-
-def _layer(torch, generator):
-    size = len(generator)
-    layer = torch.nn.Linear(size, size, bias=False, device=generator.device, dtype=generator.dtype)
-    with torch.no_grad():
-        layer.weight.copy_(torch.eye(size, dtype=generator.dtype))
-    return layer
-
-
-def _with_generator(torch, layer, generator):
-    original = layer.parametrizations.weight.original
-    with torch.no_grad():
-        original.copy_(generator)
-    return original, lambda: layer.weight
 
 
 def _qr(torch, generator):

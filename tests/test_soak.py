@@ -10,7 +10,7 @@ from common.cli.program import run
 from common.training.callbacks import Callback
 from opt_gs.train import method
 
-STEPS, SAMPLES = 4000, 40
+STEPS, SAMPLES = 2000, 20
 # Growth over the second half of the run that still counts as flat. What an allocator keeps wanders by a few MiB.
 TOLERANCES = {"memory_mib": 8.0, "handles": 0.5, "threads": 0.5}
 

@@ -3,7 +3,6 @@
 import pathlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -87,21 +86,6 @@ def test_tensor_memory_is_that_of_what_is_alive_at_once():
         session.run(variable.initializer)
         record = measure.traced(session, [first, second])
     assert measure.tensor_memory(record) == pytest.approx(8 + 8, abs=0.1)
-
-
-def test_without_nvidia_smi_there_is_no_utilisation(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert measure.gpu_utilisation(lambda: None, 0.01) is None
-
-
-def test_utilisation_is_the_mean_of_the_later_samples(monkeypatch, tmp_path):
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\nprintf '0\\n[N/A]\\n90\\n100\\n80\\n'\nexec sleep 60\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    calls = []
-    assert measure.gpu_utilisation(lambda: calls.append(time.sleep(0.01)), 0.5) == 90.0
-    assert calls
 
 
 def test_the_machine_is_described():
