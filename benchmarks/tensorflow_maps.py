@@ -4,9 +4,6 @@ A plain map is written as somebody would write it who does not care for its cost
 weights.
 """
 
-import inspect
-import types
-
 from benchmarks import measure, reference
 from common.cli import devices, recipe
 from common.compat import tf
@@ -24,25 +21,15 @@ def competitors():
     """
     found = {PRODUCT: ("yardstick", None, tf.matmul)}
     for method in recipe.methods().values():
-        for algorithm, factory in _factories(method).items():
+        for algorithm, factory in method.factories.items():
             if getattr(factory, "orthogonal", False) and factory.role is Role.GENERATOR:
-                name = getattr(factory.rotate, "func", factory.rotate).__name__
-                known = name if hasattr(reference, name) else None
-                found.setdefault(
-                    name if algorithm == "auto" else f"{name}:{algorithm}", ("ours", known, factory.rotate)
-                )
+                rotate = getattr(factory.rotate, "func", factory.rotate).__name__
+                name = rotate if algorithm == "auto" else f"{rotate}:{algorithm}"
+                found.setdefault(name, ("ours", rotate if hasattr(reference, rotate) else None, factory.rotate))
     found["tf.linalg.inv"] = ("plain", "cayley", _inverse)
     found["tf.linalg.qr"] = ("plain", "gram_schmidt", _qr)
     found["tf.linalg.svd"] = ("plain", "lowdin", _svd)
     return found
-
-
-def _factories(method):  # until factories are objects everywhere
-    factories = {name: factory for name, factory in method.factories.items() if inspect.isfunction(factory)}
-    if not factories:
-        return method.factories
-    closures = {name: inspect.getclosurevars(factory).nonlocals for name, factory in factories.items()}
-    return {name: types.SimpleNamespace(**found) for name, found in closures.items() if "rotate" in found}
 
 
 def _inverse(generator, weights):
