@@ -1,6 +1,8 @@
 """A data set in memory: what every reader returns and every user of data takes."""
 
 import dataclasses
+import hashlib
+import typing
 
 import numpy as np
 
@@ -11,41 +13,95 @@ class DataError(ValueError):
     """A file of a data set is missing, broken or not what it should be; the message is one line."""
 
 
+class Part(typing.NamedTuple):
+    """One part of a data set: "train", "holdout" or "test", its images and its labels."""
+
+    split: str
+    images: np.ndarray
+    labels: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels for training and test.
+    """Images and labels for training and evaluation.
 
     Attributes:
-      name: what the set is called, for example "cifar100".
+      name: what --data calls the set: "cifar100", or the absolute path of one's own images.
       classes: the number of classes; labels are 0 .. classes - 1.
       train_images, test_images: uint8 [images, height, width, channels], the same height, width and channels in both.
       train_labels, test_labels: int32 [images].
       mirror: whether a training image keeps its meaning when mirrored left to right (a car does, a digit does not).
       remarks: lines that the user has to see, for example that this is another set than the paper's.
+      class_names: the names of the classes in their order, or none.
+      holdout_images, holdout_labels: training images kept apart for validation (see common/data/holdout.py), or None.
 
-    Raises DataError (a ValueError), naming the set and the offending value, if the arrays are not like that.
+    The test part may be None. Raises DataError (a ValueError), naming the set and the offending value, if the arrays
+    are not like that.
     """
 
     name: str
     classes: int
     train_images: np.ndarray
     train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    test_images: np.ndarray | None
+    test_labels: np.ndarray | None
     mirror: bool
     remarks: tuple = ()
+    class_names: tuple = ()
+    holdout_images: np.ndarray | None = None
+    holdout_labels: np.ndarray | None = None
 
     def __post_init__(self):
         if self.classes < 1:
             raise DataError(f"data set {self.name}: the number of classes is {self.classes}, expected at least 1")
-        check_examples(f"data set {self.name}, training", self.train_images, self.train_labels, self.classes)
-        check_examples(f"data set {self.name}, test", self.test_images, self.test_labels, self.classes)
-        train_shape, test_shape = self.train_images.shape[1:], self.test_images.shape[1:]
-        if train_shape != test_shape:
-            raise DataError(
-                f"data set {self.name}: training images are {list(train_shape)} and test images {list(test_shape)},"
-                " expected one size"
-            )
+        if len(self.class_names) not in (0, self.classes):
+            raise DataError(f"data set {self.name}: {len(self.class_names)} names for {self.classes} classes")
+        for part in self.parts():
+            split = {"train": "training"}.get(part.split, part.split)
+            check_examples(f"data set {self.name}, {split}", part.images, part.labels, self.classes)
+            shapes = list(self.train_images.shape[1:]), list(part.images.shape[1:])
+            if shapes[0] != shapes[1]:
+                raise DataError(
+                    f"data set {self.name}: training images are {shapes[0]} and {split} images {shapes[1]},"
+                    " expected one size"
+                )
+
+    def parts(self):
+        """Returns the `Part`s that there are: train, holdout, test."""
+        parts = (
+            Part("train", self.train_images, self.train_labels),
+            Part("holdout", self.holdout_images, self.holdout_labels),
+            Part("test", self.test_images, self.test_labels),
+        )
+        return [part for part in parts if part.images is not None]
+
+    def validation(self):
+        """Returns the `Part` on which curves and choices are made: the holdout, or the test part if there is none."""
+        return self.parts()[1]
+
+    def digest(self):
+        """Returns the SHA-256 sum of all images, labels and class names, in hexadecimal digits."""
+        digest = hashlib.sha256(repr((self.classes, self.class_names)).encode())
+        for part in self.parts():
+            digest.update(repr((part.split, part.images.shape)).encode())
+            for array in part.images, part.labels:
+                for start in range(0, len(array), 4096):
+                    digest.update(np.ascontiguousarray(array[start : start + 4096]))
+        return digest.hexdigest()
+
+    def lines(self):
+        """Returns lines for a log: how many images of what size, the names of the classes, and who is in a holdout."""
+        split = {"train": "training"}
+        *counts, last = [f"{len(part.images)} {split.get(part.split, part.split)}" for part in self.parts()]
+        size = " x ".join(str(size) for size in self.train_images.shape[1:])
+        counts = f"{', '.join(counts)} and {last}" if counts else last
+        lines = [f"data set {self.name}: {counts} images, {size}, {self.classes} classes"]
+        if self.class_names:
+            lines.append("classes: " + ", ".join(f"{number} {name}" for number, name in enumerate(self.class_names)))
+        if self.holdout_labels is not None:
+            counts = np.bincount(self.holdout_labels, minlength=self.classes)
+            lines.append("holdout, images a class: " + " ".join(str(count) for count in counts))
+        return lines
 
 
 def check_examples(where, images, labels, classes):

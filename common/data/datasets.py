@@ -1,23 +1,33 @@
 """Data sets by name: found on the disk, downloaded, or refused with what to do.
 
 A set that is named is never replaced by another. `auto` takes the set of the paper if it can be had, and otherwise the
-digits with a remark, so that a command always does something real.
+digits with a remark, so that a command always does something real. A name may be the path of one's own images.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import sys
 
-from common.data import cifar, digits, svhn, synthetic
+from common.data import arrays, cifar, digits, fashion_mnist, pictures, svhn, synthetic
 from common.data.dataset import DataError
 from common.data.download import SOURCES, DownloadError, download
+from common.data.holdout import hold_out
 
-NAMES = ("auto", "cifar100", "cifar10", "svhn", "digits", "synthetic")
+NAMES = ("auto", "cifar100", "cifar10", "svhn", "fashion_mnist", "digits", "synthetic")
 DEFAULT_DATA_DIR = "./datasets/"
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
 
-_CIFAR = {"cifar10": cifar.CIFAR10, "cifar100": cifar.CIFAR100}
+_READERS = {  # (find(folders) -> path or None, load(path) -> Dataset)
+    **{
+        format.name: (functools.partial(cifar.find, format=format), functools.partial(cifar.load, format=format))
+        for format in (cifar.CIFAR10, cifar.CIFAR100)
+    },
+    "svhn": (svhn.find, svhn.load),
+    "fashion_mnist": (fashion_mnist.find, fashion_mnist.load),
+}
+_FOLDERS = {"fashion_mnist": fashion_mnist.FOLDER}  # within the data folder, for files whose names others have too
 _MADE_HERE = {"digits": digits.load, "synthetic": synthetic.load}
 
 
@@ -29,23 +39,59 @@ def to_stderr(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def load(name, data_dir=DEFAULT_DATA_DIR, default="cifar100", say=to_stderr, task="train"):
+def check(name):
+    """Returns --data as a run stores it: one of NAMES, or the absolute path of an .npz file or a folder.
+
+    Raises ValueError, one line, for anything else.
+    """
+    path = pathlib.Path(name).expanduser()
+    if name in NAMES:
+        return name
+    if "://" not in name and (path.suffix == ".npz" or path.is_dir()):
+        return os.path.abspath(path)
+    own = "the path of an .npz file, or of a folder with train/ and test/"
+    raise ValueError(f"data is {name!r}, expected one of {', '.join(NAMES)}, {own}")
+
+
+def title(name):
+    """Returns what a data set is called in the names of runs: its name, or the stem of its path."""
+    return name if name in NAMES else pathlib.Path(name).stem
+
+
+def load(
+    name, data_dir=DEFAULT_DATA_DIR, default="cifar100", say=to_stderr, task="train", holdout=None, image_size=None
+):
     """Returns the data set called `name`.
 
     Args:
-      name: one of NAMES. "auto" is `default` if its files are there or can be downloaded, else the digits, with a
-        remark that says so (see `Dataset.remarks`).
+      name: one of NAMES, or the path of one's own images (see arrays.py and pictures.py). "auto" is `default` if its
+        files are there or can be downloaded, else the digits, with a remark that says so (see `Dataset.remarks`).
       data_dir: where the files are; see `search_folders`. Files that are nowhere are downloaded, to ROOT/datasets for
         the default folder, else to `data_dir`, which has to exist.
       default: the set of the paper: "cifar100", "cifar10" or "svhn".
       say: called with lines on downloads.
       task: what the set is for; the remark speaks of training only if it is "train".
+      holdout: how many training images are kept apart for validation; None for none.
+      image_size: height and width that the pictures of a folder get; None for the size that all of them have.
 
     Raises ValueError for an unknown name, NotAvailable for a named set that cannot be had, and DataError for one that
-    is there but broken (under "auto" too): one line each.
+    is there but broken (under "auto" too), or has no images to validate on: one line each.
     """
-    if name not in NAMES:
-        raise ValueError(f"data is {name!r}, expected one of {', '.join(NAMES)}")
+    name = check(name)
+    if image_size is not None and not os.path.isdir(name):
+        raise ValueError(f"--image_size={image_size}: the images of {name} have a size; it is for folders of pictures")
+    if os.path.isabs(name):
+        dataset = pictures.load(name, image_size) if os.path.isdir(name) else arrays.load(name)
+    else:
+        dataset = _published(name, data_dir, default, say, task)
+    if holdout is not None:
+        dataset = hold_out(dataset, holdout)
+    if len(dataset.parts()) == 1:
+        raise DataError(f"{name}: has no test part; --holdout=N keeps N training images apart to validate on")
+    return dataset
+
+
+def _published(name, data_dir, default, say, task):
     if name != "auto":
         return _named(name, data_dir, say)
     try:
@@ -60,7 +106,7 @@ def search_folders(data_dir=DEFAULT_DATA_DIR):
     The default, ./datasets/, stands for that folder in the current one, then in the clone's root, then the root itself.
     Any other is searched alone. What counts there: the unpacked folder of CIFAR within it, the folder itself being that
     one, or the .tar.gz in it (or, in place of a folder, the path of the .tar.gz); the three .mat files of SVHN in it or
-    in svhn/ within it.
+    in svhn/ within it; the four files of Fashion-MNIST in it or in fashion_mnist/ within it, or in Debian's folder.
     """
     if not _is_default(data_dir):
         return [pathlib.Path(data_dir).expanduser()]
@@ -85,18 +131,18 @@ def _named(name, data_dir, say):
         folder = ROOT / "datasets" if _is_default(data_dir) else folders[0]
         try:
             for source in SOURCES[name]:
-                download(source, folder, say)
+                download(source, folder / _FOLDERS.get(name, ""), say)
         except DownloadError as error:
             searched = " and ".join(str(folder) for folder in folders)
             raise NotAvailable(f"{name} is not in {searched}, and {error}") from error
         path = _find(name, [folder])
-    return svhn.load(path) if name == "svhn" else cifar.load(path, _CIFAR[name])
+    return _READERS[name][1](path)
 
 
 def _find(name, folders):
     """Returns the path of the set in one of the folders, or None."""
     try:
-        return svhn.find(folders) if name == "svhn" else cifar.find(folders, _CIFAR[name])
+        return _READERS[name][0](folders)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be searched for {name} ({error.strerror})") from error
 

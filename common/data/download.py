@@ -45,6 +45,10 @@ def _stanford(file, md5):
     return Source(file, (f"http://ufldl.stanford.edu/housenumbers/{file}",), md5)
 
 
+def _zalando(file, md5):
+    return Source(file, (f"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{file}",), md5)
+
+
 SOURCES = {
     "cifar10": (_toronto("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
     "cifar100": (_toronto("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
@@ -52,6 +56,12 @@ SOURCES = {
         _stanford("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
         _stanford("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
         _stanford("extra_32x32.mat", "a93ce644f1a588dc4d68dda5feec44a7"),
+    ),
+    "fashion_mnist": (
+        _zalando("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+        _zalando("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
+        _zalando("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
+        _zalando("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
     ),
 }
 

@@ -15,8 +15,10 @@ def load(train=512, test=256, classes=10, size=32, channels=3, seed=0):
     Raises DataError if a number is below 1.
     """
     if min(train, test, classes, size, channels) < 1:
-        raise DataError(f"synthetic data: {(train, test, classes, size, channels)} (training images, test images,"
-                        " classes, size, channels) must all be at least 1")
+        raise DataError(
+            f"synthetic data: {(train, test, classes, size, channels)} (training images, test images,"
+            " classes, size, channels) must all be at least 1"
+        )
     generator = np.random.RandomState(seed)
     patterns = generator.randn(classes, _CELLS, _CELLS, channels)
     cell = np.arange(size) * _CELLS // size

@@ -40,6 +40,11 @@ def test_a_good_set_keeps_its_arrays():
         (dict(test_images=np.zeros([2, 9, 8, 3], np.uint8)), r"\[8, 8, 3\] and test images \[9, 8, 3\]"),
         (dict(test_images=np.zeros([0, 8, 8, 3], np.uint8), test_labels=np.zeros(0, np.int32)), "at least one image"),
         (dict(train_images=np.zeros([4, 0, 8, 3], np.uint8)), "at least one image and pixel"),
+        (dict(class_names=("a", "b")), "2 names for 3 classes"),
+        (
+            dict(holdout_images=np.zeros([1, 8, 8, 1], np.uint8), holdout_labels=np.zeros(1, np.int32)),
+            r"holdout images \[",
+        ),
     ],
 )
 def test_anything_else_is_refused_in_one_line(change, message):
@@ -47,6 +52,24 @@ def test_anything_else_is_refused_in_one_line(change, message):
         Dataset(**{**GOOD, **change})
     assert str(raised.value).startswith("data set toy") and "\n" not in str(raised.value)
     assert isinstance(raised.value, ValueError)
+
+
+def test_a_set_without_a_test_part_has_training_images_only():
+    data = Dataset(**{**GOOD, "test_images": None, "test_labels": None, "class_names": ("a", "b", "c")})
+    assert [part.split for part in data.parts()] == ["train"]
+    assert data.lines() == ["data set toy: 4 training images, 8 x 8 x 3, 3 classes", "classes: 0 a, 1 b, 2 c"]
+
+
+def test_the_digest_is_that_of_the_content():
+    digest = Dataset(**GOOD).digest()
+    assert digest == Dataset(**{**GOOD, "name": "other"}).digest() and len(digest) == 64
+    pixel, label = GOOD["test_images"].copy(), GOOD["train_labels"].copy()
+    pixel[1, 7, 7, 2] = 1
+    label[3] = 1
+    changes = [{"test_images": pixel}, {"train_labels": label}, {"classes": 4}, {"class_names": ("a", "b", "c")}]
+    changes += [{"holdout_images": GOOD["test_images"], "holdout_labels": GOOD["test_labels"]}]
+    changes += [{"train_images": GOOD["test_images"], "train_labels": GOOD["test_labels"]}]
+    assert len({digest, *(Dataset(**GOOD | change).digest() for change in changes)}) == 7
 
 
 def test_channel_statistics_equal_those_of_the_whole_array():

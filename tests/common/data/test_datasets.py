@@ -43,6 +43,7 @@ def places(tmp_path, monkeypatch):
     (tmp_path / "clone").mkdir()
     (tmp_path / "here").mkdir()
     monkeypatch.setattr(datasets, "ROOT", tmp_path / "clone")
+    monkeypatch.setattr(datasets.fashion_mnist, "DEBIAN", tmp_path / "debian")
     monkeypatch.chdir(tmp_path / "here")
     for name, sources in SOURCES.items():
         closed = tuple(Source(source.file, ("http://127.0.0.1:1/" + source.file,), source.md5) for source in sources)
@@ -93,7 +94,7 @@ def test_a_named_folder_that_is_not_there_is_an_error_for_a_named_set_and_no_dat
     assert not (places / "nowhere").exists()
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "fashion_mnist"])
 def test_a_named_set_that_is_nowhere_is_an_error_that_says_what_to_do(places, name):
     with pytest.raises(NotAvailable) as raised:
         load(name)
@@ -137,10 +138,10 @@ def test_home_is_where_a_tilde_says(places, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_searched_is_named(places, monkeypatch):
-    def refuse(folders, format):
+    def refuse(folders):
         raise PermissionError(13, "Permission denied", str(folders[0]))
 
-    monkeypatch.setattr(datasets.cifar, "find", refuse)
+    monkeypatch.setitem(datasets._READERS, "cifar10", (refuse, None))
     with pytest.raises(DataError, match="here: cannot be searched for cifar10 .Permission denied"):
         load("cifar10", str(places / "here"))
 
@@ -157,8 +158,49 @@ def test_sets_made_here_need_no_folder():
 
 
 def test_an_unknown_name_is_an_error_with_the_names():
-    with pytest.raises(ValueError, match="data is 'mnist', expected one of auto, cifar100"):
+    with pytest.raises(ValueError, match="data is 'mnist', expected one of auto, cifar100, .*, or of a folder with"):
         load("mnist")
+
+
+def own(folder, test=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {"x_train": np.zeros([4, 8, 8], np.uint8), "y_train": np.arange(4) % 2}
+    contents |= {"x_test": np.zeros([2, 8, 8], np.uint8), "y_test": np.arange(2)} if test else {}
+    np.savez(folder / "own.npz", **contents)
+    return str(folder / "own.npz")
+
+
+def test_own_images_are_found_by_their_path(places, monkeypatch):
+    path = own(places / "here")
+    assert load("own.npz").name == path == datasets.check("own.npz") == datasets.check(path)
+    monkeypatch.setenv("HOME", str(places / "here"))
+    assert datasets.check("~/own.npz") == path
+    assert datasets.title(path) == "own" and datasets.title("cifar100") == "cifar100"
+    with pytest.raises(ValueError, match="--image_size=8: the images of .*own.npz have a size"):
+        load(path, image_size=8)
+    with pytest.raises(DataError, match="nowhere.npz: .*there is no such file"):
+        load("nowhere.npz")
+    for name in ("nowhere", "gs://bucket/own.npz"):
+        with pytest.raises(ValueError, match="expected one of auto, .*, the path of an .npz file, or of a folder"):
+            load(name)
+
+
+def test_a_folder_of_pictures_may_have_any_path_but_a_name_wins(places):
+    Image = pytest.importorskip("PIL.Image")
+    for split in ("train", "test"):
+        (places / "here" / "digits" / split / "a").mkdir(parents=True)
+        Image.new("RGB", (9, 5)).save(places / "here" / "digits" / split / "a" / "x.png")
+    assert load("./digits").train_images.shape == (1, 5, 9, 3)
+    assert load("./digits/", image_size=6).train_images.shape == (1, 6, 6, 3)
+    assert load("digits").name == "digits"
+
+
+def test_a_holdout_is_taken_and_needed_without_a_test_part(places):
+    assert len(load("digits", holdout=100).holdout_images) == 100
+    path = own(places / "here", test=False)
+    with pytest.raises(DataError, match="own.npz: has no test part; --holdout=N"):
+        load(path)
+    assert load(path, holdout=1).validation().split == "holdout"
 
 
 def test_svhn_is_found(places):
