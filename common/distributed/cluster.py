@@ -1,13 +1,10 @@
-"""Which processes train together: their addresses, and which of them this one is."""
+"""Which processes train together: their addresses, and which of them this one is. TensorFlow is not imported here."""
 
 import dataclasses
 import json
 import math
 import os
 import re
-
-from common.compat import tf
-from common.console import one_line
 
 TIMEOUT_SECONDS = 600.0
 JOB = "worker"
@@ -55,26 +52,11 @@ class Cluster:
         else:
             config.experimental.collective_group_leader = f"/job:{JOB}/replica:0/task:0"
             config.device_filters.append(f"/job:{JOB}/task:{self.index}")
-            config.operation_timeout_in_ms = milliseconds(self.timeout)  # of every call of a session
+            config.operation_timeout_in_ms = max(1, math.ceil(1000 * self.timeout))  # of a session's call; 0 is none
         return config
-
-    def server(self, config):
-        """Starts TensorFlow's server of this process; ValueError if it cannot listen on its port."""
-        try:
-            return tf.distribute.Server({JOB: list(self.workers)}, JOB, self.index, config=config)
-        except (tf.errors.OpError, RuntimeError) as error:
-            raise ValueError(
-                f"{self.name(self.index)} cannot listen on its port ({one_line(error)}): another process has it, or an "
-                "earlier run is still ending there; free it, or choose another port"
-            ) from None
 
 
 ALONE = Cluster()
-
-
-def milliseconds(seconds):
-    """Returns a timeout as TensorFlow takes it, at least 1: to it 0 means none."""
-    return max(1, math.ceil(1000 * seconds))
 
 
 def find(worker_hosts=None, task_index=None, timeout=TIMEOUT_SECONDS):

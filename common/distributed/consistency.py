@@ -8,53 +8,50 @@ import numpy as np
 from common.compat import tf
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-SLOTS = 128  # numbers of a process's row: a fixed size, so that another version of the program gets an answer too
-_FIRST_FLAG = 16
-_CODE, _TENSORFLOW = "the code", "TensorFlow's version"
+SLOTS = 128  # numbers of a process's row: a fixed size, so that a process with other code gets an answer too
 
 
 def items(settings, dataset, chosen):
-    """Returns two dicts {what it is: text or bytes}, the flags last, of what has to be the same in all processes.
+    """Returns {what it is: text or bytes} of what has to be the same in all processes, the code first.
 
     Args:
       settings: resolved settings; those of `settings.shared_names()` count.
       dataset: a `Dataset`.
-      chosen: a `Devices`; their kind has to be the same, as the rounding of updates is.
+      chosen: a `Devices`; CPUs and GPUs round updates differently, so that all have to be of one kind.
     """
-    values = settings.texts()
-    flags = {f"--{name}": values.get(name, "") for name in settings.shared_names()}
+    texts = settings.texts()
     arrays = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
     return {
-        _CODE: _code(),
-        _TENSORFLOW: tf.__version__,
-        "the data set": b"".join(_sum(repr(array.shape).encode(), array) for array in arrays),
+        "the code": _code(),
+        "TensorFlow's version": tf.__version__,
+        "the data set": b"".join(_sum(repr(array.shape).encode(), np.ascontiguousarray(array)) for array in arrays),
         "the kind of device": chosen.kind,
-    }, flags
+        **{f"--{name}": texts.get(name, "") for name in sorted(settings.shared_names())},
+    }
 
 
-def row(common, flags):
-    """Returns the items of one process as numbers, int64 [128]; what is the same gives the same number."""
+def row(items):
+    """Returns the sums of one process's items, int64 [SLOTS]."""
     numbers = np.zeros(SLOTS, np.int64)
-    numbers[: len(common)] = [_number(value) for value in common.values()]
-    in_order = [_number(f"{name}={value}") for name, value in sorted(flags.items())]
-    numbers[_FIRST_FLAG : _FIRST_FLAG + len(in_order)] = in_order
+    for place, value in enumerate(items.values()):
+        data = value.encode() if isinstance(value, str) else value
+        numbers[place] = int.from_bytes(_sum(data)[:7], "big")  # an int64 holds seven bytes
     return numbers
 
 
-def difference(rows, common, flags, name):
+def difference(rows, items, name):
     """Returns what differs between the chief and the other processes, in one line, or None.
 
     Args:
-      rows: int64 [processes, 128], the `row` of each.
-      common, flags: the items of this process.
+      rows: int64 [processes, SLOTS], the `row` of each.
+      items: those of this process.
       name: `name(index)`, what a process is called.
     """
-    places = dict(enumerate(common)) | dict(enumerate(sorted(flags), _FIRST_FLAG))
     wrong = rows != rows[0]
-    if wrong[:, :_FIRST_FLAG].any():
-        wrong[:, _FIRST_FLAG:] = False  # other code may have other flags, in other places
+    if wrong[:, 0].any():
+        wrong[:, 1:] = False  # other code may have other flags, in other places
     found = [
-        f"{places[place]} of {', '.join(name(index) for index in np.flatnonzero(wrong[:, place]))}"
+        f"{list(items)[place]} of {', '.join(name(index) for index in np.flatnonzero(wrong[:, place]))}"
         for place in np.flatnonzero(wrong.any(axis=0))
     ]
     if not found:
@@ -62,24 +59,16 @@ def difference(rows, common, flags, name):
     return f"not the same as of {name(0)}: {'; '.join(found)}. All workers need the same flags, code and data"
 
 
-def _number(value):
-    """A number below 2^62 from a text or bytes."""
-    data = value.encode() if isinstance(value, str) else value
-    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") >> 2
-
-
-def _sum(head, array):
-    digest = hashlib.sha256(head)
-    for block in np.array_split(array, max(1, array.nbytes >> 26)):
-        digest.update(np.ascontiguousarray(block))
+def _sum(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
     return digest.digest()
 
 
 def _code():
     """The names and contents of the project's source files: `common`, and all folders that have a train.py."""
     folders = [_ROOT / "common", *(script.parent for script in _ROOT.glob("*/train.py"))]
-    digest = hashlib.sha256()
-    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(_ROOT).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.digest()
+    paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    contents = {path.relative_to(_ROOT).as_posix(): path.read_bytes() for path in paths}
+    return _sum(*(f"{name}\0{len(content)}\0".encode() + content for name, content in contents.items()))

@@ -20,8 +20,7 @@ from common.runs import checkpoints, resume
 from common.runs.folder import Elsewhere, RunFolder
 from common.runs.saver import Keeper
 from common.training import callbacks, loop, problem, summaries
-from common.training.agreement import Agreement
-from common.training.cluster_callbacks import Alignment
+from common.training.cluster_callbacks import Agreement, Alignment
 from common.training.drift import Drift
 from common.training.evaluation import Evaluation
 from common.training.nonfinite import Guard, bad_variables, rates_of
@@ -37,14 +36,14 @@ def train(program, settings, dataset, chosen, start, interruption):
         for line in lines if peers.is_chief else []:
             say(line)
         if chosen.cluster.count > 1:
-            peers.meet(config, settings.start_timeout, *consistency.items(settings, dataset, chosen))
+            peers.rendezvous(config, settings.start_timeout, consistency.items(settings, dataset, chosen))
         with tf.Session(peers.target, config=config) as session:
             run = _Run(program, settings, dataset, chosen, start, interruption, peers, session)
             run.build()
             run.begin([*start.lines, *lines])
             complete = run.run(config)
             status = run.end(complete)
-            peers.part(session)
+            peers.barrier(session)
     if status and not peers.is_chief:
         say(f"interrupted; {chosen.cluster.name(0)} has saved a checkpoint")
     return status
@@ -76,8 +75,8 @@ class _Run:
         session, start = self.session, self.start
         session.run(self.initialize)
         origin = list(_load_all(session, start.checkpoint, self.chosen)) if start.checkpoint else []
-        with self.peers.watched(session=session):
-            self.peers.share_variables(session)
+        with self.peers.watched(session):
+            self.peers.broadcast(session)
         self.first = int(session.run(self.training.global_step))
         allowed = self.first < self.steps or (self.settings.resume and start.goes_on)
         if not self.peers.begin(session, allowed):
@@ -103,7 +102,7 @@ class _Run:
             with tf.Session(self.peers.target, config=config) as anew:  # the other one may be closed
                 return self._rescue(fault, anew)
 
-        watched = self.peers.watched(rescue if self.peers.is_chief else None, self.session)
+        watched = self.peers.watched(self.session, rescue if self.peers.is_chief else None)
         with self.interruption.deferred(), watched, guard:
             if first == 0:
                 validate.keep_start()

@@ -1,4 +1,4 @@
-"""The launcher with commands that take no time: output, statuses, signals, restarts, and that nothing is left behind."""
+"""The launcher with commands that take no time: output, statuses, signals, restarts, and nothing left behind."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import time
 import pytest
 
 from common import launch
+from common.distributed.processes import end_with
 from common.launch import Settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -28,14 +29,18 @@ def run(script, *words, environment=None, **options):
 @pytest.fixture
 def start():
     """Starts the launcher as a process, from a shell's point of view; at the test's end none is left."""
-    started = []
+    started, parent = [], os.getpid()
+
+    def prepare(hangup):
+        signal.signal(signal.SIGHUP, hangup)  # the tests themselves may run under nohup
+        end_with(parent)
 
     def start(script, *words, after=(), hangup=signal.SIG_DFL):
         own = [sys.executable, "-m", "common.launch", "--workers=2", "--grace=20", *words, "--"]
         command = [*own, sys.executable, "-c", f"import os, sys, time, signal\n{script}", *after]
         process = subprocess.Popen(
             command, cwd=ROOT, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup),  # the tests themselves may run under nohup
+            preexec_fn=lambda: prepare(hangup),
         )  # fmt: skip
         started.append(process)
         return process

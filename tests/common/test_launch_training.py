@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
+from tests.common.distributed.workers import started
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEPS = 40
@@ -22,12 +23,24 @@ FLAGS = [
 LIMIT = 900.0
 
 
+def test_two_workers_train(tmp_path):
+    """The one test of the fast ones that starts processes which train."""
+    run = tmp_path / "run"
+    flags = [*FLAGS, "--rotation=none", "--max_steps=2", "--vali_freq=2", f"--train_path={run}"]
+    command = [sys.executable, "-m", "common.launch", "--workers=2", "--", sys.executable, "opt_gs/train.py", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("[1]")][-1].endswith("reports and saves")
+    assert "2 workers, 2 replicas: 127.0.0.1:" in (run / "log.txt").read_text()
+    assert tf.train.load_checkpoint(str(run / "model.ckpt-1")).get_tensor("global_step") == 2
+
+
 def launch(folder, victim=None, *flags, number=signal.SIGKILL):
     """Two workers of opt_gs; `victim` gets a signal once step 12 is reported. Returns (status, standard error)."""
     words = ["--workers=2", "--max_restarts=2", "--grace=5", "--", sys.executable, "opt_gs/train.py", *FLAGS, *flags]
     command = [sys.executable, "-m", "common.launch", *words, f"--train_path={folder}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+    process = started(command, cwd=ROOT, text=True, **pipes)
     errors = []
     reader = threading.Thread(target=lambda: errors.extend(process.stderr))
     reader.start()

@@ -2,12 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from common.cli.program import run
 from common.distributed import cluster
 from opt_gs.train import METHOD
+from tests.common.distributed.workers import ROOT
 
 HOSTS = ("a:2222", "10.0.0.7:2223", "[::1]:2224")
 
@@ -147,3 +150,8 @@ def test_a_batch_has_to_divide_by_all_devices(tmp_path):
     )
     with pytest.raises(ValueError, match="batch of 18 cannot be split evenly over 4 devices of 2 workers"):
         run(METHOD, settings)
+
+
+def test_it_is_read_without_tensorflow():
+    code = "import sys, common.distributed.cluster; sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

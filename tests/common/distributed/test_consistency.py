@@ -15,8 +15,9 @@ from sopt_gs.settings import EpisodeSettings
 
 SETTINGS = METHOD.settings_class(data="synthetic", batch_size=8)
 CHOSEN = Devices((None,), "CPU (2 cores)", "CPU")
-PER_WORKER = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout collective_timeout data_dir
-    report_freq max_to_keep device visible_devices log_device_placement tensorboard verbose""".split()
+PER_WORKER = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
+    collective_timeout data_dir report_freq max_to_keep device visible_devices log_device_placement
+    tensorboard verbose""".split()
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +30,14 @@ def name(index):
 
 
 def compare(*processes):
-    rows = np.stack([consistency.row(*items) for items in processes])
-    return consistency.difference(rows, *processes[0], name)
+    rows = np.stack([consistency.row(items) for items in processes])
+    return consistency.difference(rows, processes[0], name)
 
 
 def test_the_same_is_the_same(dataset):
     again = dataclasses.replace(SETTINGS, task_index=1, worker_hosts="a:1,b:1", verbose=True, data_dir="/elsewhere")
     items = consistency.items(SETTINGS, dataset, CHOSEN), consistency.items(again, synthetic.load(16, 8), CHOSEN)
-    assert compare(*items) is None and (consistency.row(*items[0]) > 0).sum() > 20
+    assert compare(*items) is None and (consistency.row(items[0]) > 0).sum() > 20
 
 
 def test_flags_that_differ_are_named_with_their_workers(dataset):
@@ -63,7 +64,8 @@ def test_one_pixel_or_label(dataset):
 
 def test_another_device(dataset):
     gpu = dataclasses.replace(CHOSEN, kind="GPU")
-    assert "the kind of device of worker 1." in compare(*(consistency.items(SETTINGS, dataset, c) for c in (CHOSEN, gpu)))
+    items = [consistency.items(SETTINGS, dataset, chosen) for chosen in (CHOSEN, gpu)]
+    assert "the kind of device of worker 1." in compare(*items)
 
 
 def test_other_code_has_flags_of_its_own(dataset, tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
-"""What is at an address: little servers that answer, do not, or are not there."""
+"""What is at an address (little servers that answer, do not, or are not there), and the watchdog."""
 
 import contextlib
 import socket
 import threading
+import time
+
+import pytest
 
 from common.compat import tf
-from common.distributed import liveness
+from common.distributed import liveness, peers
 from common.distributed.cluster import Cluster
 
 SETTINGS = bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100])  # a frame of one setting: 100 streams at most
@@ -33,44 +36,85 @@ def listening(answer=None):
 
 def test_a_server_that_answers():
     with listening(SETTINGS) as address:
-        assert liveness.look(address) == liveness.ANSWERS
+        assert liveness.poll(address) == liveness.ANSWERS
 
 
 def test_tensorflows_own_server():
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     workers = (f"127.0.0.1:{port}", "127.0.0.1:9")
-    server = Cluster(workers, 0).server(tf.ConfigProto())
-    assert server.target and liveness.look(workers[0], 20.0) == liveness.ANSWERS
+    server = peers.server(Cluster(workers, 0), tf.ConfigProto())
+    assert server.target and liveness.poll(workers[0], 20.0) == liveness.ANSWERS
 
 
 def test_a_process_that_is_stopped():
     """The kernel accepts the connection for it."""
     with listening() as address:
-        assert liveness.look(address, 0.3) == liveness.FROZEN
+        assert liveness.poll(address, 0.3) == liveness.FROZEN
 
 
 def test_another_service():
     for answer in (b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b""):
         with listening(answer) as address:
-            assert liveness.look(address, 5.0) == liveness.FROZEN, answer
+            assert liveness.poll(address, 5.0) == liveness.FROZEN, answer
 
 
 def test_nothing_there():
     with listening() as address:
         pass
-    assert liveness.look(address) == liveness.GONE
-    assert liveness.look("no-such-machine.invalid:2222") == liveness.UNREACHABLE
+    assert liveness.poll(address) == liveness.GONE
+    assert liveness.poll("no-such-machine.invalid:2222") == liveness.UNREACHABLE
 
 
-def test_waiting_names_those_that_did_not_come():
-    with listening(SETTINGS) as good, listening() as silent:
-        with listening() as gone:
-            pass
-        missing = liveness.wait_for({0: good, 1: gone}, 0.5)
-        assert missing == {1: liveness.GONE}
+def test_waiting_names_those_that_did_not_come(monkeypatch):
+    monkeypatch.setattr(liveness, "_REMIND", 0.4)
+    with listening() as gone:
+        pass
+    with listening(SETTINGS) as good:
         told = []
-        liveness.wait_for({1: gone}, 1.0, told.append, every=0.4)
-        assert told == [[1], [1]]
-        assert liveness.wait_for({}, 10.0) == {}
-        assert liveness.look(silent, 0.2) == liveness.FROZEN
+        assert liveness.wait_for({0: good, 1: gone}, 1.0, told.append) == [1]
+        assert told and all(missing == [1] for missing in told)
+    assert liveness.wait_for({}, 10.0, None) == []
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    monkeypatch.setattr(liveness, "_PERIOD", 0.05)
+    monkeypatch.setattr(liveness, "_CONFIRM", 0.05)
+
+
+def answering(monkeypatch, answers, last):
+    """Polls find what the list says, then `last`; returns the list."""
+    monkeypatch.setattr(
+        liveness, "poll_all", lambda addresses: dict.fromkeys(addresses, answers.pop(0) if answers else last)
+    )
+    return answers
+
+
+@pytest.mark.parametrize("what", [liveness.ANSWERS, liveness.FROZEN, liveness.UNREACHABLE])
+def test_the_watchdog_leaves_alone_what_may_come_back(what, hurried, monkeypatch):
+    answers = answering(monkeypatch, 4 * [what], what)
+    session = tf.Session()
+    with liveness.watchdog(session, {1: "a:1"}) as closed:
+        while answers:
+            time.sleep(0.01)
+    assert not closed.is_set() and session.run(tf.constant(1.0)) == 1.0
+
+
+def test_for_the_watchdog_one_refused_connection_is_not_enough(hurried, monkeypatch):
+    answers = answering(monkeypatch, 2 * [liveness.GONE, liveness.ANSWERS], liveness.ANSWERS)
+    with liveness.watchdog(tf.Session(), {1: "a:1"}) as closed:
+        while answers:
+            time.sleep(0.01)
+    assert not closed.is_set()
+
+
+def test_the_watchdog_closes_the_session_of_a_worker_that_is_gone_and_its_thread_ends(hurried):
+    with listening() as gone:
+        pass
+    session, before = tf.Session(), threading.active_count()
+    with liveness.watchdog(session, {1: gone}) as closed:
+        assert closed.wait(20)
+    assert threading.active_count() == before
+    with pytest.raises(RuntimeError, match="closed"):
+        session.run(tf.constant(1.0))

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+from common.distributed.processes import end_with
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TINY = ("--data=synthetic", "--rotation=none", "--widths=4,4,4,4", "--batch_size=8", "--base_lr=0.01", "--device=cpu")
 _PORTS = range(20000, 32000)  # below those that systems give away themselves
@@ -29,6 +31,12 @@ def _is_free(port):
     except OSError:
         return False
     return True
+
+
+def started(command, **options):
+    """Starts a process that ends with this one, however this one ends."""
+    parent = os.getpid()
+    return subprocess.Popen(command, preexec_fn=lambda: end_with(parent), **options)
 
 
 class Workers:
@@ -54,7 +62,7 @@ class Workers:
             place = [f"--worker_hosts={','.join(self.addresses)}", f"--task_index={index}"] if count > 1 else []
             command = [sys.executable, scripts[index], *TINY, *flags, *place, *(of or {}).get(index, ())]
             with open(folder / f"worker{index}.txt", "w") as output:
-                self.processes[index] = subprocess.Popen(
+                self.processes[index] = started(
                     command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=environment
                 )
 
