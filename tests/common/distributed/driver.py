@@ -62,7 +62,7 @@ def trained(program, settings, dtype, cluster, count=1, steps=STEPS):
         with BUILDING:
             task = program.problem(settings, dataset)
             training = problem.build(task, chosen.names, dtype, cluster)
-            evaluation = Evaluation(task, dtype, cluster=cluster)
+            evaluation = Evaluation(task, training.kernels[0], dtype, cluster=cluster)
             callbacks = program.callbacks(settings, session, training)
             peers.prepare()
             initialize = tf.global_variables_initializer()
