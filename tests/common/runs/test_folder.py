@@ -113,9 +113,10 @@ def test_a_run_may_begin_where_there_is_nothing_or_a_run(names, tmp_path):
 @pytest.mark.parametrize("name", OTHERS)
 def test_no_run_begins_in_a_folder_of_other_things(name, tmp_path):
     make(tmp_path, [*HARMLESS, name])
-    with pytest.raises(ValueError, match=f"--train_path={tmp_path} is there, holds {name.strip('/')} and is no run") as e:
+    message = f"--train_path={tmp_path} is there, holds {name.strip('/')} and is no run folder"
+    with pytest.raises(ValueError, match=message) as error:
         check_free(str(tmp_path))
-    assert "\n" not in str(e.value)
+    assert "\n" not in str(error.value)
 
 
 def test_the_file_that_takes_the_output_may_lie_there(tmp_path, monkeypatch):

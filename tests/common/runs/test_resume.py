@@ -28,13 +28,14 @@ from sopt_gs.settings import EpisodeSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay omega weightDecay
-    biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps sync_bn""".split()
+    biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps
+    sync_bn""".split()
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
     visible_devices log_device_placement tensorboard verbose k map_algorithm""".split()
 PLACE = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
     collective_timeout""".split()
-FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio optimizer
-    grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size""".split()
+FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
+    optimizer grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size""".split()
 GROUPS = {Resume.STEERS: STEERS, Resume.FREE: FREE, Resume.PLACE: PLACE, Resume.FIXED: FIXED}
 SMALL = METHOD.settings_class(
     data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, device="cpu"
@@ -58,11 +59,12 @@ def test_every_flag_has_its_place(kind):
 OTHER = {
     "base_lr": 0.5, "weight_decay": 0.0, "max_steps": 99, "data_dir": "/elsewhere", "vali_batch_size": 3,
     "report_freq": 3, "vali_freq": 3, "save_freq": 3, "max_to_keep": 9, "device": "auto", "num_gpus": 2,
-    "visible_devices": "0", "log_device_placement": True, "tensorboard": False, "verbose": True, "task": "train", "train_dir": "x",
-    "load": "y", "export_dir": "z", "resume": True, "data": "digits", "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3,
-    "map_algorithm": "qr", "lr_scale": "linear", "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0, "xla": True, "sync_bn": False, "model": "cnn9",
-    "widths": (4, 4, 4, 5), "batch_size": 9, "worker_hosts": "a:1,b:1", "task_index": 1, "start_timeout": 9.0,
-    "collective_timeout": 9.0,
+    "visible_devices": "0", "log_device_placement": True, "tensorboard": False, "verbose": True,
+    "task": "train", "train_dir": "x", "load": "y", "export_dir": "z", "resume": True, "data": "digits",
+    "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3, "map_algorithm": "qr", "lr_scale": "linear",
+    "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0,
+    "xla": True, "sync_bn": False, "model": "cnn9", "widths": (4, 4, 4, 5), "batch_size": 9,
+    "worker_hosts": "a:1,b:1", "task_index": 1, "start_timeout": 9.0, "collective_timeout": 9.0,
 }  # fmt: skip
 
 
@@ -329,7 +331,8 @@ def test_a_signal_at_any_time_ends_with_a_checkpoint(number, after, flags, tmp_p
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_the_graph_is_built_leaves_nothing(number, tmp_path):
     program_text = (
-        "import time; from common.cli import program; from common.training import problem; from opt_gs.train import method\n"
+        "import time\nfrom common.cli import program\nfrom common.training import problem\n"
+        "from opt_gs.train import method\n"
         "def slow(*arguments, **options):\n"
         "    print('building', flush=True)\n"
         "    time.sleep(60)\n"

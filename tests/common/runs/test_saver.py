@@ -127,7 +127,8 @@ def test_a_damaged_one_is_reported_and_the_one_before_it_taken(how, sums, tmp_pa
     said = []
     assert checkpoints.find(str(tmp_path), said.append) == str(tmp_path / "model.ckpt-3")
     assert len(said) == 1 and "\n" not in said[0]
-    assert said[0].startswith(f"{tmp_path}/model.ckpt-5 is damaged (") and said[0].endswith("; the one before it is taken")
+    assert said[0].startswith(f"{tmp_path}/model.ckpt-5 is damaged (")
+    assert said[0].endswith("; the one before it is taken")
     if sums:
         with pytest.raises(ValueError, match="is damaged|there is no such checkpoint") as error:
             checkpoints.find(str(tmp_path / "model.ckpt-5"))
