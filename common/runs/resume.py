@@ -96,10 +96,12 @@ def check(program, settings, start):
             f"--load={start.checkpoint}: this checkpoint was trained by {head[2:].strip()}, not by {method}; use the "
             "folder, --rotation and (in sopt_gs) --map that it was trained with"
         )
+    if settings.task != "train":
+        return []
     gone = flags.gone(before)
     lines = [f"flags of this run that are no more, and do nothing: {', '.join(gone)}"] if gone else []
     changed = {group: [] for group in Resume}
-    for field, old, new in flags.differences(settings, before) if settings.task == "train" else []:
+    for field, old, new in flags.differences(settings, before):
         group = field.metadata["on_resume"]
         hint = f" ({field.metadata['help']})" if group is Resume.STEERS else ""
         changed[group].append(f"{field.name}: {old or 'none'} -> {new or 'none'}{hint}")
@@ -113,6 +115,16 @@ def check(program, settings, start):
     loud = changed[Resume.FIXED] + changed[Resume.STEERS]
     lines += [f"FLAGS CHANGED, TRAINING IS ANOTHER ONE FROM HERE ON: {'; '.join(loud)}"] if loud else []
     return lines + ([f"flags changed: {'; '.join(changed[Resume.FREE])}"] if changed[Resume.FREE] else [])
+
+
+def text(program, settings, start):
+    """Returns the flags.txt of a run: its method, what made it, and at which checkpoint it began, if at one.
+
+    A run that goes on keeps the checkpoint that it began at.
+    """
+    before = flags_beside(start.checkpoint) if start.goes_on else None
+    load = settings.load if before is None else flags.parsed(before).get("load")
+    return f"# {program.method(settings)}\n{flags.text(dataclasses.replace(settings, load=load))}"
 
 
 def _loaded(settings, note):

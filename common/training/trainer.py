@@ -8,7 +8,6 @@ import contextlib
 import signal
 import time
 
-from common import flags
 from common.compat import tf
 from common.console import say
 from common.distributed import consistency
@@ -135,8 +134,7 @@ class _Run:
     def _write_head(self, lines, origin):
         """Writes what a run folder and a log begin with."""
         if self.first < self.steps:  # else they are those of the last training
-            title = f"# {self.program.method(self.settings)}"
-            self.folder.write(FLAGS, f"{title}\n{flags.text(self.settings)}")
+            self.folder.write(FLAGS, resume.text(self.program, self.settings, self.start))
         self.keeper.begin(self.start.checkpoint)
         for line in lines:
             self.folder.note(line)

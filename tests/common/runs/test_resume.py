@@ -115,7 +115,7 @@ def test_flags_that_are_no_more_are_named_once_and_renamed_ones_compared(tmp_pat
         gone = "--shard_maps=True\n--memory_limit=2\n"
         older = text.replace("--map_algorithm=auto\n", f"--map_method=auto\n{gone}")
         (tmp_path / "flags.txt").write_text(older)
-        assert check() == ["flags of this run that are no more, and do nothing: shard_maps, memory_limit"]
+        assert check() == ["flags of this run that are no more, and do nothing: --shard_maps, --memory_limit"]
         (tmp_path / "flags.txt").write_text(older.replace("--map_method=auto", "--map_method=qr"))
         assert check()[1:] == ["flags changed: map_algorithm: qr -> auto"]
 
@@ -128,10 +128,19 @@ def test_a_file_in_the_place_of_flags_txt_is_said(content, tmp_path):
 
 
 def test_flags_txt_says_what_made_the_run_and_not_what_to_do_where(tmp_path):
-    places = {"task": "test", "load": "a", "export_dir": "b", "worker_hosts": "a:1,b:1", "task_index": 1}
+    places = {"task": "test", "export_dir": "b", "worker_hosts": "a:1,b:1", "task_index": 1}
     text = flags.text(settings(tmp_path, resume=True, **places))
-    assert not [name for name in set(PLACE) - {"load"} if f"--{name}=" in text]
+    assert not [name for name in PLACE if f"--{name}=" in text]
     assert "--widths=4,4,4,4\n" in text and text == flags.text(SMALL)
+
+
+def test_flags_txt_keeps_the_checkpoint_that_a_run_began_at(tmp_path):
+    text = resume.text(METHOD, settings(tmp_path, load="first/model.ckpt-1"), resume.Start("first/model.ckpt-1"))
+    assert text.startswith("# opt_gs-none\n") and "--load=first/model.ckpt-1\n" in text
+    (tmp_path / "flags.txt").write_text(text)
+    for options in ({"resume": True}, {"load": str(tmp_path)}):
+        start = resume.Start(str(tmp_path / "model.ckpt-3"), str(tmp_path), goes_on=True)
+        assert resume.text(METHOD, settings(tmp_path, **options), start) == text
 
 
 def test_two_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
