@@ -17,8 +17,9 @@ from common.training import problem
 from common.training.callbacks import Callback
 from common.training.drift import Drift
 from grassmann.program import Grassmann, Settings
-from opt_ogd.train import METHOD as OGD
+from opt_ogd.train import method
 
+OGD = method()
 ON_MANIFOLD = {"model": "resnet", "grassmann": True, "learnRate": 0.01, "learnRateG": 0.1, "batch_size": 4}
 SMALL = {"crop_size": 8, "padding_size": 0, "data": "synthetic"}
 
@@ -101,7 +102,7 @@ def test_below_the_bound_no_bit_changes():
     assert "above 0.02" in log.pop() and bits(session, variables.saved()) != before
 
 
-@pytest.mark.parametrize("optimizer, kept", [("sgdg", True), ("adamg", True), ("sgd", False)])
+@pytest.mark.parametrize("optimizer, kept", [("sgdg", True), pytest.param("adamg", True, marks=pytest.mark.slow), ("sgd", False)])
 def test_unit_neurons_are_watched_where_an_optimizer_keeps_them(optimizer, kept):
     settings = Settings(**ON_MANIFOLD, **SMALL, optimizer=optimizer)
     session, drift, log = watched(Grassmann().problem(settings, synthetic.load(16, 4)))
@@ -144,7 +145,7 @@ class Disturb(Callback):
             assign(self._session, self._variable, 1.1 * self._session.run(self._variable))
 
 
-@pytest.mark.parametrize("at, repaired", [(3, True), (6, False)])
+@pytest.mark.parametrize("at, repaired", [(3, True), pytest.param(6, False, marks=pytest.mark.slow)])
 def test_a_run_repairs_at_validations_and_goes_on(at, repaired, tmp_path, monkeypatch):
     """Step 5 ends a period of validations; step 8 is only the last of the run."""
     monkeypatch.setattr(OGD, "callbacks", lambda *of_run: [Disturb(of_run[1], at)], raising=False)
@@ -160,6 +161,7 @@ def test_a_run_repairs_at_validations_and_goes_on(at, repaired, tmp_path, monkey
     assert (errors[5] > 0.5) == repaired and (errors[8] > 0.5) != repaired
 
 
+@pytest.mark.slow
 def test_a_run_under_its_bound_is_the_same_whatever_the_bound(tmp_path):
     values = []
     for bound in (None, 40.0):

@@ -5,6 +5,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -16,15 +17,17 @@ from common.data import synthetic
 from common.data.batches import Pipeline
 from common.graph import initializers, variables
 from common.graph.variables import Role
+from common.runs.folder import RunFolder
 from common.training import nonfinite, problem
 from common.training.callbacks import Callback
-from common.training.nonfinite import NonFinite
+from common.training.nonfinite import Guard, NonFinite
 from common.training.step import make_train_op
 from grassmann.optimizers import AdamG, SgdG
 from grassmann.program import Grassmann, Settings
-from opt_gs.train import METHOD
+from opt_gs.train import method
 from opt_ogd.ogd import OrthogonalGradientDescent
 
+METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TINY = METHOD.settings_class(
     data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, report_freq=1,
@@ -100,7 +103,7 @@ def test_a_large_finite_gradient_is_no_fault():
         np.testing.assert_allclose(session.run(weight), -30.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["stop", "skip"])
+@pytest.mark.parametrize("policy", ["skip", pytest.param("stop", marks=pytest.mark.slow)])
 def test_two_replicas_decide_alike_when_one_has_the_bad_image(policy):
     dataset = synthetic.load(16, 4)
     task = METHOD.problem(METHOD.resolve(dataclasses.replace(TINY, nan_policy=policy), dataset), dataset)
@@ -268,6 +271,23 @@ def test_a_state_that_is_not_finite_is_not_saved(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.glob("*.index")} == {"model.ckpt-1.index"}
 
 
+def test_an_error_of_a_map_is_told_with_the_step(tmp_path):
+    weight = variables.create("weight", [3], Role.WEIGHT, initializers.ones)
+    training = types.SimpleNamespace(report={"lr": tf.constant(0.1)}, health=types.SimpleNamespace(finite=(), names=()))
+    dataset = types.SimpleNamespace(train_images=np.zeros(9))
+    task = types.SimpleNamespace(nan_policy="stop", batch_size=4, seed=0, dataset=dataset)
+    with tf.Session() as session:
+        session.run(weight.initializer, {weight.initializer.inputs[1]: [1.0, np.nan, 1.0]})
+        guard = Guard(RunFolder(str(tmp_path)), session, task, training, 0, 9, 100, lambda: "model.ckpt-1")
+        guard.fetches(2)
+        words = r"^step 2: some_map: not finite .the first step.; not finite: the variable weight.*is model.ckpt-1\."
+        with pytest.raises(NonFinite, match=words), guard:
+            raise tf.errors.InvalidArgumentError(None, None, "some_map: not finite")
+    (entry,) = entries(tmp_path)
+    assert entry["step"] == 2 and sorted(entry["images"]) == sorted(set(entry["images"])) and len(entry["images"]) == 4
+
+
+@pytest.mark.slow
 def test_a_map_that_refuses_its_generator_is_told_with_the_step(tmp_path, monkeypatch):
     poisoned(monkeypatch, {2}, name="conv1_1/rotation", stay=True)
     words = r"^step 2: gram_schmidt: the generator is not finite .*conv1_1/rotation"
