@@ -73,21 +73,24 @@ class Run:
                 found[step + 1] = sum(layers.values()) / len(layers)
         return found
 
+    def _spans(self):
+        """Returns [(images, seconds)] of the updates between reports: a report has the speed since the one before."""
+        batch, speeds = self.flags.get("batch_size", ""), self.curve("train", "images_per_second")
+        if not batch.isdigit() or min(speeds.values(), default=0) <= 0:
+            return []
+        images = [(updates - before) * int(batch) for before, updates in zip([0, *speeds], speeds)]
+        return [(count, count / speed) for count, speed in zip(images, speeds.values())]
+
     @property
     def seconds(self):
         """Time of the updates up to the last report, without validations and checkpoints; None if it is not known."""
-        batch, speeds = self.flags.get("batch_size", ""), self.curve("train", "images_per_second")
-        if not batch.isdigit() or not speeds or min(speeds.values()) <= 0:
-            return None
-        spans = zip([0, *speeds], speeds.items())  # a report has the speed of the updates since the report before
-        return sum((updates - before) * int(batch) / speed for before, (updates, speed) in spans)
+        return sum(seconds for _, seconds in self._spans()) or None
 
     @property
     def images_per_second(self):
-        """Mean speed of the updates up to the last report; None if it is not known."""
-        if not self.seconds:
-            return None
-        return max(self.curve("train", "images_per_second")) * int(self.flags["batch_size"]) / self.seconds
+        """Mean speed after the first report, which holds TensorFlow's start; None if it is not known."""
+        spans = self._spans()[1:] or self._spans()
+        return sum(images for images, _ in spans) / sum(seconds for _, seconds in spans) if spans else None
 
 
 def _is_number(value):
