@@ -20,11 +20,10 @@ def items(settings, dataset, chosen):
       chosen: a `Devices`; CPUs and GPUs round updates differently, so that all have to be of one kind.
     """
     texts = settings.texts()
-    arrays = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
     return {
         "the code": _code(),
         "TensorFlow's version": tf.__version__,
-        "the data set": b"".join(_sum(repr(array.shape).encode(), np.ascontiguousarray(array)) for array in arrays),
+        "the data set": dataset.digest(),
         "the kind of device": chosen.kind,
         **{f"--{name}": texts.get(name, "") for name in sorted(settings.shared_names())},
     }
@@ -35,7 +34,7 @@ def row(items):
     numbers = np.zeros(SLOTS, np.int64)
     for place, value in enumerate(items.values()):
         data = value.encode() if isinstance(value, str) else value
-        numbers[place] = int.from_bytes(_sum(data)[:7], "big")  # an int64 holds seven bytes
+        numbers[place] = int.from_bytes(hashlib.sha256(data).digest()[:7], "big")  # an int64 holds seven bytes
     return numbers
 
 
@@ -59,16 +58,11 @@ def difference(rows, items, name):
     return f"not the same as of {name(0)}: {'; '.join(found)}. All workers need the same flags, code and data"
 
 
-def _sum(*parts):
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
-
-
 def _code():
     """The names and contents of the project's source files: `common`, and all folders that have a train.py."""
     folders = [_ROOT / "common", *(script.parent for script in _ROOT.glob("*/train.py"))]
-    paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
-    contents = {path.relative_to(_ROOT).as_posix(): path.read_bytes() for path in paths}
-    return _sum(*(f"{name}\0{len(content)}\0".encode() + content for name, content in contents.items()))
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(_ROOT).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.digest()

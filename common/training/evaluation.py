@@ -79,8 +79,7 @@ class Evaluation:
             )
             weights = tf.cast(weights, tf.float64)
             sums = [tf.reduce_sum(weights * tf.cast(value, tf.float64)) for value in of_images]
-            self._wish = tf.placeholder_with_default(tf.zeros([], tf.float64), [])
-            self._sums = collectives.summed(tf.stack([*sums, self._wish]), cluster, Kind.EVALUATION)
+            self._sums = collectives.summed(tf.stack(sums), cluster, Kind.EVALUATION)
             self._mapped = {scope: kernel for scope, kernel in self.kernels.items() if kernel.rotate is not None}
             self._energies = _energies(self.kernels)
             self._errors = _orthogonality_errors(self._mapped)
@@ -93,20 +92,17 @@ class Evaluation:
     def figures(self, session, stopping=lambda: False, scores=None, frozen=None):
         """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
 
-        `frozen` are the kernels, if they have been computed. It asks `stopping()` before each batch; once that is true,
-        it returns None, in all processes of a cluster. To a list `scores` it adds the class scores of all images, one
-        array [images, classes]; in one process only.
+        `frozen` are the kernels, if they have been computed. In one process only: it asks `stopping()` before each batch
+        and returns None once that is true; to a list `scores` it adds the class scores of all images, one array
+        [images, classes].
         """
         frozen = self.frozen(session) if frozen is None else frozen
         total, count, logits = np.zeros(4), self._cluster.count, []
         fetched = [self._sums] if scores is None else [self._sums, self.logits]
         for index in range(self._cluster.index, self._rounds * count, count):  # beyond the last batch weights are 0
-            wish = stopping()
-            if wish and count == 1:
+            if stopping():
                 return None
-            (*sums, wishes), *rest = session.run(fetched, {self._index: index, self._wish: float(wish), **frozen})
-            if wishes:
-                return None
+            sums, *rest = session.run(fetched, {self._index: index, **frozen})
             total += sums
             logits += rest
         if scores is not None:
