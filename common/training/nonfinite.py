@@ -46,7 +46,8 @@ class Guard(Callback):
     def __init__(self, folder, session, problem, training, first, last, frequency, checkpoint):
         self._folder, self._session, self._problem, self._training = folder, session, problem, training
         self._last, self._frequency, self._checkpoint = last, frequency, checkpoint
-        self._fetches = {"finite": training.health.finite, "rates": rates_of(training.report)}
+        rates = {name: rate for name, rate in training.report.items() if name not in _NOT_RATES}
+        self._fetches = {"finite": training.health.finite, "rates": rates}
         self._step, self._rates, self._in_a_row = first, {}, 0
         self._skip = problem.nan_policy == "skip"
         self.skipped = _dropped_before(folder.file(FILE), first) if self._skip else 0
@@ -125,11 +126,6 @@ class Guard(Callback):
 
     def _rates_in_words(self):
         return ", ".join(f"{name} = {rate:g}" for name, rate in self._rates.items()) or "the first step"
-
-
-def rates_of(report):
-    """Returns the learning rates of a report."""
-    return {name: value for name, value in report.items() if name not in _NOT_RATES}
 
 
 def bad_variables(session):

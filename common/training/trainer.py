@@ -22,7 +22,7 @@ from common.training import callbacks, loop, problem, summaries
 from common.training.cluster_callbacks import Agreement, Alignment
 from common.training.drift import Drift
 from common.training.evaluation import Evaluation
-from common.training.nonfinite import Guard, bad_variables, rates_of
+from common.training.nonfinite import Guard, bad_variables
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
 
@@ -138,11 +138,9 @@ class _Run:
         self.keeper.begin(self.start.checkpoint)
         for line in lines:
             self.folder.note(line)
-        rates = self.session.run(rates_of(self.training.report))
-        words = ", ".join(f"{name} = {rate:g}" for name, rate in rates.items())
         size = len(tf.get_default_graph().get_operations())
         built = f"graph of {size} nodes, built in {self.seconds:.1f} s"
-        for line in [f"learning rate at step {self.first}: {words}", *counts(self.training.kernels[0]), built, *origin]:
+        for line in [*counts(self.training.kernels[0]), built, *origin]:
             self.folder.say(line)
 
     def _callbacks(self):
@@ -154,9 +152,7 @@ class _Run:
         newest = (lambda: save.path or self.start.checkpoint) if chief else (lambda: f"in {folder.path}")
         guard = Guard(folder, session, self.task, training, first, last, settings.save_freq, newest)
         progress = [callbacks.Progress(training.report, first, self.steps, settings.batch_size)]
-        report = [
-            callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts)
-        ]
+        report = [callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts)]
         dropped_if = {"stopping": self.interruption.stopping} if alone else {}  # several processes finish it
         validate = callbacks.Validate(
             folder, session, self.evaluation, training.report["lr"], settings.vali_freq, last, clock, **dropped_if
@@ -197,7 +193,6 @@ class _Run:
 def _first_lines(program, settings, dataset, chosen):
     """Yields what is known before the graph is built."""
     title = networks.title(settings.model, settings.depth, settings.widen_factor)
-    yield f"method {program.method(settings)}, batches of {settings.batch_size} images"
     yield f"data set {dataset.name}: {len(dataset.train_images)} training and {len(dataset.test_images)} test images"
     yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
     if chosen.cluster.count > 1:
