@@ -85,8 +85,8 @@ class Grassmann(Program):
     def method(self, settings):
         return "grassmann"
 
-    def words(self, settings):
-        return [settings.model, settings.task, settings.data]
+    def run_name(self, settings):
+        return f"{settings.model}_{settings.task}_{settings.data}"
 
     def start_rates(self, settings):
         on_manifold = settings.grassmann and settings.optimizer != "sgd"

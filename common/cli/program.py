@@ -57,8 +57,8 @@ class Program:
         """Returns what tells runs of equal variables apart that compute different kernels from them."""
         raise NotImplementedError
 
-    def words(self, settings):
-        """Returns the words of which a run folder's name consists, before the time."""
+    def run_name(self, settings):
+        """Returns the name of a run's folder, before the time."""
         raise NotImplementedError
 
     def start_rates(self, settings):

@@ -155,8 +155,8 @@ class Method(Program):
     def method(self, settings):
         return self.of(settings).name
 
-    def words(self, settings):
-        return [self.method(settings), settings.model, settings.data]
+    def run_name(self, settings):
+        return f"{self.method(settings)}_{settings.model}_{settings.data}"
 
 
 def by_algorithm(rotate):

@@ -58,7 +58,7 @@ def _see(program, settings, dataset, chosen, start, interruption):
             say(line)
         if settings.verbose:
             of_run = os.path.abspath(start.checkpoint).split(os.sep)[-2:] if start.checkpoint else []
-            name = "_".join(of_run or program.words(settings))
+            name = "_".join(of_run) or program.run_name(settings)
             for line in filters.draw(session, evaluation.kernels, settings.train_path or settings.train_dir, name):
                 say(line)
     return 0

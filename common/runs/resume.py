@@ -75,7 +75,7 @@ def in_folder(program, settings, start):
     if start.folder is not None:
         yield start
         return
-    with RunLock(new_path(settings.train_dir, *program.words(settings)), say, new=True) as lock:
+    with RunLock(new_path(settings.train_dir, program.run_name(settings)), say, new=True) as lock:
         yield dataclasses.replace(start, folder=lock.folder, lock=lock)
 
 

@@ -162,7 +162,7 @@ def test_rates_drop_at_the_first_step_after_a_boundary():
 def test_batch_size_and_name_are_resolved_from_the_data():
     resolved = Grassmann().resolve(Settings(model="vgg13", optimizer="sgd"), named_like(8, "cifar100"))
     assert (resolved.batch_size, resolved.padding_size, resolved.data) == (128, 4, "cifar100")
-    assert Grassmann().words(resolved) == ["vgg13", "train", "cifar100"]
+    assert Grassmann().run_name(resolved) == "vgg13_train_cifar100"
     assert Grassmann().resolve(Settings(model="vgg13", optimizer="sgd"), small()).batch_size == 32
     assert Grassmann().resolve(Settings(model="vgg13", optimizer="sgd", batch_size=7), small()).batch_size == 7
 
@@ -317,7 +317,7 @@ def test_defaults_are_the_originals():
         "grassmann": False, "grad_clip": None, "omega": None, "adam_beta2": 0.99, "adam_eps": 1e-8, "keep_prob": None,
         "depth": 10, "widen_factor": 1, "weightDecay": None, "biasDecay": None, "gammaDecay": None, "betaDecay": None,
         "crop_size": 32, "num_gpus": 1, "vali_batch_size": 250, "report_freq": 10,
-        "vali_freq": 1000, "save_freq": 10000, "data_dir": "./datasets/", "train_dir": "./logs/", "train_path": None,
+        "vali_freq": None, "save_freq": 10000, "data_dir": "./datasets/", "train_dir": "./logs/", "train_path": None,
         "load": None, "visible_devices": None, "log_device_placement": False, "max_to_keep": 1, "verbose": True, "k": 5,
     }  # fmt: skip
     assert {name: getattr(given, name) for name in expected} == expected

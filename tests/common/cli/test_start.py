@@ -11,9 +11,10 @@ import time
 import pytest
 
 from common import flags
-from common.cli import recipe, settings, start, tasks
+from common.cli import program, recipe, settings, start, tasks
 from common.cli.settings import OptSettings
 from common.command import CommandLine, table
+from common.compat import tf
 from common.data import datasets
 from common.graph import precision
 from common.nn import networks
@@ -76,7 +77,7 @@ def test_a_link_to_train_py_finds_its_own_clone(tmp_path):
 
 
 def test_constants_of_the_settings_are_those_of_what_they_choose():
-    assert settings.DATA == datasets.NAMES and settings.Common.data_dir == datasets.DEFAULT_DATA_DIR
+    assert set(settings.DATA) <= set(datasets.NAMES) and settings.Common.data_dir == datasets.DEFAULT_DATA_DIR
     assert settings.VGGS == networks.VGGS and settings.TASKS == tuple(tasks.TASKS)
     (precisions,) = [f.metadata["choices"] for f in dataclasses.fields(settings.Common) if f.name == "precision"]
     assert precisions == precision.NAMES
@@ -299,3 +300,23 @@ def test_two_programs_in_one_process(monkeypatch):
 def test_a_command_line_knows_what_was_given():
     line = CommandLine(OptSettings, ["--seed=0"])
     assert line.values["seed"].present and not line.values["depth"].present
+
+
+def test_out_of_memory_is_one_line_that_names_the_flags(monkeypatch, capsys):
+    errors = [tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nmore"), MemoryError()]
+    for error in errors:
+        monkeypatch.setattr(program, "run", lambda *arguments, error=error: (_ for _ in ()).throw(error))
+        assert program.execute(None, None) == 1
+        line = capsys.readouterr().err
+        assert line.startswith("error: out of memory (") and line.count("\n") == 1
+        assert "--batch_size" in line and "--vali_batch_size" in line
+
+
+def test_auto_is_never_another_data_set_when_a_checkpoint_is_tested(monkeypatch):
+    def load(name, **options):
+        raise datasets.NotAvailable(f"{name} is nowhere")
+
+    monkeypatch.setattr(datasets, "load", load)
+    method = start.train_modules()["opt_gs"].method()
+    with pytest.raises(ValueError, match="^cifar100 is nowhere; --data=NAME is the data set"):
+        program._dataset(method, OptSettings(task="test", load="/x"))
