@@ -120,10 +120,9 @@ class Checked:
 def text(settings):
     """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile.
 
-    Those whose `Resume` is PLACE are not there: they say what a call is to do and where, and not what made a run. But
-    --load is: a run that began at another's checkpoint is another run.
+    Those whose `Resume` is PLACE are not there: they say what a call is to do and where, and not what made a run.
     """
-    made = [*settings.names(FIXED, STEERS, FREE), "load"]
+    made = settings.names(FIXED, STEERS, FREE)
     return "".join(f"--{name}={value}\n" for name, value in settings.texts().items() if name in made)
 
 
@@ -131,6 +130,20 @@ def parsed(lines):
     """Returns {name: value}, both texts, of what `text` has made, now or in the first version: see GONE and RENAMED."""
     matches = [re.fullmatch(r"--(\w+)=(.*)", line.strip()) for line in lines.split("\n")]
     return {RENAMED.get(m.group(1), m.group(1)): m.group(2) for m in matches if m and m.group(1) not in GONE}
+
+
+_ORIGIN = "# began at "  # a comment, so that --flagfile with this file does not load the checkpoint
+
+
+def origin_line(checkpoint):
+    """Returns the line of flags.txt that names the checkpoint at which a run began; none for None."""
+    return f"{_ORIGIN}{checkpoint}\n" if checkpoint else ""
+
+
+def origin(lines):
+    """Returns the checkpoint that a flags.txt names so, or as --load in the first version, or None."""
+    found = re.search(rf"^(?:{_ORIGIN}|--load=)(.+)$", lines, re.MULTILINE)
+    return found.group(1).strip() if found else None
 
 
 def recorded_in(folder):

@@ -143,9 +143,11 @@ def _natural(name):
 
 def read(folder):
     """Returns the `Run` of a folder; files that are missing leave it empty."""
-    lines = _text(folder, FLAGS).splitlines()
-    method = lines[0][1:].strip() if lines and lines[0].startswith("#") else UNKNOWN
-    given = flags.parsed("\n".join(lines))
+    text = _text(folder, FLAGS)
+    head = text.partition("\n")[0]
+    method = head[1:].strip() if head.startswith("#") else UNKNOWN
+    given, origin = flags.parsed(text), flags.origin(text)
+    given |= {"load": origin} if origin else {}
     length = [given.get("max_steps", ""), *_HEAD.findall(_text(folder, LOG))][-1]
     metrics, remarks = _metrics(folder)
     if method == UNKNOWN:

@@ -123,8 +123,8 @@ def text(program, settings, start):
     A run that goes on keeps the checkpoint that it began at.
     """
     before = flags_beside(start.checkpoint) if start.goes_on else None
-    load = settings.load if before is None else flags.parsed(before).get("load")
-    return f"# {program.method(settings)}\n{flags.text(dataclasses.replace(settings, load=load))}"
+    origin = settings.load if before is None else flags.origin(before)
+    return f"# {program.method(settings)}\n{flags.origin_line(origin)}{flags.text(settings)}"
 
 
 def _loaded(settings, note):

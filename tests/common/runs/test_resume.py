@@ -136,7 +136,7 @@ def test_flags_txt_says_what_made_the_run_and_not_what_to_do_where(tmp_path):
 
 def test_flags_txt_keeps_the_checkpoint_that_a_run_began_at(tmp_path):
     text = resume.text(METHOD, settings(tmp_path, load="first/model.ckpt-1"), resume.Start("first/model.ckpt-1"))
-    assert text.startswith("# opt_gs-none\n") and "--load=first/model.ckpt-1\n" in text
+    assert text.startswith("# opt_gs-none\n") and "# began at first/model.ckpt-1\n" in text and "--load" not in text
     (tmp_path / "flags.txt").write_text(text)
     for options in ({"resume": True}, {"load": str(tmp_path)}):
         start = resume.Start(str(tmp_path / "model.ckpt-3"), str(tmp_path), goes_on=True)
