@@ -162,8 +162,10 @@ class Method(Program):
 def by_algorithm(rotate):
     """Returns {"auto": a map, algorithm: the map computed by it}."""
     # The maps are about to call the parameter `algorithm` and to carry the names of their algorithms.
+    keyword = next((word for word in ("algorithm", "method") if word in inspect.signature(rotate).parameters), None)
+    if keyword is None:
+        return {"auto": rotate}
     names = getattr(rotate, "algorithms", None) or rotate.__globals__.get("METHODS") or orthonormal.METHODS
-    keyword = "algorithm" if "algorithm" in inspect.signature(rotate).parameters else "method"
     return {"auto": rotate, **{name: functools.partial(rotate, **{keyword: name}) for name in names}}
 
 
