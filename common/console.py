@@ -12,10 +12,16 @@ def one_line(error):
     nodes = [index for index, line in enumerate(lines[:-1]) if line.startswith("Node: ")]
     if not nodes and lines[1:] and lines[0].startswith("Graph execution error"):  # within a function of the graph
         calls = [line.strip("[]") for line in lines[2:] if line.startswith("[[") and not line.startswith("[[{{")]
-        return lines[1][:_LONGEST_LINE] + (f" (in '{calls[0]}')" if calls else "")
+        return _failed(lines[1])[:_LONGEST_LINE] + (f" (in '{calls[0]}')" if calls else "")
     if not nodes:
         return lines[0][:_LONGEST_LINE] if lines else type(error).__name__
-    return f"{lines[nodes[-1] + 1]} (in {lines[nodes[-1]].removeprefix('Node: ')})"
+    return f"{_failed(lines[nodes[-1] + 1])} (in {lines[nodes[-1]].removeprefix('Node: ')})"
+
+
+def _failed(line):
+    """What a check in the graph says, without what TensorFlow puts around it."""
+    text = line.removeprefix("assertion failed: [")
+    return text if text == line else text.removesuffix("]")
 
 
 _lost = []  # errors of lines that could not be written

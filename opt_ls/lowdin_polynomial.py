@@ -14,11 +14,11 @@ import functools
 import numpy as np
 
 from common.compat import tf
-from common.graph.linalg import identity
+from common.graph.linalg import identity, norm, squared_norm, transposed
 
 _LEAST = 1e-7  # singular value, of s, from which on the steps reach 1 by the last; s is up to 3.4 times the largest one
 _STEPS = 14
-_LEFT = 5e-7  # half the sum of the squares of x^2 - 1 before the last step, which leaves of x - 1 the cube
+_LEFT = 1e-6  # the sum of the squares of x^2 - 1 before the last step, which leaves of x - 1 the cube
 
 
 def polynomial(generator, weights):
@@ -31,16 +31,16 @@ def polynomial(generator, weights):
     last step, which only takes to 1 what is 1 up to 6e-7, needs no way back. Thirteen matrices are kept for it.
 
     Args:
-      generator: P [n, n], float32.
-      weights: W [n, m], float32.
+      generator: P [b, n, n], float32.
+      weights: W [b, n, m], float32.
 
     Returns:
-      Q W [n, m]; a function of G [n, m] to the gradients of P and W; a bool scalar, false where P has a singular value
-      too small to have come to 1.
+      Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or has
+      a singular value too small to have come to 1.
     """
     exact = tf.cast(generator, tf.float64)
     square = tf.matmul(exact, exact, transpose_a=True)
-    size = tf.sqrt(2 * tf.nn.l2_loss(square))  # l2_loss is half the sum of squares
+    size = norm(square)
     scale = tf.sqrt(size)
     steps, points = coefficients(_LEAST, _STEPS), [exact / scale]
     square = square / size
@@ -49,13 +49,13 @@ def polynomial(generator, weights):
             square = tf.matmul(points[-1], points[-1], transpose_a=True)
         once = tf.matmul(points[-1], square)
         points.append(first * points[-1] + (third * once + fifth * tf.matmul(once, square)))
-    trusted = tf.nn.l2_loss(square - identity(int(generator.shape[0]), tf.float64)) <= _LEFT
+    trusted = squared_norm(square - identity(int(generator.shape[1]), tf.float64)) <= _LEFT
     rotation = tf.cast(points[-1], generator.dtype)
 
     def gradient(upstream):
         of_weights = tf.matmul(rotation, upstream, transpose_a=True)
         outer = tf.matmul(of_weights, weights, transpose_b=True)
-        of_point = tf.matmul(points[-1], tf.cast(0.5 * (outer - tf.transpose(outer)), tf.float64))
+        of_point = tf.matmul(points[-1], tf.cast(0.5 * (outer - transposed(outer)), tf.float64))
         for point, step in reversed(list(zip(points, steps[:-1]))):
             of_point = _back(point, of_point, *step)
         return tf.cast(of_point / scale, generator.dtype), of_weights
@@ -67,9 +67,9 @@ def _back(point, upstream, first, third, fifth):
     """From the gradient of a step's result to that of its `point`."""
     square = tf.matmul(point, point, transpose_a=True)
     inner = tf.matmul(point, upstream, transpose_a=True)
-    inner += tf.transpose(inner)
+    inner += transposed(inner)
     further = tf.matmul(inner, square)
-    inner = third * inner + fifth * (further + tf.transpose(further))
+    inner = third * inner + fifth * (further + transposed(further))
     once = tf.matmul(upstream, square)
     return first * upstream + tf.matmul(third * upstream + fifth * once, square) + tf.matmul(point, inner)
 

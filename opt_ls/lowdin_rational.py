@@ -29,6 +29,7 @@ from scipy import special
 
 from common.compat import tf
 from common.graph import orthonormal
+from common.graph.linalg import norm, transposed
 from opt_ls import lowdin_blocks as blocks
 
 _TERMS = 3
@@ -38,21 +39,22 @@ _ITERATIONS = 3  # of the power method
 _LENGTHS = 1e-5  # by which inner products of the result may differ from those of the weights
 
 
-def rational(generator, weights):
+def rational(generator, weights, members):
     """Returns Q(generator) @ weights, its gradient, and whether both are to be trusted.
 
     Args:
-      generator: P [n, n], float32.
-      weights: W [n, m], float32.
+      generator: P [b, n, n], float32.
+      weights: W [b, n, m], float32.
+      members: whose they are, see `members.Members`.
 
     Returns:
-      Q W [n, m]; a function of G [n, m] to the gradients of P and W; a bool scalar, false where P is so close to
-      singular that D leaves the range of the sum.
+      Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or so
+      close to singular that D leaves the range of the sum.
     """
     matrix = blocks.padded(generator)
-    added = int(matrix.shape[0]) - int(generator.shape[0])
-    more = [[added, 0], [0, 0]]
-    factors, independent = orthonormal.attempt(matrix, by_rows=True)
+    added = int(matrix.shape[1]) - int(generator.shape[1])
+    more = [[0, 0], [added, 0], [0, 0]]
+    factors, independent = orthonormal.attempt(matrix, members)
     inverse = orthonormal.inverse_transpose(factors)
     z, (p, q, k), largest = _scales(matrix, inverse)
     # In the middle of the sum's range, where its error passes through 0: of an orthogonal P nothing is lost.
@@ -60,48 +62,48 @@ def rational(generator, weights):
     p, q = middle * p, middle * q
 
     first = z / 2 * matrix + inverse / (2 * z)
-    shifted = blocks.halve(first, 1 / k)  # (C C^T + I / k)^-1 = k N
-    second = p * first + q / k * blocks.solve(shifted, first)[0]
+    shifted = blocks.halve(first, 1 / k[..., 0])  # (C C^T + I / k)^-1 = k N
+    second = p * first + q / k * blocks.solve(shifted, first)[:, 0]
     shifts, numerators, constant = inverse_root(_RANGE, _TERMS)
     numerators = tf.constant(numerators[:, np.newaxis, np.newaxis], generator.dtype)
     terms = blocks.halve(second, shifts)
 
     weights = tf.pad(weights, more)
-    turned = tf.matmul(second, weights)
-    solved = numerators * blocks.solve(terms, turned)
-    result = constant * turned + tf.reduce_sum(solved, 0)
+    moved = tf.matmul(second, weights)
+    solved = numerators * blocks.solve(terms, moved)
+    result = constant * moved + tf.reduce_sum(solved, 1)
 
     def gradient(upstream):
         upstream = tf.pad(upstream, more)
         solved_back = blocks.solve(terms, upstream)
-        total = constant * upstream + tf.reduce_sum(numerators * solved_back, 0)
+        total = constant * upstream + tf.reduce_sum(numerators * solved_back, 1)
         of_weights = tf.matmul(second, total, transpose_a=True)
 
         left, right = _side_by_side(solved_back), _side_by_side(solved)  # E = left right^T + right left^T
-        pair = tf.concat([left, right], 1)
-        once = blocks.solve(shifted, tf.concat([pair, total, tf.matmul(first, weights)], 1))[0] / k
-        pair_1, total_1, weights_1 = tf.split(once, [int(part.shape[1]) for part in (pair, total, weights)], 1)
-        left_1, right_1 = tf.split(pair_1, 2, 1)
-        left_2, right_2 = tf.split(blocks.solve(shifted, pair_1)[0] / k, 2, 1)
+        pair = tf.concat([left, right], 2)
+        once = blocks.solve(shifted, tf.concat([pair, total, tf.matmul(first, weights)], 2))[:, 0] / k
+        pair_1, total_1, weights_1 = tf.split(once, [int(part.shape[2]) for part in (pair, total, weights)], 2)
+        left_1, right_1 = tf.split(pair_1, 2, 2)
+        left_2, right_2 = tf.split(blocks.solve(shifted, pair_1)[:, 0] / k, 2, 2)
         square = q * q
         half = tf.matmul(
-            tf.concat([-p * p * left, left_1, -square * left_2], 1),
-            tf.concat([right, (square - 2 * p * q) * right_1 - square * right_2, right_1], 1),
+            tf.concat([-p * p * left, left_1, -square * left_2], 2),
+            tf.concat([right, (square - 2 * p * q) * right_1 - square * right_2, right_1], 2),
             transpose_b=True,
         )
-        back = tf.matmul(first, tf.concat([weights_1, total_1], 1), transpose_a=True)
-        weights_l, total_l = tf.split(back, 2, 1)
+        back = tf.matmul(first, tf.concat([weights_1, total_1], 2), transpose_a=True)
+        weights_l, total_l = tf.split(back, 2, 2)
         of_first = tf.matmul(
-            tf.concat([total, total_1, weights_1], 1),
-            tf.concat([p * weights, q * (weights - k * weights_l), -q * k * total_l], 1),
+            tf.concat([total, total_1, weights_1], 2),
+            tf.concat([p * weights, q * (weights - k * weights_l), -q * k * total_l], 2),
             transpose_b=True,
-        ) + tf.matmul(half + tf.transpose(half), first)
+        ) + tf.matmul(half + transposed(half), first)
         reflected = tf.matmul(tf.matmul(inverse, of_first, transpose_b=True), inverse)
         of_generator = z / 2 * of_first - reflected / (2 * z)
-        return of_generator[added:, added:], of_weights[added:]
+        return of_generator[:, added:, added:], of_weights[:, added:]
 
-    trusted = independent & (largest < _RANGE) & _same_lengths(result, weights)
-    return result[added:], gradient, trusted
+    trusted = independent & (largest[:, 0, 0] < _RANGE) & _same_lengths(result, weights)
+    return result[:, added:], gradient, trusted
 
 
 def inverse_root(largest, terms):
@@ -122,17 +124,17 @@ def inverse_root(largest, terms):
 
 
 def _scales(matrix, inverse):
-    """Returns z, (p, q, k) and the largest singular value of D, from estimates of the norms of P and of its inverse."""
-    norm, inverse_norm = _norm(matrix), _norm(inverse)
-    spread = (norm * inverse_norm) ** 0.5  # of the singular values of z P: from 1 / spread to spread
-    return (inverse_norm / norm) ** 0.5, *halley_weights(_MARGIN * (spread + 1 / spread) / 2)
+    """Returns z, (p, q, k) and the largest singular value of D, each [b, 1, 1], from estimates of |P| and |P^-1|."""
+    size, inverse_size = _largest_value(matrix), _largest_value(inverse)
+    spread = (size * inverse_size) ** 0.5  # of the singular values of z P: from 1 / spread to spread
+    return (inverse_size / size) ** 0.5, *halley_weights(_MARGIN * (spread + 1 / spread) / 2)
 
 
 def halley_weights(largest):
     """Returns (p, q, k) of Halley's step for singular values from 1 to `largest` > 1, and the largest that it leaves.
 
     x (p + q / (1 + k x^2)) is then between 1 and that, as close to 1 as such a function can be: x (a + b x^2) /
-    (1 + c x^2) for x from l = 1 / largest to 1 (Nakatsukasa, Bai and Gygi, equation 3.10), scaled. Scalar tensors.
+    (1 + c x^2) for x from l = 1 / largest to 1 (Nakatsukasa, Bai and Gygi, equation 3.10), scaled. Tensors of any shape.
     """
     least = 1 / largest
     d = (4 * (1 - least**2) / least**4) ** (1 / 3)
@@ -143,24 +145,26 @@ def halley_weights(largest):
     return (b / c * least / left, (a - b / c) * least / left, c * least**2), 1 / left
 
 
-def _norm(matrix):
-    """The largest singular value, by the power method from a fixed start: a little less than it is."""
-    vector = tf.constant(np.random.default_rng(0).normal(size=(int(matrix.shape[0]), 1)), matrix.dtype)
+def _largest_value(matrix):
+    """The largest singular value [b, 1, 1], by the power method from a fixed start: a little less than it is."""
+    start = np.random.default_rng(0).normal(size=(int(matrix.shape[1]), 1))
+    vector = tf.broadcast_to(tf.constant(start, matrix.dtype), [matrix.shape[0], *start.shape])
     for _ in range(_ITERATIONS):
-        vector = vector / tf.norm(vector)
+        vector = vector / norm(vector)
         vector = tf.matmul(matrix, tf.matmul(matrix, vector), transpose_a=True)
-    return tf.norm(vector) ** 0.5
+    return norm(vector) ** 0.5
 
 
 def _side_by_side(batch):
-    """[r, n, m] to [n, r m]."""
-    count, size, columns = batch.shape.as_list()
-    return tf.reshape(tf.transpose(batch, [1, 0, 2]), [size, count * columns])
+    """[b, r, n, m] to [b, n, r m]."""
+    count, terms, size, columns = batch.shape.as_list()
+    return tf.reshape(tf.transpose(batch, [0, 2, 1, 3]), [count, size, terms * columns])
 
 
 def _same_lengths(result, weights):
     """Whether the inner products of columns are what an orthogonal matrix leaves them; not, where one is NaN."""
-    size = tf.reduce_max(tf.abs(weights))
+    size = tf.reduce_max(tf.abs(weights), [1, 2], keepdims=True)
     result, weights = tf.math.divide_no_nan(result, size), tf.math.divide_no_nan(weights, size)
     expected = tf.matmul(weights, weights, transpose_a=True)
-    return tf.norm(tf.matmul(result, result, transpose_a=True) - expected) <= _LENGTHS * tf.norm(expected)
+    difference = norm(tf.matmul(result, result, transpose_a=True) - expected)
+    return (difference <= _LENGTHS * norm(expected))[:, 0, 0]

@@ -10,7 +10,7 @@ from common.nn import losses
 from common.nn.kernels import rotated
 from common.nn.schedules import rounded
 from opt_ogd.ogd import OrthogonalGradientDescent, RelativeGradientDescent
-from opt_ogd.relative import turn
+from opt_ogd.relative import rotate_relative
 from opt_ogd.settings import OgdSettings
 
 _DECAY_SHARE = 0.1  # of the recipe's L2, in this method
@@ -28,7 +28,7 @@ class Ogd(Method):
 
     def __init__(self):
         relative, published = [
-            rotated(product, start=initializers.identity, role=Role.ROTATION) for product in (turn, tf.matmul)
+            rotated(product, start=initializers.identity, role=Role.ROTATION) for product in (rotate_relative, tf.matmul)
         ]
         factories = {"auto": relative, "relative": relative, "published": published}
         super().__init__("opt_ogd", factories=factories, short_lr=0.02)

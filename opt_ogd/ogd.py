@@ -77,9 +77,9 @@ class OrthogonalGradientDescent(_OfSquareMatrices):
 
 
 class RelativeGradientDescent(_OfSquareMatrices):
-    """The same with half of the products, for matrices that are applied by `opt_ogd.relative.turn`.
+    """The same with half of the products, for matrices that are applied by `opt_ogd.relative.rotate_relative`.
 
-    Its gradients have to be relative ones, G X^T, as those through `turn` are: see `relative_gradient_step`.
+    Its gradients have to be relative ones, G X^T, as those through it are: see `relative_gradient_step`.
 
     Args:
       learning_rate, momentum: numbers, scalar tensors or functions without arguments that return one.

@@ -7,27 +7,39 @@ gradient D has U = D Y^T: it never needs G = D W0^T.
 """
 
 from common.compat import tf
+from common.graph.members import run_algorithm
 
 _LEAST = 1e-30  # of a: without a rate X stays where it is, and R follows the gradients nonetheless
 
 
-@tf.custom_gradient
-def turn(matrix, weights):
+def rotate_relative(matrix, weights, algorithm="auto", names=None):
     """Returns matrix @ weights, whose gradient for the matrix is the relative one: for `relative_gradient_step` only.
 
-    Args:
-      matrix: X [n, n], float32 or float64.
-      weights: W0 [n, m], of the same type.
+    With Y = X W0 and D the gradient of Y, that of X is U = D Y^T = G X^T, where G = D W0^T is the ordinary one; that of
+    W0 is X^T D.
 
-    With Y = X W0 and D the gradient of Y, that of X is U = D Y^T = G X^T, [n, n], where G = D W0^T is the ordinary one;
-    that of W0 is X^T D.
+    Args:
+      matrix: X [..., n, n], float32 or float64.
+      weights: W0 [..., n, m], of the same type.
+      algorithm: "auto", the only one.
+      names: not used; maps have it.
+
+    Raises ValueError where arguments do not fit.
     """
-    turned = tf.matmul(matrix, weights)
+    return run_algorithm("rotate_relative", _ALGORITHMS, algorithm, matrix, weights, names)
+
+
+def _product(matrix, weights, _):
+    rotated = tf.matmul(matrix, weights)
 
     def gradient(upstream):
-        return tf.matmul(upstream, turned, transpose_b=True), tf.matmul(matrix, upstream, transpose_a=True)
+        return tf.matmul(upstream, rotated, transpose_b=True), tf.matmul(matrix, upstream, transpose_a=True)
 
-    return turned, gradient
+    return rotated, gradient
+
+
+_ALGORITHMS = {"auto": _product}
+rotate_relative.algorithms = tuple(_ALGORITHMS)
 
 
 def relative_gradient_step(point, relative_gradient, momentum, learning_rate, beta):
@@ -40,7 +52,7 @@ def relative_gradient_step(point, relative_gradient, momentum, learning_rate, be
 
     Where X X^T = I this W is the published one: W^ - W^^T is the skew part of (beta M - G) X^T. The new X is what three
     passes of the published loop Y <- X + a/2 W (X + Y) come to, begun at X + a W X as there, where two are published:
-    the Cayley transform up to a^5. One more costs no product here, and leaves of a plane that turns by the angle t, t
+    the Cayley transform up to a^5. One more costs no product here, and leaves of a plane that rotates by the angle t, t
     and all smaller, a factor 1 - t^6/32 instead of 1 - t^4/8, so that X stays orthogonal, which W now relies on. And
     M = W X, seen from X after two passes, is X M^T = -(W + a W^2 + a^2/2 W^3 + a^3/4 W^4), the new -R / 2: of this,
     too, nothing is left to be computed. Three products of n x n matrices in place of six, and, as the matrices are

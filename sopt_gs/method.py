@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from common.cli.recipe import Method
+from common.cli.recipe import Method, by_algorithm
 from common.nn.kernels import by_place, rotated
 from common.nn.schedules import StepDecay
 from sopt_gs.maps import MAPS
@@ -27,8 +27,8 @@ class StochasticOpt(Method):
     settings_class = EpisodeSettings
 
     def __init__(self, name="gs"):
-        ways = MAPS[name].ways
-        super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", factories=ways)
+        maps = by_algorithm(MAPS[name].rotate)
+        super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", factories=maps)
         self._start = MAPS[name].start
 
     def check(self, settings):

@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import inspect
 
 from common.cli import start
 from common.cli.program import Program
 from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE, OptSettings
 from common.compat import tf
 from common.data.batches import Pipeline
-from common.graph import orthonormal, variables
+from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels, losses, networks
 from common.nn.layers import BatchNormConstants
@@ -161,12 +160,8 @@ class Method(Program):
 
 def by_algorithm(rotate):
     """Returns {"auto": a map, algorithm: the map computed by it}."""
-    # The maps are about to call the parameter `algorithm` and to carry the names of their algorithms.
-    keyword = next((word for word in ("algorithm", "method") if word in inspect.signature(rotate).parameters), None)
-    if keyword is None:
-        return {"auto": rotate}
-    names = getattr(rotate, "algorithms", None) or rotate.__globals__.get("METHODS") or orthonormal.METHODS
-    return {"auto": rotate, **{name: functools.partial(rotate, **{keyword: name}) for name in names}}
+    names = [name for name in getattr(rotate, "algorithms", ()) if name != "auto"]
+    return {"auto": rotate, **{name: functools.partial(rotate, algorithm=name) for name in names}}
 
 
 def methods():

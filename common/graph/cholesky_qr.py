@@ -16,30 +16,31 @@ import collections
 import numpy as np
 
 from common.compat import tf
-from common.graph.linalg import diagonal, identity
+from common.graph.linalg import diagonal, identity, squared_norm, triangle_inverse
 
-# S and L^-1 [n, n] of the vectors' type, the diagonal of L [n], and whether S is orthonormal to that type's precision.
+# S and L^-1 [b, n, n] of the vectors' type, the diagonals of L [b, n], and whether S is orthonormal to that type's
+# precision, bool [b].
 Factored = collections.namedtuple("Factored", ["rows", "inverse", "diagonal", "trusted"])
 
 
 def cholesky_qr(vectors, passes=1):
-    """Returns the `Factored` of unit vectors, the rows of A [n, n], float32 or float64.
+    """Returns the `Factored` of unit vectors, the rows of A [b, n, n], float32 or float64.
 
     One pass is good for float32 up to condition numbers of 1e6, two, which orthonormalise what the first has left of S,
     up to 1e8. Where A A^T has no Cholesky factor in float64 nothing is to be trusted, and there is no error.
     """
     rows = tf.cast(vectors, tf.float64)
-    unit = identity(int(rows.shape[0]), tf.float64)
+    unit = identity(int(rows.shape[1]), tf.float64)
     inverse, scales = None, None
     for _ in range(passes):
         triangle = tf.linalg.cholesky(tf.matmul(rows, rows, transpose_b=True))
-        of_pass, of_diagonal = tf.linalg.triangular_solve(triangle, unit), diagonal(triangle)
+        of_pass, of_diagonal = triangle_inverse(triangle), diagonal(triangle)
         rows = tf.matmul(of_pass, rows)
         inverse = of_pass if inverse is None else tf.matmul(of_pass, inverse)
         scales = of_diagonal if scales is None else of_diagonal * scales
     excess = tf.linalg.band_part(tf.matmul(rows, rows, transpose_b=True) - unit, -1, 0)
     correction = tf.linalg.set_diag(excess, 0.5 * diagonal(excess))
     rows, inverse = [tf.cast(known - tf.matmul(correction, known), vectors.dtype) for known in (rows, inverse)]
-    # |E|_F^2 is at most four times this sum, which is of half the squares, and E^2 is what remains.
-    trusted = tf.nn.l2_loss(excess) <= np.finfo(vectors.dtype.as_numpy_dtype).eps
+    # |E|_F^2 is at most twice this sum, which is of half of E, and E^2 is what remains.
+    trusted = squared_norm(excess) <= 2 * np.finfo(vectors.dtype.as_numpy_dtype).eps
     return Factored(rows, inverse, tf.cast(scales, vectors.dtype), trusted)

@@ -1,16 +1,75 @@
-"""Diagonals by TensorFlow's plain operations.
-
-Those behind tf.eye and tf.linalg.diag_part take a number to pad with, which on a GPU is fetched by the host each time.
-"""
+"""Linear algebra that the maps share: diagonals, checks of arguments, and what a GPU is good at."""
 
 from common.compat import tf
 
+# Compute capabilities of GPUs that do a third or half as many operations a second in float64 as in float32: P100, V100,
+# A100, H100 and H200, B200. Others do a 32nd or 64th.
+_FAST_IN_FLOAT64 = {(6, 0), (7, 0), (8, 0), (9, 0), (10, 0)}
 
-def identity(size, dtype, count=None):
-    """Returns I [size, size], or [count, size, size], made when it is run, of two nodes where tf.eye has seven."""
-    return tf.raw_ops.MatrixDiag(diagonal=tf.constant(1, dtype, [size] if count is None else [count, size]))
+
+def identity(size, dtype):
+    """Returns I [size, size], made when it is run.
+
+    tf.eye takes a number to pad with, which on a GPU is fetched by the host each time. So does tf.linalg.diag_part.
+    """
+    return tf.raw_ops.MatrixDiag(diagonal=tf.constant(1, dtype, [size]))
 
 
 def diagonal(matrix):
-    """Returns the diagonal [n] of a matrix [n, n]."""
+    """Returns the diagonals [..., n] of matrices [..., n, n]."""
     return tf.raw_ops.MatrixDiagPart(input=matrix)
+
+
+def transposed(matrix):
+    """Returns the transposes [..., m, n] of matrices [..., n, m]."""
+    return tf.linalg.matrix_transpose(matrix)
+
+
+def triangle_inverse(lower):
+    """Returns the inverses of lower triangular matrices [..., n, n]."""
+    return tf.linalg.triangular_solve(lower, identity(int(lower.shape[-1]), lower.dtype))
+
+
+def squared_norm(matrix):
+    """Returns the sum of the squares of each matrix [..., n, m]: [...]."""
+    return tf.reduce_sum(tf.square(matrix), [-2, -1])
+
+
+def norm(matrix):
+    """Returns the Frobenius norm of each matrix [..., n, m]: [..., 1, 1]."""
+    return tf.sqrt(squared_norm(matrix))[..., tf.newaxis, tf.newaxis]
+
+
+def checked(name, generator, weights):
+    """Returns generator [..., n, n] and weights [..., n, m] as tensors of one floating type.
+
+    Raises ValueError, in one line that names the map, if shapes or types do not fit.
+    """
+    generator, weights = tf.convert_to_tensor(generator), tf.convert_to_tensor(weights)
+    types = [generator.dtype.name, weights.dtype.name]
+    if types not in (["float32"] * 2, ["float64"] * 2):
+        raise ValueError(f"{name}: generator and weights are {' and '.join(types)}, expected both float32 or float64")
+    *batch, rows, columns = generator.shape.as_list() if (generator.shape.rank or 0) >= 2 else [None, None]
+    if rows is None or rows < 1 or rows != columns or None in batch:
+        raise ValueError(f"{name}: the generator has shape {generator.shape}, expected [..., n, n] with n >= 1")
+    if weights.shape.rank != len(batch) + 2 or weights.shape.as_list()[:-1] != [*batch, rows]:
+        like = ", ".join(str(size) for size in [*batch, rows, "m"])
+        raise ValueError(f"{name}: the weights have shape {weights.shape}, expected [{like}] like the generator")
+    return generator, weights
+
+
+def check_algorithm(name, algorithm, algorithms):
+    """Raises ValueError if an algorithm is none of those that a map has."""
+    if algorithm not in algorithms:
+        raise ValueError(f"{name}: the algorithm is {algorithm!r}, expected one of {', '.join(algorithms)}")
+
+
+def on_gpu():
+    """Whether this process runs on a GPU. Ask when a graph is built, not before: it starts the GPU's driver."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def fast_in_float64():
+    """Whether this process runs on GPUs that are all fast in float64."""
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return bool(details) and all(tuple(one.get("compute_capability", ())) in _FAST_IN_FLOAT64 for one in details)

@@ -57,8 +57,8 @@ def _bodies(network, method):
 @pytest.fixture
 def fast_gpu(monkeypatch):
     """Maps are built as for an H100."""
-    monkeypatch.setattr("common.graph.gpus.in_use", lambda: True)
-    monkeypatch.setattr("common.graph.gpus.fast_in_float64", lambda: True)
+    monkeypatch.setattr("common.graph.linalg.on_gpu", lambda: True)
+    monkeypatch.setattr("common.graph.linalg.fast_in_float64", lambda: True)
 
 
 @pytest.mark.parametrize("network, method", METHODS)

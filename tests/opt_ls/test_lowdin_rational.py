@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
+from common.graph.members import Members
 from opt_ls import lowdin
 from opt_ls.lowdin_rational import halley_weights, inverse_root, rational
 from tests.oracles import generators, maps
@@ -42,9 +43,9 @@ def test_halley_s_step_leaves_the_least_range_of_singular_values(largest, dtype)
 
 
 def _trusted(generator, weights):
-    generator, weights = (tf.constant(value, tf.float32) for value in (generator, weights))
+    generator, weights = (tf.constant(value[np.newaxis], tf.float32) for value in (generator, weights))
     with tf.Session() as session:
-        return session.run(rational(generator, weights)[2])
+        return session.run(rational(generator, weights, Members("lowdin", ["the generator"]))[2])[0]
 
 
 @pytest.mark.parametrize("size", [1, 5, 27, 144])
@@ -59,12 +60,12 @@ def test_only_generators_within_the_range_are_trusted(condition, trusted):
     assert _trusted(generators.with_condition(64, condition), np.ones((64, 2))) == trusted
 
 
-CALLS = [("rational", 1e3, 0), ("rational", 1e6, 1), ("newton", 1e5, 0), ("newton", 1e7, 1)]
+CALLS = [("rational", 1e3, 0), ("rational", 1e6, 2), ("newton", 1e5, 0), ("newton", 1e7, 2)]
 
 
 @pytest.mark.parametrize("method, condition, calls", CALLS)
 def test_singular_values_are_computed_only_where_the_faster_way_is_not_trusted(monkeypatch, method, condition, calls):
-    """One decomposition for output and gradient, none where the faster way serves."""
+    """One decomposition for the output and one for its gradient, none where the faster algorithm serves."""
     counted = []
 
     def count(matrix):
@@ -78,5 +79,5 @@ def test_singular_values_are_computed_only_where_the_faster_way_is_not_trusted(m
 
     monkeypatch.setattr(tf.linalg, "svd", counting)
     case = maps.case(generators.with_condition(64, condition), 4)
-    maps.run(lambda *inputs: lowdin.lowdin(*inputs, method=method), [case])
+    maps.run(lambda *inputs: lowdin.lowdin(*inputs, algorithm=method), [case])
     assert len(counted) == calls

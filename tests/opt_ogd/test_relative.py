@@ -5,7 +5,7 @@ import pytest
 
 from common.compat import tf
 from opt_ogd.ogd import RelativeGradientDescent
-from opt_ogd.relative import relative_gradient_step, turn
+from opt_ogd.relative import relative_gradient_step, rotate_relative
 from tests.oracles.cayley_descent import published
 
 SIZE, COLUMNS = 40, 6
@@ -30,7 +30,7 @@ def step(x, u, r, learning_rate, beta):
 def test_turn_is_the_product_and_its_gradient_the_relative_one(dtype, tolerance):
     x, weights, upstream = problem()
     given = [tf.constant(value, dtype) for value in (x, weights, upstream)]
-    turned = turn(*given[:2])
+    turned = rotate_relative(*given[:2])
     results = evaluate(turned, *tf.gradients(turned, given[:2], given[2]))
     gradient = upstream @ weights.T  # of the loss <upstream, X W0>
     for actual, expected in zip(results, (x @ weights, gradient @ x.T, x.T @ upstream)):
@@ -46,7 +46,7 @@ def test_relative_gradient_is_the_derivative_along_turns():
         return np.sum(np.sin((np.eye(SIZE) + t * direction) @ x @ weights))
 
     given = [tf.constant(value, tf.float64) for value in (x, weights)]
-    (relative,) = evaluate(tf.gradients(tf.reduce_sum(tf.sin(turn(*given))), given[0])[0])
+    (relative,) = evaluate(tf.gradients(tf.reduce_sum(tf.sin(rotate_relative(*given))), given[0])[0])
     expected = (loss(1e-6) - loss(-1e-6)) / 2e-6
     np.testing.assert_allclose(np.sum(relative * direction), expected, rtol=1e-6)
 
@@ -74,7 +74,7 @@ def descend(x, weights, target, steps, scale, use_published):
             x, m = published(x, scale * (x @ weights - target) @ weights.T, m, 0.02, 0.9, passes=2)
         return x
     variable = tf.get_variable("layer/rotation", initializer=x)
-    residual = turn(tf.convert_to_tensor(variable), tf.constant(weights)) - target
+    residual = rotate_relative(tf.convert_to_tensor(variable), tf.constant(weights)) - target
     optimizer = RelativeGradientDescent(0.02)
     update = optimizer.minimize(scale / 2 * tf.reduce_sum(tf.square(residual)), var_list=[variable])
     with tf.Session() as session:

@@ -31,7 +31,7 @@ EXACT = {"gs", "hr", "cp"}  # Q at the start is the identity to the last bit; LÃ
 
 def build(name, shape=SHAPE, dtype=tf.float32):
     """The kernel, the loss sum(kernel * target), its optimizer, the op of a step and the merge."""
-    factory = subset.SubsetRotated(MAPS[name].ways["auto"], 0.25, MAPS[name].start)
+    factory = subset.SubsetRotated(MAPS[name].rotate, 0.25, MAPS[name].start)
     found = kernels.build(Plan((Layer("layer", tuple(shape)),), ("layer",)), lambda layer: factory, dtype)
     kernel = found["layer"].tensor
     target = np.random.default_rng(0).normal(size=shape)
@@ -74,7 +74,7 @@ def test_at_its_start_a_map_is_the_identity(name, size):
     start = MAPS[name].start([size, size], tf.float32, None)
     weights = np.random.default_rng(size).normal(size=(size, 4)).astype(np.float32)
     with tf.Session() as session:
-        turned = session.run(MAPS[name].ways["auto"](start, tf.constant(weights)))
+        turned = session.run(MAPS[name].rotate(start, tf.constant(weights)))
     np.testing.assert_allclose(turned, weights, atol=0 if name in EXACT else 2e-6)
 
 

@@ -8,6 +8,10 @@ from common.graph.cholesky_qr import cholesky_qr
 from tests.oracles import generators
 
 
+def _first(found):
+    return type(found)(*[value[0] for value in found])
+
+
 def _unit(size, condition, dtype):
     rows = generators.with_condition(size, condition)
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(dtype)
@@ -17,7 +21,7 @@ def _unit(size, condition, dtype):
 def test_a_second_pass_orthonormalises_what_the_first_cannot(passes, condition, trusted):
     vectors = _unit(100, condition, np.float32)
     with tf.Session() as session:
-        found = session.run(cholesky_qr(tf.constant(vectors), passes))
+        found = _first(session.run(cholesky_qr(tf.constant(vectors[np.newaxis]), passes)))
     assert found.trusted == trusted
     if trusted:
         assert generators.orthogonality_error(found.rows) < 1e-6
@@ -30,7 +34,7 @@ def test_a_second_pass_orthonormalises_what_the_first_cannot(passes, condition, 
 @pytest.mark.parametrize("condition, trusted", [(1e2, True), (1e7, False)])
 def test_float64_asks_for_more(condition, trusted):
     with tf.Session() as session:
-        found = session.run(cholesky_qr(tf.constant(_unit(60, condition, np.float64))))
+        found = _first(session.run(cholesky_qr(tf.constant(_unit(60, condition, np.float64)[np.newaxis]))))
     assert found.trusted == trusted
     assert not trusted or generators.orthogonality_error(found.rows) < 1e-13
 
@@ -38,4 +42,4 @@ def test_float64_asks_for_more(condition, trusted):
 @pytest.mark.parametrize("bad", [np.ones((4, 4)) / 2, np.full((4, 4), np.nan)])
 def test_what_has_no_factor_is_not_trusted_and_no_error(bad):
     with tf.Session() as session:
-        assert not session.run(cholesky_qr(tf.constant(bad, tf.float32)).trusted)
+        assert not session.run(cholesky_qr(tf.constant(bad[np.newaxis], tf.float32)).trusted)
