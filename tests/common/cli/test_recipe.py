@@ -254,7 +254,7 @@ def train_in(path, folder="sopt_gs", **options):
 def test_a_run_follows_from_its_seed(tmp_path):
     first = train_in(tmp_path / "a")
     assert [(line["step"], line["split"]) for line in first] == [
-        (1, "train"), (2, "test"), (3, "train"), (5, "train"), (5, "test"), (6, "train"), (6, "test")
+        (0, "train"), (1, "train"), (2, "test"), (3, "train"), (5, "train"), (5, "test"), (6, "train"), (6, "test")
     ]
     assert first == train_in(tmp_path / "b")
     assert first != train_in(tmp_path / "c", seed=1)
