@@ -27,8 +27,8 @@ def apply_map(rotate, generators, weights, names):
         columns = [int(weights[index].shape[-1]) for index in members]
         fixed = [tf.stop_gradient(tf.convert_to_tensor(weights[index])) for index in members]
         options = {"names": [names[index] for index in members]} if takes_names else {}
-        if len(members) == 1 or not (takes_names or rotate is tf.matmul):  # maps that take no batches yet
-            rotated = [rotate(*pair, **options) for pair in zip(matrices, fixed)]
+        if len(members) == 1:
+            rotated = [rotate(*matrices, *fixed, **options)]
         else:
             padded = [tf.pad(matrix, [[0, 0], [0, max(columns) - count]]) for matrix, count in zip(fixed, columns)]
             stack = rotate(tf.stack(matrices), tf.stack(padded if min(columns) < max(columns) else fixed), **options)

@@ -17,15 +17,14 @@ IMAGES, TARGETS = RNG.normal(size=[6, 5, 5, 3]), RNG.normal(size=[6, 2])
 
 
 def plain(layer):
-    return kernels.plain(name=layer.name)(layer.shape)
+    return kernels.plain()(layer.shape)
 
 
 def conv_and_dense(name):
     """A VALID 3x3 conv, a mean over positions and a dense layer with bias; half the mean squared error of them."""
     images = precision.lowered(tf.constant(IMAGES, tf.float32), name)
     features = layers.conv2d(images, 4, 3, plain, padding="VALID")
-    with tf.variable_scope("dense"):
-        outputs = layers.dense(tf.reduce_mean(features, [1, 2]), 2, plain)
+    outputs = layers.dense(tf.reduce_mean(features, [1, 2]), 2, lambda layer: kernels.plain(name="matrix")(layer.shape))
     assert features.dtype == outputs.dtype == tf.as_dtype(name)
     return tf.reduce_mean(tf.square(tf.cast(outputs, tf.float32) - TARGETS.astype("f"))) / 2
 
