@@ -86,7 +86,8 @@ class Grassmann(Program):
         return "grassmann"
 
     def run_name(self, settings):
-        return f"{settings.model}_{settings.task}_{settings.data}"
+        names = [settings.model, settings.task, settings.data, settings.optimizer]  # the original has no optimizer here
+        return "_".join(name for name in names if name)
 
     def start_rates(self, settings):
         on_manifold = settings.grassmann and settings.optimizer != "sgd"

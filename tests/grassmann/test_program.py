@@ -162,7 +162,7 @@ def test_rates_drop_at_the_first_step_after_a_boundary():
 def test_batch_size_and_name_are_resolved_from_the_data():
     resolved = Grassmann().resolve(Settings(model="vgg13", optimizer="sgd"), named_like(8, "cifar100"))
     assert (resolved.batch_size, resolved.padding_size, resolved.data) == (128, 4, "cifar100")
-    assert Grassmann().run_name(resolved) == "vgg13_train_cifar100"
+    assert Grassmann().run_name(resolved) == "vgg13_train_cifar100_sgd"
     assert Grassmann().resolve(Settings(model="vgg13", optimizer="sgd"), small()).batch_size == 32
     assert Grassmann().resolve(Settings(model="vgg13", optimizer="sgd", batch_size=7), small()).batch_size == 7
 

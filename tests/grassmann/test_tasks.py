@@ -60,7 +60,7 @@ def test_the_folder_of_a_run_says_what_it_is_and_its_flags_give_it_again(tmp_pat
     flags = {**ADAM_G, **SMALL, "max_steps": 1, "train_dir": str(tmp_path)}
     assert run(Grassmann(), Settings(**flags)) == 0
     (folder,) = tmp_path.iterdir()
-    assert re.fullmatch(r"resnet_train_synthetic_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", folder.name)
+    assert re.fullmatch(r"resnet_train_synthetic_adamg_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", folder.name)
     lines = (folder / "flags.txt").read_text().splitlines()
     assert {"--learnRateG=0.05", "--grassmann=True", "--data=synthetic", "--batch_size=8", "--seed=0"} <= set(lines)
 
