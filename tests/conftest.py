@@ -2,11 +2,7 @@
 
 import pytest
 
-from common.cli import start
 from common.compat import tf
-
-for module in start.train_modules().values():  # until all tests call `method` themselves
-    module.METHOD = module.method()
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,11 @@ from common.nn import kernels
 from common.nn.kernels import Layer, Plan
 from sopt_gs import subset
 from sopt_gs.maps import MAPS, proper_householder
-from sopt_gs.train import METHOD
+from sopt_gs.train import method
 from tests.common.cli.test_recipe import settings_of
 from tests.oracles import cayley, maps, orthonormal, polar
+
+METHOD = method()
 
 
 def proper(generator):

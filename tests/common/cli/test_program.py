@@ -19,8 +19,10 @@ import pytest
 from common.cli import program
 from common.cli.program import run
 from common.training import trainer
-from opt_gs.train import METHOD
+from opt_gs.train import method
+from opt_ls.train import method as opt_ls
 
+METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SMALL = METHOD.settings_class(data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=4)
 
@@ -138,10 +140,8 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     with pytest.raises(ValueError, match="^--load=.*: 4 updates are done there; raise --max_steps"):
         run(METHOD, settings(load=str(tmp_path / "run"), train_path=str(tmp_path / "again")))
     assert not (tmp_path / "again").exists()
-    from opt_ls.train import METHOD as other
-
     with pytest.raises(ValueError, match="trained by opt_gs, not by opt_ls"):
-        run(other, settings(task="test", load=str(tmp_path / "run")))
+        run(opt_ls(), settings(task="test", load=str(tmp_path / "run")))
     with pytest.raises(ValueError, match="trained by opt_gs, not by opt_gs-free"):
         run(METHOD, settings(task="test", rotation="free", load=str(tmp_path / "run")))
     with pytest.raises(ValueError, match="holds a run already; go on with --resume"):

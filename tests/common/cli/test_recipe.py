@@ -25,7 +25,7 @@ REFERENCE = pathlib.Path(__file__).resolve().parents[4] / "shared" / "reference"
 
 
 def method_of(folder):
-    return importlib.import_module(f"{folder}.train").METHOD
+    return importlib.import_module(f"{folder}.train").method()
 
 
 def settings_of(folder, **options):

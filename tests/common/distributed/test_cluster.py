@@ -9,9 +9,10 @@ import pytest
 
 from common.cli.program import run
 from common.distributed import cluster
-from opt_gs.train import METHOD
+from opt_gs.train import method
 from tests.common.distributed.workers import ROOT
 
+METHOD = method()
 HOSTS = ("a:2222", "10.0.0.7:2223", "[::1]:2224")
 
 

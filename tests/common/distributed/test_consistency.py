@@ -9,10 +9,11 @@ from common.cli.devices import Devices
 from common.data import synthetic
 from common.distributed import consistency
 from grassmann.settings import Settings as GrassmannSettings
-from opt_gs.train import METHOD
+from opt_gs.train import method
 from opt_ogd.settings import OgdSettings
 from sopt_gs.settings import EpisodeSettings
 
+METHOD = method()
 SETTINGS = METHOD.settings_class(data="synthetic", batch_size=8)
 CHOSEN = Devices((None,), "CPU (2 cores)", "CPU")
 PER_WORKER = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout

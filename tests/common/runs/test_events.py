@@ -18,8 +18,9 @@ from common.graph.variables import Role
 from common.runs.events import Events, histogram
 from common.runs.folder import RunFolder
 from common.training import problem, summaries
-from opt_cp.train import METHOD
+from opt_cp.train import method
 
+METHOD = method()
 SPLITS = ("train", "test")
 SMALL = METHOD.settings_class(
     data="synthetic", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, device="cpu",

@@ -22,10 +22,11 @@ from common.runs import folder, lock, resume
 from common.runs.saver import Keeper
 from common.training.callbacks import Callback
 from grassmann.settings import Settings as GrassmannSettings
-from opt_gs.train import METHOD
+from opt_gs.train import method
 from opt_ogd.settings import OgdSettings
 from sopt_gs.settings import EpisodeSettings
 
+METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay omega weightDecay
     biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps

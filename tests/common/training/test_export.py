@@ -75,7 +75,7 @@ runpy.run_path(example)
 
 def program_of(name):
     folder, options = {**FAST, **SLOW}[name]
-    program = importlib.import_module(f"{folder}.train").METHOD
+    program = importlib.import_module(f"{folder}.train").method()
     return program, program.settings_class(task="export", data="synthetic", device="cpu", **options)
 
 

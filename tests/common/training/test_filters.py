@@ -13,11 +13,12 @@ from common.graph.variables import Role
 from common.nn import kernels
 from common.nn.kernels import Layer, Plan
 from common.training import filters
-from grassmann.program import Settings
-from grassmann.train import METHOD as GRASSMANN
+from grassmann.program import Grassmann, Settings
 from opt_cp.cayley import cayley
-from opt_cp.train import METHOD
+from opt_cp.train import method
 
+GRASSMANN = Grassmann()
+METHOD = method()
 SMALL = METHOD.settings_class(data="synthetic", widths=(5, 4, 4, 4), batch_size=8, task="see", verbose=True)
 
 

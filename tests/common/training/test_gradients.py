@@ -15,8 +15,11 @@ from common.nn.layers import BatchNormConstants, Mode, batch_norm
 from common.training import problem
 from common.training.gradients import mean_gradients
 from common.training.step import make_train_op
-from opt_gs.train import METHOD
-from sopt_gs.train import METHOD as STOCHASTIC
+from opt_gs.train import method
+from sopt_gs.train import method as stochastic
+
+METHOD = method()
+STOCHASTIC = stochastic()
 
 
 def collectives(program, towers=2, **options):

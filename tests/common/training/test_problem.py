@@ -12,8 +12,9 @@ from common.graph import variables
 from common.graph.variables import Role
 from common.training import problem
 from grassmann.program import Grassmann
-from opt_gs.train import METHOD
+from opt_gs.train import method
 
+METHOD = method()
 TOLERANCE = {"bfloat16": 2e-2, "float16": 3e-3}
 SWITCHED = 0.4  # behind ReLU and max-pool, where rounding turns some switches over
 LOW = pytest.mark.parametrize("precision", TOLERANCE)
