@@ -152,7 +152,7 @@ def test_generators_that_are_not_finite_are_named(method, bad):
 _SINGULAR = [np.zeros((4, 4)), np.diag([1.0, 0.0, 2.0, 0.0]), np.zeros((1, 1)), np.ones((7, 7))]
 
 
-@pytest.mark.parametrize("method, singular", [*itertools.product(METHODS, _SINGULAR), ("newton", np.diag([1.0, 2, 0]))])
+@pytest.mark.parametrize("method, singular", itertools.product(METHODS, _SINGULAR))
 def test_singular_generators_are_named(method, singular):
     with pytest.raises(tf.errors.InvalidArgumentError, match="lowdin[:_].*singular"):
         maps.rotations(_by(method), [singular])
@@ -160,7 +160,7 @@ def test_singular_generators_are_named(method, singular):
 
 @pytest.mark.parametrize("row", [0, 2, 4])
 @pytest.mark.parametrize("of_others", ["the next one", "zero"])
-@pytest.mark.parametrize("method", ["svd", "rational"])
+@pytest.mark.parametrize("method", ["svd", "newton", "rational"])
 def test_a_row_that_depends_exactly_on_the_others(method, of_others, row):
     """What is left of it is zero, not a rounding error: L's inverse is not finite then."""
     singular = np.eye(5)
