@@ -7,6 +7,7 @@ from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE
 from common.compat import tf
 from common.data.batches import Pipeline
 from common.data.dataset import channel_statistics
+from common.data.names import title
 from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels, losses, networks
@@ -32,7 +33,8 @@ class Length:
 
 CIFAR = Length(200, (60, 120, 160), BATCH_SIZE, 4)
 SVHN = Length(160, (60, 120), BATCH_SIZE, 0)
-LENGTHS = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN}
+FASHION = Length(60, (18, 36, 48), BATCH_SIZE, 2)
+LENGTHS = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN, "fashion_mnist": FASHION}
 SHORT_RESNET = Length(40, (12, 24, 32), SHORT_BATCH_SIZE, 2)  # for digits and synthetic data: about a minute on two cores
 SHORT_VGG = Length(10, (3, 6, 8), SHORT_BATCH_SIZE, 2)  # an epoch of it costs six times as much
 
@@ -50,7 +52,8 @@ class Grassmann(Program):
             settings,
             data=dataset.name,
             batch_size=settings.batch_size or run.batch_size,
-            padding_size=run.padding_size if settings.padding_size is None else settings.padding_size,
+            padding_size=settings.padding_of(dataset, run.padding_size),
+            crop_size=settings.crop_size or min(dataset.train_images.shape[1:3]),
         )
 
     def problem(self, settings, dataset):
@@ -86,7 +89,8 @@ class Grassmann(Program):
         return "grassmann"
 
     def run_name(self, settings):
-        names = [settings.model, settings.task, settings.data, settings.optimizer]  # the original has no optimizer here
+        # The original has no optimizer here.
+        names = [settings.model, settings.task, title(settings.data), settings.optimizer]
         return "_".join(name for name in names if name)
 
     def start_rates(self, settings):
@@ -121,10 +125,12 @@ def by_shape(layer):
 
 def pipeline(settings, dataset):
     """Returns how images become inputs: SVHN's are divided by 255, others standardised by channel and augmented."""
+    crop_size = settings.crop_size or min(dataset.train_images.shape[1:3])
     if dataset.name == "svhn":
-        return Pipeline(scale=255.0, crop_size=settings.crop_size)
+        return Pipeline(scale=255.0, crop_size=crop_size)
     mean, deviation = channel_statistics(dataset.train_images)
-    return Pipeline(mean, deviation, settings.padding_size, "reflect", settings.crop_size, dataset.mirror)
+    mirror = settings.mirrors(dataset)
+    return Pipeline(mean, deviation, settings.padding_size, "reflect", crop_size, mirror)
 
 
 def length(settings, data):

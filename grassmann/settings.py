@@ -3,11 +3,12 @@
 import dataclasses
 
 from common.cli.settings import VGGS, Common
+from common.data.names import is_own
 from common.flags import FREE, STEERS, option
 
 MODELS = ("resnet", *VGGS)
 OPTIMIZERS = ("sgd", "sgdg", "adamg")
-IMAGE_SIZE = 32  # height and width of the images of every data set
+IMAGE_SIZE = 32  # height and width of the images of every published data set
 
 _UNITS = ("--grassmann=True", lambda settings: settings.grassmann)
 _MANIFOLD = (
@@ -56,10 +57,12 @@ class Settings(Common):
     )
     keep_prob: float | None = option(None, "probability with which dropout keeps a value", above=0, maximum=1)
     batch_size: int | None = option(None, "images per update; 128, on digits 32", minimum=1)
-    crop_size: int = option(32, "height and width of what the network sees", minimum=1, maximum=IMAGE_SIZE)
+    crop_size: int | None = option(
+        None, "height and width of what the network sees; by default those of the images, 32 but for own ones", minimum=1
+    )
     padding_size: int | None = option(
         None, "pixels reflected round an image before the crop; 4, on digits 2, on svhn always none",
-        minimum=0, maximum=IMAGE_SIZE - 1,
+        minimum=0,
         needs=("another data set than svhn", lambda settings: settings.data != "svhn" or not settings.padding_size),
     )  # fmt: skip
     k: int = option(5, "validations report the top-k error", minimum=1, on_resume=FREE)
@@ -83,5 +86,9 @@ class Settings(Common):
             raise ValueError(f"--optimizer is missing, and --task=train needs one: {', '.join(OPTIMIZERS)}")
         self.check_network()
         self.check_batch()
-        if self.model in VGGS and self.crop_size < IMAGE_SIZE:
+        for flag, most in (("crop_size", IMAGE_SIZE), ("padding_size", IMAGE_SIZE - 1)):
+            value = getattr(self, flag)
+            if value is not None and value > most and not is_own(self.data):
+                raise ValueError(f"--{flag}={value}: expected at most {most}, for images of {IMAGE_SIZE} pixels a side")
+        if self.model in VGGS and self.crop_size is not None and self.crop_size < IMAGE_SIZE:
             raise ValueError(f"--crop_size={self.crop_size}: {self.model}'s five poolings need {IMAGE_SIZE} pixels")

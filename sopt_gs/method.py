@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from common.cli.recipe import Method, by_algorithm
+from common.cli.recipe import Method, by_algorithm, own_steps
+from common.data.names import is_own
 from common.nn.kernels import by_place, rotated
 from common.nn.schedules import StepDecay
 from sopt_gs.maps import MAPS
@@ -12,6 +13,7 @@ from sopt_gs.subset import Episodes, SubsetRotated
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
 SHORT = (20, 25)
+EPISODES = {**dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER), "fashion_mnist": (100, 200)}
 _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
 
 
@@ -54,7 +56,10 @@ class StochasticOpt(Method):
 
     def resolve(self, settings, dataset):
         settings = super().resolve(settings, dataset)
-        episodes, episode_steps = PAPER if dataset.name.startswith(("cifar", "svhn")) else SHORT
+        episodes, episode_steps = EPISODES.get(dataset.name, SHORT)
+        if is_own(dataset.name):
+            episode_steps = settings.episode_steps or episode_steps
+            episodes = max(1, own_steps(len(dataset.train_images), settings.batch_size) // episode_steps)
         return dataclasses.replace(
             settings,
             episodes=settings.episodes or episodes,

@@ -62,7 +62,9 @@ NUMBERS = {
     "betaDecay": NOT_NEGATIVE,
     "keep_prob": SHARE_UP_TO_1,
     "crop_size": ([-1, 0, 33, LARGEST + 1], [1, 31, 32]),
-    "padding_size": ([-1, 32, LARGEST + 1], [0, 1, 31]),
+    "padding_size": ([-1, LARGEST + 1], [0, 1, 31]),
+    "holdout": COUNT,
+    "image_size": COUNT,
     "k": COUNT,
     "drift_bound": POSITIVE,
     "loss_scale": POSITIVE,
@@ -76,14 +78,14 @@ CHOICES = {
     "nan_policy": {"stop", "skip"},
     "lr_scale": {"none", "linear"},
     "precision": {"float32", "bfloat16", "float16"},
-    "data": {"auto", "cifar100", "cifar10", "svhn", "digits", "synthetic"},
+    "data": {"auto", "cifar100", "cifar10", "svhn", "fashion_mnist", "digits", "synthetic"},
     "device": {"auto", "gpu", "cpu"},
     "rotation": {"method", "none", "free"},
     "map": {"gs", "hr", "ls", "cp"},
     "optimizer": {"sgd", "sgdg", "adamg"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }
-TEXTS = {"worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_algorithm"}
+TEXTS = {"data_digest", "worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_algorithm"}
 
 
 def fields(name):

@@ -15,6 +15,7 @@ from common.cli.settings import Common
 from common.compat import tf
 from common.console import complain, one_line, say
 from common.data import datasets
+from common.data.names import is_own
 from common.distributed import cluster
 from common.distributed.peers import PeerLost
 from common.graph import variables
@@ -129,11 +130,14 @@ def run(program, settings, remarks=()):
         dataset = _dataset(program, settings)
         for line in dataset.remarks:
             datasets.to_stderr(line)
+        settings, of_images = _with_digest(settings, dataset)
         settings = _with_vali_freq(program, program.resolve(settings, dataset), dataset)
+        _check_batch(settings, dataset)
         settings.check_share(settings.batch_size, workers.count)
         changes = resume.check(program, settings, start)
         chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)
-        remarks = [*dict.fromkeys((*remarks, *_useless(settings), *program.remarks(settings), *changes))]
+        remarks = [*remarks, *of_images, *_useless(settings), *program.remarks(settings), *changes]
+        remarks = [*dict.fromkeys(remarks)]
         if settings.task == "train":
             rates = [f"{name} {rate:g}" for name, rate in program.start_rates(settings).items()]
             remarks.append(", ".join([program.method(settings), *rates, f"batches of {settings.batch_size} images"]))
@@ -146,13 +150,33 @@ def run(program, settings, remarks=()):
 
 def _dataset(program, settings):
     """Returns the data set. No other one is taken in place of the paper's to test a checkpoint or to export it."""
-    load = functools.partial(datasets.load, data_dir=settings.data_dir, task=settings.task)
+    names = ("data_dir", "task", "holdout", "image_size")
+    load = functools.partial(datasets.load, **{name: getattr(settings, name) for name in names})
     if settings.data != "auto" or settings.task == "train" or settings.load is None:
         return load(settings.data, default=program.paper_data)
     try:
         return load(program.paper_data)
     except datasets.NotAvailable as error:
         raise ValueError(f"{error}; --data=NAME is the data set that the checkpoint was trained on") from None
+
+
+def _with_digest(settings, dataset):
+    """Returns settings with the sum of own images, and lines on what has changed since a checkpoint was trained."""
+    if not is_own(settings.data):
+        return settings, []
+    before, digest = settings.data_digest, dataset.digest()
+    changed = settings.task != "train" and before not in (None, digest)
+    lines = [f"the images in {settings.data} are not those that the checkpoint was trained with"] if changed else []
+    return dataclasses.replace(settings, data_digest=digest), lines
+
+
+def _check_batch(settings, dataset):
+    """Raises ValueError if a holdout leaves too few images."""
+    left = len(dataset.train_images)
+    if settings.holdout and settings.batch_size > left:
+        raise ValueError(
+            f"--holdout={settings.holdout} leaves {left} training images, fewer than a batch of {settings.batch_size}"
+        )
 
 
 def _useless(settings):

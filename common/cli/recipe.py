@@ -8,6 +8,7 @@ from common.cli.program import Program
 from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE, OptSettings
 from common.compat import tf
 from common.data.batches import Pipeline
+from common.data.names import FILELESS, is_own, title
 from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels, losses, networks
@@ -30,10 +31,25 @@ class Length:
 
 PAPER = Length(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), BATCH_SIZE, 4)
 SHORT = Length(PAPER.schedule.stretched(500), SHORT_BATCH_SIZE, 2)
+FASHION = Length(PAPER.schedule.stretched(20_000), BATCH_SIZE, 2)
 SHORTER_STEPS = 400  # opt_ls: its map costs the most, and the short run is to end within three minutes on two cores
-LENGTHS = {"cifar100": PAPER, "cifar10": PAPER, "svhn": PAPER, "digits": SHORT, "synthetic": SHORT}
+LENGTHS = {
+    **dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER),
+    "fashion_mnist": FASHION,
+    **dict.fromkeys(FILELESS, SHORT),
+}
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 BASELINE_SHORT_LR = 0.005  # ten classes and few images: kernels that are trained directly blow up at the paper's rate
+
+
+def length_of(data):
+    """Returns the `Length` for a data set; that for own images is SHORT, but for the number of updates."""
+    return LENGTHS.get(data, SHORT)
+
+
+def own_steps(images, batch_size):
+    """Returns how many updates a run on so many own images has: a hundred epochs, within bounds."""
+    return min(PAPER.schedule.steps, max(SHORT.schedule.steps, 100 * images // batch_size))
 
 
 class Method(Program):
@@ -72,8 +88,8 @@ class Method(Program):
 
     def schedule(self, settings):
         """The schedule of the learning rate; its length is the run's unless --max_steps changes it."""
-        length = LENGTHS[settings.data]
-        steps = length.schedule.steps if length is PAPER else self.short_steps
+        length = length_of(settings.data)
+        steps = self.short_steps if length is SHORT else length.schedule.steps
         return length.schedule.stretched(settings.max_steps or steps)
 
     def penalty(self, settings, replica):
@@ -100,7 +116,7 @@ class Method(Program):
 
     def schedule_for_batch(self, settings):
         """The schedule as --lr_scale and --warmup_steps change it: that of every rate."""
-        recipe = LENGTHS[settings.data].batch_size
+        recipe = length_of(settings.data).batch_size
         return self.schedule(settings).for_batch(
             settings.lr_scale, settings.batch_size, recipe, settings.warmup_steps
         )
@@ -120,23 +136,28 @@ class Method(Program):
         return Method(name, widths=self.widths, factories=factories, short_lr=BASELINE_SHORT_LR)
 
     def resolve(self, settings, dataset):
-        length = LENGTHS[dataset.name]
-        base_lr = PAPER_LR if length is PAPER else self.of(settings).short_lr
+        length = length_of(dataset.name)
+        base_lr = self.of(settings).short_lr if length is SHORT else PAPER_LR
+        batch_size = settings.batch_size or length.batch_size
+        steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         return dataclasses.replace(
             settings,
             data=dataset.name,
+            max_steps=settings.max_steps or steps,
             widths=settings.widths or (self.widths if settings.model == "cnn6" else None),
             base_lr=settings.base_lr or base_lr,
-            batch_size=settings.batch_size or length.batch_size,
+            batch_size=batch_size,
         )
 
     def problem(self, settings, dataset):
         settings = self.resolve(settings, dataset)
         method = self.of(settings)
         network = networks.network(settings.model, settings.depth, settings.widen_factor, settings.widths)
+        padding = settings.padding_of(dataset, length_of(dataset.name).padding)
+        crop_size = min(dataset.train_images.shape[1:3])
         return Problem(
             dataset=dataset,
-            pipeline=Pipeline(127.5, 128.0, LENGTHS[dataset.name].padding, "symmetric", mirror=dataset.mirror),
+            pipeline=Pipeline(127.5, 128.0, padding, "symmetric", crop_size, settings.mirrors(dataset)),
             network=network,
             factory_of=method.factory_of(settings),
             batch_norm=BATCH_NORM,
@@ -155,7 +176,7 @@ class Method(Program):
         return self.of(settings).name
 
     def run_name(self, settings):
-        return f"{self.method(settings)}_{settings.model}_{settings.data}"
+        return f"{self.method(settings)}_{settings.model}_{title(settings.data)}"
 
 
 def by_algorithm(rotate):

@@ -8,19 +8,18 @@ import os
 import re
 
 from common import flags
+from common.data.names import DEFAULT_DATA_DIR, FILELESS, NAMES, check, is_own
 from common.flags import FREE, PLACE, STEERS, option, path
 
 TASKS = ("train", "test", "see", "export")
-DATA = ("auto", "cifar100", "cifar10", "svhn", "digits", "synthetic")
-FILELESS = ("digits", "synthetic")  # data sets that need no files; their presets are short
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
-BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS
+BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS and own images
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
 
 # What a flag needs so as not to be without effect: see `needs` in common/flags.py.
 ROTATES = ("--rotation=method", lambda settings: settings.rotation == "method")
 _RESNET = ("--model=resnet", lambda settings: settings.model == "resnet")
-_FILES = ("a data set that has files", lambda settings: settings.data not in FILELESS)
+_FILES = ("a data set that has files", lambda settings: settings.data not in FILELESS and not is_own(settings.data))
 _WORKERS = ("--worker_hosts", lambda settings: settings.worker_hosts is not None or "TF_CONFIG" in os.environ)
 _DEVICES = ("several devices", lambda settings: settings.num_gpus > 1 or _WORKERS[1](settings))
 
@@ -32,9 +31,18 @@ class Common(flags.Checked):
     task: str = option(
         "train", "train, test a checkpoint, see variables or export a network", TASKS, on_resume=PLACE
     )
-    data: str = option("auto", "data set; auto is the paper's if it can be had, else digits", DATA)
+    data: str = option(
+        "auto", f"data set: {', '.join(NAMES[1:])}, or the path of an .npz file or of a folder of pictures; auto is the "
+        "paper's if it can be had, else digits",
+    )  # fmt: skip
+    holdout: int | None = option(
+        None, "training images kept apart, on which to validate; the test set is evaluated once, at the end", minimum=1
+    )
+    image_size: int | None = option(None, "height and width that the pictures of --data=FOLDER get", minimum=1)
+    mirror: bool | None = option(None, "mirror training images at random; None as the data set allows")
+    data_digest: str | None = option(None, "sum of own images, filled in: a run does not go on with others")
     data_dir: str = path(
-        "./datasets/", "folder that holds data sets", on_resume=FREE, per_worker=True, needs=_FILES
+        DEFAULT_DATA_DIR, "folder that holds data sets", on_resume=FREE, per_worker=True, needs=_FILES
     )
     depth: int = option(10, "depth of resnet, 6n + 4", minimum=10, needs=_RESNET)
     widen_factor: int = option(1, "widening factor of resnet", minimum=1, needs=_RESNET)
@@ -122,6 +130,7 @@ class Common(flags.Checked):
 
     def __post_init__(self):
         super().__post_init__()
+        object.__setattr__(self, "data", check(self.data))
         if self.resume and self.task == "train" and self.train_path is None:
             raise ValueError("--resume needs --train_path=FOLDER, the folder of the run that is to go on")
         if self.visible_devices is not None and not re.fullmatch(_DEVICE_LIST, self.visible_devices):
@@ -137,6 +146,15 @@ class Common(flags.Checked):
         names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla", "sync_bn")
         return {name: getattr(self, name) for name in names}
 
+    def padding_of(self, dataset, usual):
+        """Returns by how many pixels a training image is padded: a sixteenth of the side of own images."""
+        usual = min(dataset.train_images.shape[1:3]) // 16 if is_own(dataset.name) else usual
+        return usual if self.padding_size is None else self.padding_size
+
+    def mirrors(self, dataset):
+        """Returns whether training images are mirrored."""
+        return dataset.mirror if self.mirror is None else self.mirror
+
     def check_network(self):
         """Raises ValueError if the network cannot be as deep as is asked."""
         if self.model == "resnet" and (self.depth - 4) % 6:
@@ -144,7 +162,8 @@ class Common(flags.Checked):
 
     def check_batch(self):
         """Raises ValueError if the devices of this process cannot share a batch; before any data are read."""
-        self.check_share(self.batch_size or (SHORT_BATCH_SIZE if self.data in FILELESS else BATCH_SIZE))
+        short = self.data in FILELESS or is_own(self.data)
+        self.check_share(self.batch_size or (SHORT_BATCH_SIZE if short else BATCH_SIZE))
 
     def check_share(self, batch_size, workers=1):
         """Raises ValueError if a batch of so many images cannot be shared by the devices of so many processes."""
@@ -170,7 +189,10 @@ class OptSettings(Common):
         "auto", "how the map is computed; auto is the fastest algorithm on the device", on_resume=FREE
     )
     base_lr: float | None = option(None, "learning rate at the start; 0.1 on CIFAR", above=0, on_resume=STEERS)
-    batch_size: int | None = option(None, "images per update; 128 on CIFAR, 32 on digits", minimum=1)
+    batch_size: int | None = option(None, "images per update; 128 on CIFAR, 32 on digits and own images", minimum=1)
+    padding_size: int | None = option(
+        None, "pixels reflected round an image before the crop; 4 on CIFAR, 2 on digits", minimum=0
+    )
     weight_decay: float = option(
         5e-4, "L2 coefficient c, in c/2 times the sum of squares", minimum=0, on_resume=STEERS
     )

@@ -16,14 +16,15 @@ from common.training.trainer import counts, size_of, train
 
 
 def _test(program, settings, dataset, chosen, start, interruption):
-    evaluation = Evaluation(program.problem(settings, dataset))
+    evaluation = Evaluation(program.problem(settings, dataset), part=dataset.parts()[-1])
     with chosen.session(settings.log_device_placement) as session:
         session.run(tf.global_variables_initializer())
         evaluation.store.fill(session)
         checkpoints.load(session, start.checkpoint, checkpoints.model_variables())
         begin = time.perf_counter()
         figures = evaluation.figures(session)
-        say(f"validation: {figures} ({time.perf_counter() - begin:.1f} s)")
+        on = "" if evaluation.split == "test" else f" on the {evaluation.split}, for there is no test part"
+        say(f"validation{on}: {figures} ({time.perf_counter() - begin:.1f} s)")
     return 0
 
 

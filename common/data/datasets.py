@@ -14,9 +14,8 @@ from common.data import arrays, cifar, digits, fashion_mnist, pictures, svhn, sy
 from common.data.dataset import DataError
 from common.data.download import SOURCES, DownloadError, download
 from common.data.holdout import hold_out
+from common.data.names import DEFAULT_DATA_DIR, check, is_own
 
-NAMES = ("auto", "cifar100", "cifar10", "svhn", "fashion_mnist", "digits", "synthetic")
-DEFAULT_DATA_DIR = "./datasets/"
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
 
 _READERS = {  # (find(folders) -> path or None, load(path) -> Dataset)
@@ -39,32 +38,13 @@ def to_stderr(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def check(name):
-    """Returns --data as a run stores it: one of NAMES, or the absolute path of an .npz file or a folder.
-
-    Raises ValueError, one line, for anything else.
-    """
-    path = pathlib.Path(name).expanduser()
-    if name in NAMES:
-        return name
-    if "://" not in name and (path.suffix == ".npz" or path.is_dir()):
-        return os.path.abspath(path)
-    own = "the path of an .npz file, or of a folder with train/ and test/"
-    raise ValueError(f"data is {name!r}, expected one of {', '.join(NAMES)}, {own}")
-
-
-def title(name):
-    """Returns what a data set is called in the names of runs: its name, or the stem of its path."""
-    return name if name in NAMES else pathlib.Path(name).stem
-
-
 def load(
     name, data_dir=DEFAULT_DATA_DIR, default="cifar100", say=to_stderr, task="train", holdout=None, image_size=None
 ):
     """Returns the data set called `name`.
 
     Args:
-      name: one of NAMES, or the path of one's own images (see arrays.py and pictures.py). "auto" is `default` if its
+      name: one of names.NAMES, or the path of one's own images (see arrays.py and pictures.py). "auto" is `default` if its
         files are there or can be downloaded, else the digits, with a remark that says so (see `Dataset.remarks`).
       data_dir: where the files are; see `search_folders`. Files that are nowhere are downloaded, to ROOT/datasets for
         the default folder, else to `data_dir`, which has to exist.
@@ -80,7 +60,7 @@ def load(
     name = check(name)
     if image_size is not None and not os.path.isdir(name):
         raise ValueError(f"--image_size={image_size}: the images of {name} have a size; it is for folders of pictures")
-    if os.path.isabs(name):
+    if is_own(name):
         dataset = pictures.load(name, image_size) if os.path.isdir(name) else arrays.load(name)
     else:
         dataset = _published(name, data_dir, default, say, task)

@@ -29,13 +29,17 @@ class Panel:
     logarithmic: bool = True
 
 
+def _validation_loss(run):
+    return run.curve(run.validated, "cross_entropy", "fit", "loss")
+
+
 def panels(power):
     """Returns the panels of curves, with the hyperspherical energy of power s."""
     change = f"energy (s = {power}) against its first value"
     return (
-        Panel("test error", "error, %", lambda run: run.curve("test", "error")),
+        Panel("test error", "error, %", lambda run: run.curve(run.validated, "error")),
         Panel("training error", "error, %", lambda run: run.curve("train", "error")),
-        Panel("test cross-entropy", "mean over images", lambda run: run.curve("test", "cross_entropy", "fit", "loss")),
+        Panel("test cross-entropy", "mean over images", _validation_loss),
         Panel("training loss without L2", "mean over images", lambda run: run.curve("train", "fit")),
         Panel(change, "change, %", lambda run: relative(run.energy(power)), logarithmic=False),
     )

@@ -46,7 +46,7 @@ class Group:
 
     def errors(self):
         """Returns (newest, lowest) test error in percent of each run that counts and has validated."""
-        curves = [run.curve("test", "error") for run in self.counted]
+        curves = [run.curve("test", "error") or run.curve(run.validated, "error") for run in self.counted]
         return [(curve[max(curve)], min(curve.values())) for curve in curves if curve]
 
     def curve(self, of_run):

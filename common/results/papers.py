@@ -153,7 +153,8 @@ def published_error(method, flags):
     """
     settings = settings_of(method)
     unset = dict.fromkeys(set(settings.names(FIXED, STEERS)) - {"seed", "padding_size"})
-    recipe = {**unset, **defaults(settings), "batch_size": str(BATCH_SIZE), "data": flags.get("data")}
+    resolved = {"batch_size": str(BATCH_SIZE), "crop_size": "32", "data": flags.get("data")}
+    recipe = {**unset, **defaults(settings), **resolved}
     for row in (*_rows(_CIFAR, "cifar"), *_rows(_SVHN, "svhn")):
         fits = row.folder == method and flags.get("data") in row.paper and "load" not in flags
         if fits and not differing({**recipe, **values(row.flags)}, flags, settings.names(FREE, PLACE)):

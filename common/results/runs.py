@@ -7,6 +7,7 @@ import os
 import re
 
 from common import flags
+from common.data.names import title as data_title
 from common.files import FLAGS, LOG, METRICS, START
 from common.nn.titles import title
 
@@ -47,8 +48,14 @@ class Run:
 
     @property
     def complete(self):
-        """Whether the metrics of the test set after the last update are there."""
-        return self.steps is not None and (self.steps - 1, "test") in self.metrics
+        """Whether the last validation after the last update is there."""
+        last = (self.steps or 0) - 1
+        return self.steps is not None and any((last, split) in self.metrics for split in ("test", "holdout"))
+
+    @property
+    def validated(self):
+        """The split on which the run was validated: "holdout" if it has one, else "test"."""
+        return "holdout" if any(split == "holdout" for _, split in self.metrics) else "test"
 
     @property
     def names(self):
@@ -107,7 +114,9 @@ def names(method, flags):
         optimizer, manifold = flags.get("optimizer", UNKNOWN), flags.get("grassmann") == "True"
         method = _OPTIMIZERS.get(optimizer, optimizer) if manifold else "SGD"  # off the manifold all are SGD
         method += ", unit start" if manifold and optimizer == "sgd" else ""
-    return _BASELINES.get(method.rpartition("-")[2], method), network, flags.get("data", UNKNOWN)
+    data = data_title(flags.get("data", UNKNOWN))
+    data += f", holdout {flags['holdout']}" if "holdout" in flags else ""
+    return _BASELINES.get(method.rpartition("-")[2], method), network, data
 
 
 def find(paths):

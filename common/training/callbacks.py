@@ -69,7 +69,7 @@ class Report(Periodic):
 
 
 class Validate(Periodic):
-    """Evaluates the test set and the geometry of the kernels.
+    """Evaluates the holdout, or the test set if there is none, and the geometry of the kernels.
 
     Before the first update the geometry alone is measured, into start.json: later figures are compared with it.
 
@@ -118,14 +118,13 @@ class Validate(Periodic):
         }
 
     def _write(self, step, values, figures, geometry, seconds):
-        self._folder.say(f"step {step}, validation: {figures} ({seconds:.1f} s)")
+        on = "" if self._evaluation.split == "test" else f" on the {self._evaluation.split}"
+        self._folder.say(f"step {step}, validation{on}: {figures} ({seconds:.1f} s)")
         self._folder.say(f"step {step}, {_summary(geometry)}")
         self._folder.measure(
             step=step,
-            split="test",
-            cross_entropy=figures.cross_entropy,
-            error=100.0 * figures.error,
-            **{f"error_{figures.k}": 100.0 * figures.error_k},
+            split=self._evaluation.split,
+            **figures.percentages(),
             lr=float(values["lr"]),
             images_per_second=self._evaluation.store.size / seconds,
             **geometry,

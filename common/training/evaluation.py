@@ -30,6 +30,11 @@ class Figures:
     k: int
     not_finite: int = 0
 
+    def percentages(self):
+        """Returns {metric: value} for a run's metrics, errors in percent."""
+        errors = {"error": 100.0 * self.error, f"error_{self.k}": 100.0 * self.error_k}
+        return {"cross_entropy": self.cross_entropy, **errors}
+
     def __str__(self):
         bad = f", {self.not_finite} images with scores that are not finite" if self.not_finite else ""
         return (
@@ -49,20 +54,22 @@ class Evaluation:
       dtype: of images and variables.
       device: for all of it.
       cluster: a `Cluster`.
+      part: a `Part` of the data set; None for the one on which it is validated.
 
     Attributes:
       kernels: {scope: `Kernel`}.
+      split: what the part is called: "test" or "holdout".
     """
 
-    def __init__(self, problem, of_layers=None, dtype=tf.float32, device=None, cluster=ALONE):
-        dataset = problem.dataset
+    def __init__(self, problem, of_layers=None, dtype=tf.float32, device=None, cluster=ALONE, part=None):
+        self.split, images, labels = part or problem.dataset.validation()
         self._k = problem.k
-        self._batch_size = min(problem.vali_batch_size, len(dataset.test_images))
+        self._batch_size = min(problem.vali_batch_size, len(images))
         self._cluster = cluster
-        self._rounds = -(-len(dataset.test_images) // (self._batch_size * cluster.count))
+        self._rounds = -(-len(images) // (self._batch_size * cluster.count))
         tf.set_random_seed(problem.seed)
         with tf.device(device), tf.variable_scope("", reuse=tf.AUTO_REUSE):
-            self.store = store(dataset.test_images, dataset.test_labels, "test_set")
+            self.store = store(images, labels, f"{self.split}_set")
             self._index = tf.placeholder_with_default(tf.zeros([], tf.int64), [], name="test_batch")
             self.images, self.labels, weights = batches.evaluation_batch(
                 self.store, self._index, self._batch_size, problem.pipeline, dtype

@@ -49,8 +49,8 @@ def export(problem, chosen, checkpoint, path, about):
     Raises ValueError if the checkpoint holds numbers that are not finite, if the network is too large, and if the
     exported network does not compute what the evaluation does.
     """
-    scores = []
-    evaluation = Evaluation(problem)
+    scores, part = [], problem.dataset.parts()[-1]
+    evaluation = Evaluation(problem, part=part)
     with chosen.session() as session:
         session.run(tf.global_variables_initializer())
         evaluation.store.fill(session)
@@ -62,7 +62,7 @@ def export(problem, chosen, checkpoint, path, about):
         parameters.check()
     except ValueError as error:
         raise ValueError(f"--load={checkpoint}: {error}") from None
-    graph, images = build(problem, parameters), problem.dataset.test_images
+    graph, images = build(problem, parameters), part.images
     with _whole_or_absent(path) as folder:
         _write(graph, folder, images.shape[1:])
         with open(_made(folder, ABOUT), "w", encoding="utf-8") as file:
@@ -72,10 +72,10 @@ def export(problem, chosen, checkpoint, path, about):
         difference = float(np.abs(written - scores[0]).max())
         if difference > _TOLERANCE * max(1.0, float(np.abs(scores[0]).max())):
             raise ValueError(f"exported scores differ by {difference:.1e} from the evaluation's; {path} is not written")
-    wrong = 100.0 * float(np.mean(classes != problem.dataset.test_labels))
+    wrong = 100.0 * float(np.mean(classes != part.labels))
     yield f"{checkpoint}: {figures}"
     yield (
-        f"exported to {path}: err = {wrong:.4f} % on the same {len(images)} test images, scores differ by at most "
+        f"exported to {path}: err = {wrong:.4f} % on the same {len(images)} {part.split} images, scores differ by at most "
         f"{difference:.1e}; {len(graph.get_operations())} nodes"
     )
 
@@ -95,20 +95,21 @@ def _write(graph, folder, shape):
 
 
 def _about(problem, checkpoint, updates, figures, about):
-    dataset = problem.dataset
+    dataset, part = problem.dataset, problem.dataset.parts()[-1]
     return {
         **about,
         "data": dataset.name,
         "classes": dataset.classes,
+        **({"class_names": dataset.class_names} if dataset.class_names else {}),
         "checkpoint": os.path.basename(checkpoint),
         "updates": updates,
-        "test": {
-            "images": len(dataset.test_images),
+        part.split: {
+            "images": len(part.images),
             "error_percent": 100 * figures.error,
             f"error_{figures.k}_percent": 100 * figures.error_k,
             "cross_entropy": figures.cross_entropy,
         },
-        "inputs": {"images": f"uint8 [batch, {', '.join(map(str, dataset.test_images.shape[1:]))}], as in the files"},
+        "inputs": {"images": f"uint8 [batch, {', '.join(map(str, part.images.shape[1:]))}], as in the files"},
         "outputs": OUTPUTS,
     }
 

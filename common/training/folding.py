@@ -99,7 +99,7 @@ def build(problem, parameters):
 
     mode = Mode(False, problem.batch_norm, folded=parameters.normalizations)
     with tf.Graph().as_default() as graph:
-        shape = problem.dataset.test_images.shape[1:]
+        shape = problem.dataset.train_images.shape[1:]
         images = tf.placeholder(tf.uint8, name="images")
         kernels = {scope: tf.constant(weight, tf.float32) for scope, weight in parameters.weights.items()}
         with tf.variable_scope("", custom_getter=constant):

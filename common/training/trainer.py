@@ -62,6 +62,10 @@ class _Run:
         self.task = self.program.problem(self.settings, self.dataset)
         self.training = problem.build(self.task, self.chosen.names, cluster=self.cluster)
         self.evaluation = Evaluation(self.task, self.training.kernels[0], cluster=self.cluster)
+        tested = self.dataset.test_images is not None and self.evaluation.split != "test"
+        self.test = Evaluation(
+            self.task, self.training.kernels[0], cluster=self.cluster, part=self.dataset.parts()[-1]
+        ) if tested else None
         self.of_method = self.program.callbacks(self.settings, self.session, self.training)
         self.keeper = Keeper(self.start.folder, self.settings.max_to_keep) if self.peers.is_chief else None
         self.peers.prepare()
@@ -88,7 +92,8 @@ class _Run:
         else:
             self.folder = Elsewhere(self.peers.chief)
             say(f"{self.cluster.name(self.cluster.index)} trains too; {self.peers.chief} reports and saves")
-        for store in [*self.training.stores, self.evaluation.store]:
+        evaluated = [evaluation.store for evaluation in (self.evaluation, self.test) if evaluation]
+        for store in [*self.training.stores, *evaluated]:
             store.fill(session)
 
     def run(self, config):
@@ -107,13 +112,26 @@ class _Run:
                 validate.keep_start()
             if first >= steps:
                 self.folder.say(f"{first} updates are done already; a larger --max_steps goes on")
-                if alone and not self.folder.measured_before(first - 1, "test"):
+                if alone and not self.folder.measured_before(first - 1, self.evaluation.split):
                     validate.at(first - 1)
+                if alone and not validate.dropped and not self.folder.measured_before(first - 1, "test"):
+                    self._test(first - 1)
                 return not validate.dropped
             if self.stop.stopping():
                 return False
             done = loop.train(self.session, self.training.train_op, first, steps, everything, self.stop)
+            if done and not validate.dropped:
+                self._test(steps - 1)
             return done and not validate.dropped
+
+    def _test(self, step):
+        """Evaluates the test set of a run that was validated on a holdout: once, after the last update."""
+        if self.test is None:
+            return
+        figures = self.test.figures(self.session)
+        if self.folder.kept:
+            self.folder.say(f"step {step}, test: {figures}")
+            self.folder.measure(step=step, split="test", **figures.percentages())
 
     def end(self, complete):
         """Says how the run has ended; returns the exit status."""
@@ -193,7 +211,7 @@ class _Run:
 def _first_lines(program, settings, dataset, chosen):
     """Yields what is known before the graph is built."""
     title = networks.title(settings.model, settings.depth, settings.widen_factor)
-    yield f"data set {dataset.name}: {len(dataset.train_images)} training and {len(dataset.test_images)} test images"
+    yield from dataset.lines()
     yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
     if chosen.cluster.count > 1:
         replicas = chosen.cluster.count * len(chosen.names)

@@ -15,7 +15,6 @@ from common.cli import program, recipe, settings, start, tasks
 from common.cli.settings import OptSettings
 from common.command import CommandLine, table
 from common.compat import tf
-from common.data import datasets
 from common.graph import precision
 from common.nn import networks
 from grassmann.settings import Settings as GrassmannSettings
@@ -77,7 +76,6 @@ def test_a_link_to_train_py_finds_its_own_clone(tmp_path):
 
 
 def test_constants_of_the_settings_are_those_of_what_they_choose():
-    assert set(settings.DATA) <= set(datasets.NAMES) and settings.Common.data_dir == datasets.DEFAULT_DATA_DIR
     assert settings.VGGS == networks.VGGS and settings.TASKS == tuple(tasks.TASKS)
     (precisions,) = [f.metadata["choices"] for f in dataclasses.fields(settings.Common) if f.name == "precision"]
     assert precisions == precision.NAMES

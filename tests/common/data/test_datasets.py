@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from common.data import datasets
+from common.data import datasets, names
 from common.data.dataset import DataError
 from common.data.datasets import NotAvailable
 from common.data.download import SOURCES, Source
 
-DEFAULT = datasets.DEFAULT_DATA_DIR
+DEFAULT = names.DEFAULT_DATA_DIR
 
 
 def cifar100(folder, count=4):
@@ -158,7 +158,7 @@ def test_sets_made_here_need_no_folder():
 
 
 def test_an_unknown_name_is_an_error_with_the_names():
-    with pytest.raises(ValueError, match="data is 'mnist', expected one of auto, cifar100, .*, or of a folder with"):
+    with pytest.raises(ValueError, match="--data=mnist: expected one of auto, cifar100, .* folder with train/ and test/$"):
         load("mnist")
 
 
@@ -172,16 +172,16 @@ def own(folder, test=True):
 
 def test_own_images_are_found_by_their_path(places, monkeypatch):
     path = own(places / "here")
-    assert load("own.npz").name == path == datasets.check("own.npz") == datasets.check(path)
+    assert load("own.npz").name == path == names.check("own.npz") == names.check(path)
     monkeypatch.setenv("HOME", str(places / "here"))
-    assert datasets.check("~/own.npz") == path
-    assert datasets.title(path) == "own" and datasets.title("cifar100") == "cifar100"
+    assert names.check("~/own.npz") == path
+    assert names.title(path) == "own" and names.title("cifar100") == "cifar100"
     with pytest.raises(ValueError, match="--image_size=8: the images of .*own.npz have a size"):
         load(path, image_size=8)
     with pytest.raises(DataError, match="nowhere.npz: .*there is no such file"):
         load("nowhere.npz")
-    for name in ("nowhere", "gs://bucket/own.npz"):
-        with pytest.raises(ValueError, match="expected one of auto, .*, the path of an .npz file, or of a folder"):
+    for name in ("nowhere", "gs://bucket/own.npz", "./nowhere"):
+        with pytest.raises(ValueError, match="expected one of auto, .*, or the path of an .npz file or of a folder"):
             load(name)
 
 

@@ -1,0 +1,102 @@
+"""Own images and holdouts in a program: what is validated on what, what stands where, and what refuses to go on."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from common.cli.program import run
+from common.cli.start import train_modules
+from common.data.datasets import DataError
+
+MODULE = train_modules()["opt_cp"]
+METHOD = MODULE.method()
+
+
+def write(path, train=24, test=6, side=8, seed=0):
+    generator = np.random.RandomState(seed)
+    contents = {"x_train": generator.randint(0, 256, (train, side, side)), "y_train": np.arange(train) % 3}
+    if test:
+        contents |= {"x_test": generator.randint(0, 256, (test, side, side)), "y_test": np.arange(test) % 3}
+    np.savez(path, **{name: a.astype(np.uint8) if name[0] == "x" else a for name, a in contents.items()})
+    return str(path)
+
+
+def settings(folder, **options):
+    small = {"widths": (2, 2, 2, 2), "batch_size": 8, "max_steps": 4, "vali_freq": 2, "tensorboard": False}
+    return MODULE.Settings(**{"train_path": str(folder / "run"), **small, **options})
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "own.npz")
+    made = settings(tmp_path, data="own.npz", holdout=5)
+    assert made.data == str(tmp_path / "own.npz") and METHOD.words(made) == ["opt_cp", "cnn6", "own"]
+    assert run(METHOD, made) == 0
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "own.npz: 19 training, 5 holdout and 6 test images, 8 x 8 x 3, 3 classes" in log
+    assert "holdout, images a class: " in log and "step 3, validation on the holdout: cross_entropy" in log
+    assert log.count("step 3, test: cross_entropy") == 1
+    validated = [(line["step"], line["split"]) for line in lines(tmp_path) if line["split"] != "train"]
+    assert validated == [(1, "holdout"), (3, "holdout"), (3, "test")]
+    capsys.readouterr()
+
+    assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"))) == 0
+    tested = capsys.readouterr().out
+    assert f"validation: {log.partition('step 3, test: ')[2].splitlines()[0]}" in tested
+
+    for change in ({"holdout": 6}, {"mirror": False}, {"data": write(tmp_path / "other.npz")}):
+        with pytest.raises(ValueError, match=f"cannot go on with other flags .*{next(iter(change))}: "):
+            run(METHOD, dataclasses.replace(made, resume=True, max_steps=5, **change))
+    write(tmp_path / "own.npz", seed=1)
+    with pytest.raises(ValueError, match="cannot go on with other flags than its own .data_digest: "):
+        run(METHOD, dataclasses.replace(made, resume=True, max_steps=5))
+
+
+def test_a_set_without_a_test_part_is_tested_on_its_holdout(tmp_path, capsys):
+    path = write(tmp_path / "own.npz", test=0, side=12)
+    made = settings(tmp_path, data=path, holdout=6, max_steps=2, padding_size=3)
+    assert METHOD.problem(made, dataset_of(made)).pipeline.padding == 3
+    assert run(METHOD, made) == 0
+    assert [line["split"] for line in lines(tmp_path) if line["split"] != "train"] == ["holdout"]
+    capsys.readouterr()
+    assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"))) == 0
+    assert "validation on the holdout, for there is no test part: cross_entropy" in capsys.readouterr().out
+    with pytest.raises(DataError, match="has no test part; --holdout=N"):
+        run(METHOD, dataclasses.replace(made, holdout=None, train_path=str(tmp_path / "again")))
+
+
+def dataset_of(made):
+    from common.data import datasets
+
+    return datasets.load(made.data, holdout=made.holdout)
+
+
+def test_defaults_follow_the_images(tmp_path):
+    made = MODULE.Settings(data=write(tmp_path / "own.npz", train=600, side=40), holdout=100)
+    dataset = dataset_of(made)
+    resolved = METHOD.resolve(made, dataset)
+    assert (resolved.batch_size, resolved.max_steps) == (32, 100 * 500 // 32)
+    pipeline = METHOD.problem(made, dataset).pipeline
+    assert (pipeline.padding, pipeline.crop_size, pipeline.mirror) == (2, 40, True)
+    assert METHOD.problem(dataclasses.replace(made, mirror=False), dataset).pipeline.mirror is False
+    stochastic = train_modules()["sopt_gs"]
+    resolved = stochastic.method().resolve(stochastic.Settings(data=made.data), dataset)
+    assert (resolved.episodes, resolved.episode_steps) == (62, 25)
+    riemannian = train_modules()["grassmann"]
+    flags = riemannian.Settings(data=made.data, model="resnet", optimizer="sgd")
+    pipeline = riemannian.method().problem(flags, dataset).pipeline
+    assert (pipeline.padding, pipeline.crop_size, pipeline.mirror) == (2, 40, True)
+
+
+@pytest.mark.parametrize("holdout, words", [(20, "--holdout=20 leaves 4 training images, fewer than a batch of 8")])
+def test_a_holdout_that_leaves_less_than_a_batch_is_one_line(tmp_path, holdout, words):
+    with pytest.raises(ValueError, match=words):
+        run(METHOD, settings(tmp_path, data=write(tmp_path / "own.npz"), holdout=holdout))
+    with pytest.raises(ValueError, match="--holdout=0: expected at least 1"):
+        settings(tmp_path, holdout=0)
