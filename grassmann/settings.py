@@ -58,7 +58,7 @@ class Settings(Common):
     keep_prob: float | None = option(None, "probability with which dropout keeps a value", above=0, maximum=1)
     batch_size: int | None = option(None, "images per update; 128, on digits 32", minimum=1)
     crop_size: int | None = option(
-        None, "height and width of what the network sees; by default those of the images, 32 but for own ones", minimum=1
+        None, "height and width of what the network sees; 32, for own images theirs", minimum=1
     )
     padding_size: int | None = option(
         None, "pixels reflected round an image before the crop; 4, on digits 2, on svhn always none",
@@ -86,6 +86,8 @@ class Settings(Common):
             raise ValueError(f"--optimizer is missing, and --task=train needs one: {', '.join(OPTIMIZERS)}")
         self.check_network()
         self.check_batch()
+        if self.crop_size is None and not is_own(self.data):
+            object.__setattr__(self, "crop_size", IMAGE_SIZE)
         for flag, most in (("crop_size", IMAGE_SIZE), ("padding_size", IMAGE_SIZE - 1)):
             value = getattr(self, flag)
             if value is not None and value > most and not is_own(self.data):

@@ -32,8 +32,9 @@ class Common(flags.Checked):
         "train", "train, test a checkpoint, see variables or export a network", TASKS, on_resume=PLACE
     )
     data: str = option(
-        "auto", f"data set: {', '.join(NAMES[1:])}, or the path of an .npz file or of a folder of pictures; auto is the "
-        "paper's if it can be had, else digits",
+        "auto",
+        f"data set: {', '.join(NAMES[1:])}, or the path of an .npz file or of a folder of pictures; auto is the paper's "
+        "if it can be had, else digits",
     )  # fmt: skip
     holdout: int | None = option(
         None, "training images kept apart, on which to validate; the test set is evaluated once, at the end", minimum=1

@@ -44,8 +44,8 @@ def load(
     """Returns the data set called `name`.
 
     Args:
-      name: one of names.NAMES, or the path of one's own images (see arrays.py and pictures.py). "auto" is `default` if its
-        files are there or can be downloaded, else the digits, with a remark that says so (see `Dataset.remarks`).
+      name: one of names.NAMES, or the path of one's own images (see arrays.py and pictures.py). "auto" is `default` if
+        its files are there or can be downloaded, else the digits, with a remark that says so (see `Dataset.remarks`).
       data_dir: where the files are; see `search_folders`. Files that are nowhere are downloaded, to ROOT/datasets for
         the default folder, else to `data_dir`, which has to exist.
       default: the set of the paper: "cifar100", "cifar10" or "svhn".

@@ -75,8 +75,8 @@ def export(problem, chosen, checkpoint, path, about):
     wrong = 100.0 * float(np.mean(classes != part.labels))
     yield f"{checkpoint}: {figures}"
     yield (
-        f"exported to {path}: err = {wrong:.4f} % on the same {len(images)} {part.split} images, scores differ by at most "
-        f"{difference:.1e}; {len(graph.get_operations())} nodes"
+        f"exported to {path}: err = {wrong:.4f} % on the same {len(images)} {part.split} images, scores differ by at "
+        f"most {difference:.1e}; {len(graph.get_operations())} nodes"
     )
 
 

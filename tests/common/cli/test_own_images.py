@@ -36,7 +36,7 @@ def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "own.npz")
     made = settings(tmp_path, data="own.npz", holdout=5)
-    assert made.data == str(tmp_path / "own.npz") and METHOD.words(made) == ["opt_cp", "cnn6", "own"]
+    assert made.data == str(tmp_path / "own.npz") and METHOD.run_name(made) == "opt_cp_cnn6_own"
     assert run(METHOD, made) == 0
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "own.npz: 19 training, 5 holdout and 6 test images, 8 x 8 x 3, 3 classes" in log

@@ -15,6 +15,7 @@ from common.cli import program, recipe, settings, start, tasks
 from common.cli.settings import OptSettings
 from common.command import CommandLine, table
 from common.compat import tf
+from common.data import datasets
 from common.graph import precision
 from common.nn import networks
 from grassmann.settings import Settings as GrassmannSettings

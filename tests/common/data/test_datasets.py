@@ -158,7 +158,7 @@ def test_sets_made_here_need_no_folder():
 
 
 def test_an_unknown_name_is_an_error_with_the_names():
-    with pytest.raises(ValueError, match="--data=mnist: expected one of auto, cifar100, .* folder with train/ and test/$"):
+    with pytest.raises(ValueError, match="--data=mnist: expected one of auto, .* folder with train/ and test/$"):
         load("mnist")
 
 
