@@ -28,7 +28,14 @@ def run_algorithm(name, algorithms, algorithm, generator, weights, names=None):
 
     @tf.custom_gradient
     def rotate(generator, weights):
-        return algorithms[algorithm](generator, weights, members)
+        rotated, pull_back = algorithms[algorithm](generator, weights, members)
+
+        def gradient(upstream):
+            # Parts of the factors would else be copied when the factors are there, and be in memory all the while.
+            with tf.control_dependencies([upstream]):
+                return pull_back(upstream)
+
+        return rotated, gradient
 
     if batch.rank == 1:
         return rotate(generator, weights)

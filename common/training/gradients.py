@@ -34,7 +34,8 @@ def mean_gradients(fit, penalty, members, others, kernels, replica, scale=1.0):
     means = replica.mean_of_all([*found.values(), *others])
     found, others = dict(zip(found, means)), means[len(found) :]
     found |= _pulled_back({name: kernel for name, kernel in large.items() if name not in small}, found)
-    own = dict(zip((member.op.name for member in members), tf.gradients(penalty, members)))
+    with tf.control_dependencies(list(found.values())):  # known from the beginning, they would be in memory all the while
+        own = dict(zip((member.op.name for member in members), tf.gradients(penalty, members)))
     return [_sum(found.get(member.op.name), own[member.op.name]) for member in members], others
 
 
