@@ -12,6 +12,7 @@ from common.training import problem
 # The permutation of a batch; and QR, a last resort: its kernel for GPUs takes and gives host memory.
 ON_THE_HOST = {"RandomIndexShuffle", "Qr"}
 METHODS = [(network, method) for network in ("cnn6", "resnet-10-1") for method in programs.methods(network)]
+FAST = [METHODS[1], ("cnn6", "sopt_gs"), METHODS[-1]]  # a map, a subset of one, a manifold
 
 
 @functools.lru_cache(maxsize=None)
@@ -61,7 +62,9 @@ def fast_gpu(monkeypatch):
     monkeypatch.setattr("common.graph.linalg.fast_in_float64", lambda: True)
 
 
-@pytest.mark.parametrize("network, method", METHODS)
+@pytest.mark.parametrize(
+    "network, method", [pytest.param(*case, marks=[pytest.mark.slow] * (case not in FAST)) for case in METHODS]
+)
 def test_every_operation_has_a_kernel_and_no_constant_is_fetched_from_the_gpu(fast_gpu, network, method):
     """A constant that a kernel wants in host memory has to be an int32: others are put on the GPU, and it waits."""
     missing, fetched = set(), set()

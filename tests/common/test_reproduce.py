@@ -186,9 +186,10 @@ def test_a_tiny_table_is_really_run_interrupted_and_gone_on_with(tmp_path):
             end = time.monotonic() + 300
             while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < end:
                 time.sleep(0.05)
-        finally:
             process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=300)
+            out, _ = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == 128 + signal.SIGINT and "interrupted; the same command goes on" in out
     assert list(metrics.parent.glob("model.ckpt-*.index"))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)

@@ -4,15 +4,14 @@ The material lies beside the repository where the project is developed; without 
 """
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import zlib
 
 import numpy as np
 import pytest
 
+from common.cli import start
+from common.cli.program import run
 from common.compat import tf
 from common.data import synthetic
 from common.graph import variables
@@ -76,24 +75,18 @@ def test_trajectory_of_sgdg():
             assert np.linalg.norm(value) == pytest.approx(expected["norm"][name], rel=2e-2, abs=1e-4), name
 
 
-def command(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "train.py", *arguments],
-        cwd=ROOT / "grassmann",
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        **options,
-    )
+def call(*arguments):
+    """Does in this process what train.py does with a command line."""
+    line, remarks = start.read(Settings, arguments)
+    assert run(Grassmann(), line.settings(), remarks) == 0
 
 
-def test_command_line_gives_the_figures_of_the_original_for_its_checkpoint():
-    done = command(
-        "--task=test", "--model=resnet", "--depth=10", "--widen_factor=1", "--data=cifar10",
+def test_command_line_gives_the_figures_of_the_original_for_its_checkpoint(capsys):
+    call(
+        "--task=test", "--model=resnet", "--depth=10", "--widen_factor=1", "--data=cifar10", "--device=cpu",
         f"--data_dir={REFERENCE / 'datasets'}", f"--load={CHECKPOINT}", "--vali_batch_size=397",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "validation: cross_entropy = 1.6957, err = 65.2393 %, err_5 = 6.8010 % (" in done.stdout
+    assert "validation: cross_entropy = 1.6957, err = 65.2393 %, err_5 = 6.8010 % (" in capsys.readouterr().out
 
 
 def reference_task(vali_batch_size):
@@ -136,12 +129,11 @@ def test_training_goes_on_from_it_with_every_slot():
 
 @pytest.mark.slow
 def test_command_line_resumes_from_it(tmp_path):
-    done = command(
+    call(
         "--task=train", *(f"--{name}={value}" for name, value in OF_PAPER.items()), "--data=cifar10", "--max_steps=83",
         f"--data_dir={REFERENCE / 'datasets'}", f"--load={CHECKPOINT}", f"--train_path={tmp_path / 'run'}",
-        "--report_freq=1",
+        "--report_freq=1", "--device=cpu",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "step 80, loss" in log and "step 82, validation: cross_entropy" in log and "step 79" not in log
     assert "start afresh" not in log

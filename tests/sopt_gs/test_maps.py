@@ -70,7 +70,7 @@ def test_kernel_and_merge_against_numpy(name):
 
 
 @pytest.mark.parametrize("name", MAPS)
-@pytest.mark.parametrize("size", [3, 18, 27, 144, 288])
+@pytest.mark.parametrize("size", [3, 18, 144, *(pytest.param(size, marks=pytest.mark.slow) for size in (27, 288))])
 def test_at_its_start_a_map_is_the_identity(name, size):
     """Also in the sizes of the paper's layers: even and odd, and, from 256 on, Löwdin's rational function."""
     start = MAPS[name].start([size, size], tf.float32, None)

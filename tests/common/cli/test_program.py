@@ -1,5 +1,6 @@
 """The command line: real processes for what only they can show, `run` and its errors for the rest."""
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -11,12 +12,13 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 
 import numpy as np
 import pytest
 
-from common.cli import program
+from common.cli import program, start
 from common.cli.program import run
 from common.training import trainer
 from opt_gs.train import method
@@ -25,88 +27,90 @@ from opt_ls.train import method as opt_ls
 METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SMALL = METHOD.settings_class(data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=4)
+ORDINARY = {"rotation": "none", "base_lr": 0.01}  # quick to build
 
 
 def settings(**options):
     return dataclasses.replace(SMALL, **options)
 
 
-def command(folder, *words, **options):
-    return subprocess.Popen(
-        [sys.executable, "train.py", *words],
-        cwd=ROOT / folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+@pytest.fixture
+def command():
+    """`command(folder, words...)` starts a train.py; what still runs in the end is killed."""
+    processes = []
+
+    def begin(folder, *words, **options):
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        arguments = [sys.executable, "train.py", "--data=synthetic", "--rotation=none", "--widths=4,4,4,4", *words]
+        processes.append(subprocess.Popen(arguments, cwd=ROOT / folder, **{**pipes, **options}))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
-def finish(process):
+def called(words, method=method):
+    """Does in this process what a train.py does with a command line; returns the exit status."""
+    with pytest.raises(SystemExit) as ended:
+        start.main(METHOD.settings_class, method, words)
+    return ended.value.code
+
+
+def figures(path):
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
+
+
+def test_a_run_writes_what_reproduces_it(tmp_path, command, capsys):
+    process = command("opt_gs", "--max_steps=4", "--report_freq=1", "--seed=3", f"--train_dir={tmp_path}")
     out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
-def test_a_run_writes_what_reproduces_it(tmp_path):
-    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=4", "--report_freq=1", "--seed=3"]
-    status, out, err = finish(command("opt_gs", *words, f"--train_dir={tmp_path}"))
-    assert (status, err) == (0, "")
+    assert (process.returncode, err) == (0, "")
     (folder,) = tmp_path.iterdir()
-    assert folder.name.startswith("opt_gs_cnn6_synthetic_")
+    assert folder.name.startswith("opt_gs-none_cnn6_synthetic_")
     names = {path.name for path in folder.iterdir()}
     assert names >= {"log.txt", "flags.txt", "metrics.jsonl", "checkpoint", "model.ckpt-3.index"}
     log = (folder / "log.txt").read_text()
     assert log in out and "\r" not in out  # plain lines, as the output is no terminal
     for words in ("data set synthetic: 512 training and 256 test images", "CNN-6", "trainable of", "nodes, built in"):
         assert words in log
-    flagfile = folder / "flags.txt"
-    status, _, err = finish(command("opt_gs", f"--flagfile={flagfile}", f"--train_path={tmp_path / 'again'}"))
-    assert (status, err) == (0, "")
-
-    def figures(path):
-        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-        return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
-
+    assert called([f"--flagfile={folder / 'flags.txt'}", f"--train_path={tmp_path / 'again'}"]) == 0
+    assert capsys.readouterr().err == ""
     assert figures(folder) == figures(tmp_path / "again") and len(figures(folder)) == 5
     required = {"train": {"fit", "total_loss", "error", "lr"}, "test": {"cross_entropy", "error", "error_5", "lr"}}
     for line in figures(folder):
         assert set(line) >= required[line["split"]] and "loss" not in line
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_leaves_with_the_customary_status(tmp_path, number):
-    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path}"]
-    process = command("opt_hr", *words)
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_saves_and_leaves_with_the_customary_status(tmp_path, number, command):
+    process = command("opt_hr", "--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path}")
     while "step 2," not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(number)
-    status, out, err = finish(process)
-    assert status == 128 + number and "Traceback" not in err
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 128 + number and "Traceback" not in err
     last = max(int(path.name.split("-")[1].split(".")[0]) for path in tmp_path.glob("model.ckpt-*.index"))
     assert f"saved {tmp_path}/model.ckpt-{last}" in out
     assert f"interrupted by {number.name}; go on with --resume --train_path={tmp_path}" in out
 
 
-def test_bad_input_is_one_line_and_status_1(tmp_path):
-    process = command("opt_cp", "--data=cifar100", f"--data_dir={tmp_path / 'nowhere'}")
-    status, out, err = finish(process)
-    assert status == 1 and out == ""
-    assert err.startswith("error: ") and err.count("\n") == 1 and "nowhere" in err
+def test_bad_input_is_one_line_and_status_1(tmp_path, capsys):
+    assert called(["--data=cifar100", f"--data_dir={tmp_path / 'nowhere'}"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and "nowhere" in err
 
 
-@pytest.mark.parametrize("words", [["--task=fly"], ["--rotation=some"], ["surplus"], ["--nosuch=1"], ["--depth=x"]])
-def test_unknown_flags_and_values(words):
-    if words[0].startswith(("--nosuch", "--depth")):  # found by absl
-        status, _, err = finish(command("opt_ls", *words))
-        assert status == 1 and words[0].split("=")[0].strip("-") in err
-        assert err.startswith("error: ") and err.count("\n") == 1
-    elif words == ["surplus"]:
-        status, _, err = finish(command("opt_ls", "surplus"))
-        assert status == 1 and err == "error: unexpected argument 'surplus': flags are written --name=value\n"
-    else:
-        name, value = words[0].strip("-").split("=")
-        with pytest.raises(ValueError, match=f"{words[0]}: expected one of"):
-            settings(**{name: value})
+@pytest.mark.parametrize("word", ["--task=fly", "--rotation=some", "surplus", "--nosuch=1", "--depth=x"])
+def test_unknown_flags_and_values(word, capsys):
+    assert called([word], method=None) == 1
+    err = capsys.readouterr().err
+    assert word.split("=")[0].strip("-") in err and err.startswith("error: ") and err.count("\n") == 1
+    if word == "surplus":
+        assert err == "error: unexpected argument 'surplus': flags are written --name=value\n"
+    elif word in ("--task=fly", "--rotation=some"):
+        assert f"{word}: expected one of" in err
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 
 def test_going_on_in_the_same_folder_continues_its_figures(tmp_path):
     path = tmp_path / "run"
-    options = {"report_freq": 1, "save_freq": 2, "train_path": str(path), "max_to_keep": 2}
+    options = {**ORDINARY, "report_freq": 1, "save_freq": 2, "train_path": str(path), "max_to_keep": 2}
     run(METHOD, settings(**options))
     whole = (path / "metrics.jsonl").read_text()
     run(METHOD, settings(**options, load=str(path / "model.ckpt-1")))
@@ -159,18 +163,19 @@ def test_going_on_in_the_same_folder_continues_its_figures(tmp_path):
     assert [(line["step"], line["split"]) for line in again] == steps
     moved = path.rename(tmp_path / "moved")
     assert {item.name for item in moved.glob("*.index")} == {"model.ckpt-1.index", "model.ckpt-3.index"}
-    assert run(METHOD, settings(task="test", load=str(moved))) == 0
+    assert run(METHOD, settings(**ORDINARY, task="test", load=str(moved))) == 0
 
 
 def test_a_map_that_fails_says_which_and_where(tmp_path, capsys):
     assert program.execute(METHOD, settings(base_lr=3e38, train_path=str(tmp_path / "run"))) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: step 1: gram_schmidt: the generator is not finite") and err.count("\n") == 1
+    assert err.startswith("error: step 1: gram_schmidt: the generator of conv1_0 is not finite (lr = 3e+38)") and err.count("\n") == 1
 
 
-def test_a_second_signal_stops_at_once(tmp_path):
-    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path}"]
-    process = command("opt_hr", *words, "--save_freq=1")
+@pytest.mark.slow
+def test_a_second_signal_stops_at_once(tmp_path, command):
+    """Among the fast ones tests/common/training/test_signals.py shows it without TensorFlow."""
+    process = command("opt_hr", "--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path}", "--save_freq=1")
     while "step 2," not in process.stdout.readline():
         assert process.poll() is None
     for _ in range(30):  # two are enough, but two at the very same moment are one
@@ -178,8 +183,8 @@ def test_a_second_signal_stops_at_once(tmp_path):
         time.sleep(0.02)
         if process.poll() is not None:
             break
-    status, out, err = finish(process)
-    assert status in (130, -signal.SIGINT) and "before the first update" not in err
+    _, err = process.communicate(timeout=300)
+    assert process.returncode in (130, -signal.SIGINT) and "before the first update" not in err
 
 
 def test_widths_without_a_network_that_has_them():
@@ -204,7 +209,8 @@ def cifar_folder(path, rows=20, label=lambda row: row % 10):
 
 def test_training_on_cifar_files_of_any_size(tmp_path, capsys):
     cifar_folder(tmp_path)
-    assert run(METHOD, settings(data="cifar10", data_dir=str(tmp_path), train_path=str(tmp_path / "run"))) == 0
+    options = {**ORDINARY, "data": "cifar10", "data_dir": str(tmp_path), "train_path": str(tmp_path / "run")}
+    assert run(METHOD, settings(**options)) == 0
     assert "data set cifar10: 100 training and 20 test images" in capsys.readouterr().out
 
 
@@ -231,7 +237,7 @@ def test_see_lists_every_trainable_variable(capsys):
 
 def test_auto_says_loudly_what_it_trains_on(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = {"data": "auto", "batch_size": 32, "max_steps": 2, "train_path": str(tmp_path / "run")}
+    options = {**ORDINARY, "data": "auto", "batch_size": 32, "max_steps": 2, "train_path": str(tmp_path / "run")}
     run(METHOD, settings(**options))
     captured = capsys.readouterr()
     if "data set digits" in captured.out:  # on a machine that can download, or has the files, it is cifar100
@@ -255,25 +261,25 @@ def test_a_long_run_says_so_after_20_steps(capsys, monkeypatch):
         assert ("--data=digits" in out and "hours" in out) == expected
 
 
-def test_progress_is_a_bar_only_on_a_terminal(tmp_path):
+def test_progress_is_a_bar_only_on_a_terminal(tmp_path, monkeypatch):
     """A pseudo-terminal for standard error shows step, fit, error, speed and time left."""
     leader, follower = os.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 160, 0, 0))
-    words = ["--data=synthetic", "--widths=4,4,4,4", "--max_steps=30", f"--train_path={tmp_path}"]
-    process = subprocess.Popen(
-        [sys.executable, "train.py", *words], cwd=ROOT / "opt_cp", stdout=subprocess.DEVNULL, stderr=follower
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            block = os.read(leader, 4096)
-        except OSError:  # the other side is closed
-            break
-        if not block:
-            break
-        shown += block
-    os.close(leader)
-    assert process.wait() == 0
+    shown = []
+
+    def read():
+        with contextlib.suppress(OSError):  # the other side is closed
+            while block := os.read(leader, 4096):
+                shown.append(block)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with open(follower, "w") as terminal, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal)
+            assert run(METHOD, settings(**ORDINARY, max_steps=30, train_path=str(tmp_path))) == 0
+    finally:
+        reader.join()
+        os.close(leader)
     for words in (b"30/30", b"fit", b"err", b"images/s", b"step/s"):
-        assert words in shown
+        assert words in b"".join(shown)

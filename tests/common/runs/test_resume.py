@@ -306,11 +306,20 @@ def test_a_folder_is_one_process_s_to_train_in_and_anybody_s_to_test(tmp_path, m
     assert not (tmp_path / "new").exists() and not (tmp_path / "none").exists()
 
 
-def start(*words, folder="opt_gs"):
-    return subprocess.Popen(
-        [sys.executable, "train.py", "--data=synthetic", "--rotation=none", "--widths=4,4,4,4", *words],
-        cwd=ROOT / folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@pytest.fixture
+def start():
+    """`start(words...)` starts a Python program; what still runs in the end is killed."""
+    processes = []
+
+    def begin(*words, cwd):
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen([sys.executable, *words], cwd=cwd, **pipes))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.slow
@@ -323,8 +332,9 @@ def start(*words, folder="opt_gs"):
         ("step 1,", ["--vali_freq=1", "--vali_batch_size=1"]),  # an evaluation
     ],
 )
-def test_a_signal_at_any_time_ends_with_a_checkpoint(number, after, flags, tmp_path):
-    process = start("--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path / 'run'}", *flags)
+def test_a_signal_at_any_time_ends_with_a_checkpoint(number, after, flags, tmp_path, start):
+    words = ["--data=synthetic", "--rotation=none", "--widths=4,4,4,4", "--max_steps=100000", "--report_freq=1"]
+    process = start("train.py", *words, f"--train_path={tmp_path / 'run'}", *flags, cwd=ROOT / "opt_gs")
     for line in process.stdout:
         if line.startswith(after):
             break
@@ -339,7 +349,7 @@ def test_a_signal_at_any_time_ends_with_a_checkpoint(number, after, flags, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_the_graph_is_built_leaves_nothing(number, tmp_path):
+def test_a_signal_while_the_graph_is_built_leaves_nothing(number, tmp_path, start):
     program_text = (
         "import time\nfrom common.cli import program\nfrom common.training import problem\n"
         "from opt_gs.train import method\n"
@@ -350,10 +360,7 @@ def test_a_signal_while_the_graph_is_built_leaves_nothing(number, tmp_path):
         "from common.cli.start import main\n"
         "main(method().settings_class, method)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program_text, "--data=synthetic", f"--train_path={tmp_path / 'run'}"],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = start("-c", program_text, "--data=synthetic", f"--train_path={tmp_path / 'run'}", cwd=ROOT)
     for line in process.stdout:
         if line.startswith("building"):
             break

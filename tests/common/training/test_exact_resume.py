@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from common.cli import devices
+from common.cli import start as starting
+from common.cli.program import run
 from common.compat import tf
 from common.data import synthetic
 from common.graph import variables
@@ -112,6 +114,13 @@ FLAGS = {
 }  # fmt: skip
 
 
+def finish(folder, *words):
+    """Does in this process what a train.py does."""
+    train = importlib.import_module(f"{folder}.train")
+    line, _ = starting.read(train.Settings, ["--data=synthetic", "--batch_size=8", *words])
+    assert run(train.method(), line.settings()) == 0
+
+
 @pytest.fixture
 def start():
     """`start(folder, words...)` starts a train.py; what still runs in the end is killed."""
@@ -119,7 +128,7 @@ def start():
 
     def begin(folder, *words):
         command = [sys.executable, "train.py", "--data=synthetic", "--batch_size=8", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         processes.append(subprocess.Popen(command, cwd=ROOT / folder, **pipes))
         return processes[-1]
 
@@ -153,7 +162,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(name, kills, steps, tm
     moments = random.Random(seed)
     words = FLAGS.get(name, ("opt_gs", "--rotation=none", "--widths=4,4,4,4"))
     words = [*words, f"--max_steps={steps}", "--save_freq=5", "--report_freq=1", "--vali_freq=10", "--resume"]
-    whole = start(*words, f"--train_path={tmp_path / 'whole'}")
+    finish(*words, f"--train_path={tmp_path / 'whole'}")
     killed, reached = tmp_path / "killed", -1
     for _ in range(kills):
         process = start(*words, f"--train_path={killed}")
@@ -168,9 +177,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(name, kills, steps, tm
         reached = max([reached, *map(step_of, process.communicate(timeout=600)[0].splitlines())])
         last = max([int(path.stem.split("-")[1]) for path in killed.glob("model.ckpt-*.index")], default=-1)
         assert reached - last <= 5 + 1, (seed, reached, last)  # a report comes before the save of its step
-    for process in (whole, start(*words, f"--train_path={killed}")):
-        out, _ = process.communicate(timeout=600)
-        assert process.returncode == 0, (seed, out)
+    finish(*words, f"--train_path={killed}")
     expected, actual = contents(tmp_path / "whole", steps - 1), contents(killed, steps - 1)
     assert set(actual) == set(expected)
     for variable, value in expected.items():

@@ -62,11 +62,10 @@ def test_a_step_in_low_precision_is_that_of_float32_to_its_accuracy(precision, f
 def test_the_network_is_of_low_precision_and_nothing_else(precision):
     training = build(precision=precision)
     low = tf.as_dtype(precision)
-    graph = tf.get_default_graph()
-    convolutions = [op for op in graph.get_operations() if op.type.startswith("Conv2D")]
+    convolutions = [op for op in operations() if op.type.startswith("Conv2D")]
     assert len(convolutions) == 8 * 3, "forward, and backward for kernels and inputs"
     assert {op.get_attr("T") for op in convolutions} == {low}
-    types_of = {op: {tensor.dtype for tensor in [*op.inputs, *op.outputs]} for op in graph.get_operations()}
+    types_of = {op: {tensor.dtype for tensor in [*op.inputs, *op.outputs]} for op in operations()}
     everything = {op.type for op, types in types_of.items() if low in types}
     assert {"FusedBatchNormV3", "Relu", "MaxPool"} <= everything
     assert not everything & MAP_OPS
@@ -134,6 +133,20 @@ def clusters(**options):
         return types, list(types.values()).count("_XlaRun")
 
 
+def test_the_network_is_marked_for_xla_and_the_maps_are_not():
+    build(xla=True)
+    marked = {op: "_XlaCompile" in op.node_def.attr and op.get_attr("_XlaCompile") for op in operations()}
+    network = {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "Relu", "ReluGrad", "MaxPool", "MaxPoolGrad"}
+    assert network <= {op.type for op in marked}
+    assert all(mark for op, mark in marked.items() if op.type in network)
+    assert not any(mark for op, mark in marked.items() if op.type in MAP_OPS - {"BatchMatMulV2"})
+
+
+def operations():
+    return tf.get_default_graph().get_operations()
+
+
+@pytest.mark.slow
 def test_xla_compiles_the_network_and_leaves_the_maps():
     ordinary, none = clusters()
     left, compiled = clusters(xla=True)
