@@ -250,7 +250,8 @@ def metrics_of(folder):
 
 
 def train_in(path, folder="sopt_gs", **options):
-    options = {"widths": (4, 4, 4, 4), "report_freq": 2, "vali_freq": 3, "save_freq": 3, "max_steps": 7, "max_to_keep": 5, **options}
+    often = {"report_freq": 2, "vali_freq": 3, "save_freq": 3, "max_steps": 7, "max_to_keep": 5}
+    options = {"widths": (4, 4, 4, 4), "tensorboard": False, **often, **options}
     settings = settings_of(folder, train_path=str(path), **options)
     assert run(method_of(folder), settings) == 0
     return metrics_of(path)
