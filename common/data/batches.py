@@ -41,6 +41,11 @@ class Pipeline:
     crop_size: int = 32
     mirror: bool = False
 
+    def __str__(self):
+        """What becomes of a training image, for a log."""
+        padded = f"padded by {self.padding} ({self.reflection} reflection), " if self.padding else ""
+        return f"{padded}cropped to {self.crop_size} x {self.crop_size}, {'' if self.mirror else 'not '}mirrored"
+
     def __post_init__(self):
         if not np.all(np.isfinite(self.offset)):
             raise ValueError(f"offset is {self.offset}, expected finite numbers")

@@ -11,11 +11,11 @@ CNN9_WIDTHS = (64, 128, 256, 256)
 def cnn(images, classes, kernels, mode, widths, convs_per_stage):
     """Returns logits [batch, classes] of three stages of 3x3 convs, each followed by a 2x2 max-pool.
 
-    Every conv has BN and ReLU. A VALID conv over all that is left (4x4 for images of 32x32), "fc6", has neither; a 1x1
-    conv with ordinary weights, "score", gives the classes.
+    Every conv has BN and ReLU. A VALID conv over all that is left (4x4 for images of 32x32 or 28x28), "fc6", has
+    neither; a 1x1 conv with ordinary weights, "score", gives the classes.
 
     Args:
-      images: [batch, height, width, channels], sides divisible by 8.
+      images: [batch, side, side, channels].
       classes: number of classes.
       kernels: `kernels(layer) -> tensor` (see kernels.given).
       mode: a `layers.Mode`.
@@ -30,7 +30,7 @@ def cnn(images, classes, kernels, mode, widths, convs_per_stage):
                 features = layers.conv2d(features, width, 3, kernels, place=place)
                 with tf.variable_scope("bn"):
                     features = tf.nn.relu(layers.batch_norm(features, mode))
-        features = layers.max_pool(features)
+        features = layers.max_pool(features, "SAME")
     with tf.variable_scope("fc6"):
         features = layers.conv2d(features, widths[3], int(features.shape[1]), kernels, padding="VALID")
     with tf.variable_scope("score"):

@@ -219,9 +219,9 @@ def _from_moments(inputs, beta, gamma, epsilon, replica):
     return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon), mean, variance
 
 
-def max_pool(images):
-    """2 x 2 max-pooling with stride 2."""
-    return tf.nn.max_pool2d(images, 2, 2, "VALID")
+def max_pool(images, padding="VALID"):
+    """2 x 2 max-pooling with stride 2; of an odd side "SAME" keeps the last row or column, "VALID" drops it."""
+    return tf.nn.max_pool2d(images, 2, 2, padding)
 
 
 def dropout(inputs, mode):

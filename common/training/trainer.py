@@ -158,7 +158,8 @@ class _Run:
             self.folder.note(line)
         size = len(tf.get_default_graph().get_operations())
         built = f"graph of {size} nodes, built in {self.seconds:.1f} s"
-        for line in [*counts(self.training.kernels[0]), built, *origin]:
+        augmented = f"training images: {self.task.pipeline}"
+        for line in [augmented, *counts(self.training.kernels[0]), built, *origin]:
             self.folder.say(line)
 
     def _callbacks(self):

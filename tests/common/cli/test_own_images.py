@@ -40,6 +40,7 @@ def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
     assert run(METHOD, made) == 0
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "own.npz: 19 training, 5 holdout and 6 test images, 8 x 8 x 3, 3 classes" in log
+    assert "training images: cropped to 8 x 8, mirrored" in log
     assert "holdout, images a class: " in log and "step 3, validation on the holdout: cross_entropy" in log
     assert log.count("step 3, test: cross_entropy") == 1
     validated = [(line["step"], line["split"]) for line in lines(tmp_path) if line["split"] != "train"]
@@ -56,6 +57,20 @@ def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
     write(tmp_path / "own.npz", seed=1)
     with pytest.raises(ValueError, match="cannot go on with other flags than its own .data_digest: "):
         run(METHOD, dataclasses.replace(made, resume=True, max_steps=5))
+
+
+def test_reports_name_the_split(tmp_path):
+    from common.results import figures, groups, runs
+
+    assert run(METHOD, settings(tmp_path, data=write(tmp_path / "own.npz"), holdout=5)) == 0
+    found = runs.read(str(tmp_path / "run"))
+    assert found.complete and found.validated == "holdout" and found.names[2] == "own, holdout 5"
+    (group,) = groups.grouped([found])
+    errors = {line["split"]: line["error"] for line in lines(tmp_path)}
+    assert group.errors() == [(errors["test"], errors["test"])]
+    error, *_ = figures.panels(1)
+    curve = {line["step"] + 1: line["error"] for line in lines(tmp_path) if line["split"] == "holdout"}
+    assert error.of_run(found) == curve and sorted(curve) == [2, 4]
 
 
 def test_a_set_without_a_test_part_is_tested_on_its_holdout(tmp_path, capsys):

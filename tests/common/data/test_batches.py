@@ -242,6 +242,12 @@ def test_what_does_not_fit_is_one_line(arguments, message):
     assert "\n" not in str(raised.value)
 
 
+def test_a_pipeline_says_what_it_does():
+    padded = "padded by 4 (symmetric reflection), cropped to 28 x 28, not mirrored"
+    assert str(Pipeline(padding=4, crop_size=28)) == padded
+    assert str(Pipeline(mirror=True)) == "cropped to 32 x 32, mirrored"
+
+
 def test_evaluation_refuses_an_empty_batch():
     with pytest.raises(ValueError, match="is 0, expected at least 1"):
         batches.evaluation_batch(store(*made_up(3), "data"), 0, 0, Pipeline(crop_size=8))

@@ -13,14 +13,14 @@ from common.nn.networks import network, title
 CONSTANTS = BatchNormConstants(0.9, 1e-5, False)
 
 
-def build(name, classes=10, factory=kernels.plain(), first=None, **options):
+def build(name, classes=10, factory=kernels.plain(), first=None, side=32, **options):
     """Returns the logits of the training pass and {scope: `Kernel`}."""
     of_network = network(name, **options)
-    plan = kernels.plan(of_network, classes, (32, 32, 3), Mode(False, CONSTANTS))
+    plan = kernels.plan(of_network, classes, (side, side, 3), Mode(False, CONSTANTS))
     found = kernels.build(plan, kernels.by_place(factory, first))
     tensors = kernels.given({scope: kernel.tensor for scope, kernel in found.items()})
     mode = Mode(True, CONSTANTS, None, variables.global_step() + 0)
-    return of_network(tf.zeros([2, 32, 32, 3]), classes, tensors, mode), found
+    return of_network(tf.zeros([2, side, side, 3]), classes, tensors, mode), found
 
 
 def shapes(*roles):
@@ -50,6 +50,20 @@ def test_names_of_cnn6():
     expected |= {f"{layer}/bn/{kind}" for layer in layers for kind in ("gamma", "beta", "pop_mean", "pop_var")}
     assert set(names) == expected | {"score/filter", "global_step"}
     assert names["conv1_0/fix"] == [27, 64] and names["fc6/rotation"] == [1024, 1024]
+
+
+@pytest.mark.parametrize(("side", "left"), [(32, 4), (28, 4), (27, 4), (33, 5), (40, 5), (8, 1), (5, 1)])
+@pytest.mark.parametrize("name", ["cnn6", "cnn9"])
+def test_the_last_conv_covers_what_pools_leave_of_any_side(name, side, left):
+    logits, found = build(name, widths=(2, 2, 2, 3), side=side)
+    assert found["fc6"].tensor.shape.as_list() == [left, left, 2, 3] and logits.shape.as_list() == [2, 10]
+
+
+@pytest.mark.parametrize(("name", "side"), [("resnet", 9), ("resnet", 50), ("vgg11", 32), ("vgg11", 50)])
+def test_other_networks_take_sides_that_are_no_powers_of_two(name, side):
+    assert build(name, depth=10, widen_factor=1, side=side)[0].shape.as_list() == [2, 10]
+    with pytest.raises(ValueError, match="they need 32 x 32 pixels or more, not 31 x 31"):
+        build("vgg11", side=31)
 
 
 def test_widths_of_cnn6():
