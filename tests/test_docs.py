@@ -11,35 +11,47 @@ import pathlib
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
 
 from common import command
 from common.cli.start import train_modules
+from common.compat import tf
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
+PAGES = ["README.md", "benchmarks/README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 MODULES = train_modules()
-# A program that is shown, and what it prints, if that is shown; blocks with a name are files of docs/methods.md.
+
+# --- programs ---
+
+# A program, and what it prints if that stands below it; a block that begins with a path is a file of docs/methods.md.
 PROGRAM = re.compile(r"^```python\n(?!# \w+/)(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^```python\n# (\w+/\w+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PROGRAMS = [(name, *match) for name, text in TEXTS.items() for match in PROGRAM.findall(text)]
-SHELL = {"export", "git", "nohup", "saved_model_cli", "sha256sum", "tensorboard", ".", "python3"}
+PROGRAMS = [pytest.param(*match, id=page) for page, text in TEXTS.items() for match in PROGRAM.findall(text)]
 
 
-@pytest.mark.parametrize(("page", "program", "printed"), PROGRAMS, ids=lambda value: value[:30])
-def test_programs_run_and_print_what_is_shown(page, program, printed):
-    if "sys.argv" in program:  # takes an exported network: see tests/common/training/test_export.py
+@pytest.mark.parametrize(("program", "printed"), PROGRAMS)
+def test_programs_run_and_print_what_is_shown(program, printed):
+    if "sys.argv" in program:  # takes an exported network: tests/common/training/test_export.py runs it
         assert program in [path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "examples").glob("*.py")]
         return
-    from common.compat import tf
-
     with tf.Graph().as_default(), contextlib.redirect_stdout(io.StringIO()) as output:
-        exec(compile(program, page, "exec"), {"__name__": "__main__"})
+        exec(compile(program, "a page", "exec"), {"__name__": "__main__"})
     if printed:
         assert doctest.OutputChecker().check_output(printed, output.getvalue(), doctest.ELLIPSIS), output.getvalue()
+
+
+def test_the_method_is_made_tested_and_trained(tmp_path, monkeypatch):
+    for path, code in FILE.findall(TEXTS["docs/methods.md"]):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("opt_exp.test_exponential").test_values_and_gradients()
+    trains(importlib.import_module("opt_exp.train"), [], tmp_path)
+
+
+# --- commands ---
 
 
 def commands(text):
@@ -50,32 +62,24 @@ def commands(text):
     inline = re.findall(r"`((?:cd \S+ && )?(?:python|pip|pytest) [^`]+)`", prose)
     for block in [*blocks, *(" ".join(code.split()) for code in inline)]:
         folder = "."
-        for line in block.replace("\\\n", " ").splitlines():
-            for part in re.split(r"&&|[()]", line):
-                words = shlex.split(part, comments=True)
-                while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-                    words.pop(0)
-                if words[:1] == ["cd"]:
-                    folder = words[1]
-                elif words:
-                    yield folder, words
+        for part in re.split(r"\n|&&|[()]", block.replace("\\\n", " ")):
+            words = shlex.split(re.sub(r"^\s*[A-Z_]+=\S+ ", "", part), comments=True)
+            folder = words[1] if words[:1] == ["cd"] else folder
+            if words and words[0] != "cd":
+                yield folder, words
 
 
-COMMANDS = {
-    (name, folder, shlex.join(words)): None for name, text in TEXTS.items() for folder, words in commands(text)
-}
-
-
-@pytest.mark.parametrize(("page", "folder", "line"), COMMANDS)
-def test_commands_have_flags_and_files_that_exist(page, folder, line):
-    assert folder.startswith("./logs") or (ROOT / folder).is_dir()
-    check(folder, shlex.split(line))
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_have_flags_and_files_that_exist(page):
+    for folder, words in commands(TEXTS[page]):
+        assert folder.startswith("./logs") or (ROOT / folder).is_dir(), folder
+        check(folder, words)
 
 
 def check(folder, words):
-    if words[0] == "pip":
-        (extra,) = re.findall(r"\[(\w+)\]", words[-1]) or ["gpu"]
-        assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    if words[:2] == ["pip", "install"]:
+        extra = re.search(r"\[(\w+)\]", words[-1])
+        assert not extra or f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     elif words[0] == "pytest":
         assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))
     elif words[:2] == ["python", "-m"]:
@@ -88,50 +92,72 @@ def check(folder, words):
     elif words[0] == "python" and words[1].endswith("train.py"):
         flags = [word for word in words[2:] if not word.startswith(("--flagfile", "--help"))]
         line = command.CommandLine(MODULES[(pathlib.Path(folder) / words[1]).parent.name].Settings, flags)
-        assert not line.words and line.settings()
+        assert not line.words and line.settings(), words
     elif words[0] == "python":
-        assert (ROOT / folder / words[1]).is_file()
+        assert (ROOT / folder / words[1]).is_file(), words
     else:
-        assert words[0] in SHELL
+        assert words[0] in {"export", "git", "saved_model_cli", "sha256sum", "tensorboard", ".", "python3"}, words
 
 
-LINKS = [(name, target) for name, text in TEXTS.items() for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+NOT_ALONE = {"help", "task", "load", "flagfile", "worker_hosts", "num_gpus", "widen_factor"}  # a run, workers, or minutes
+FAST = {("opt_hr", "--data=digits"), ("grassmann", "--grassmann=True --model=resnet --optimizer=sgdg")}
+TRAINED = sorted(
+    {
+        (folder, shlex.join(sorted(words[2:])))
+        for text in TEXTS.values()
+        for folder, words in commands(text)
+        if words[1].endswith("train.py") and not NOT_ALONE & {word.strip("-").partition("=")[0] for word in words}
+    }
+)
 
 
-@pytest.mark.parametrize(("page", "target"), LINKS)
-def test_links_lead_somewhere(page, target):
-    if target.startswith("https://"):
-        return
-    path, _, anchor = target.partition("#")
-    file = (ROOT / page).parent / path if path else ROOT / page
-    assert file.exists()
-    headings = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
-    assert not anchor or anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+@pytest.mark.parametrize(
+    ("folder", "flags"), [pytest.param(*each, marks=[] if each in FAST else pytest.mark.slow) for each in TRAINED]
+)
+def test_commands_train(folder, flags, tmp_path):
+    trains(MODULES[folder], shlex.split(flags), tmp_path)
 
 
-def test_files_that_are_named_exist():
-    for name, text in TEXTS.items():
-        for path in re.findall(r"`((?:tests|common|opt_\w+|grassmann|benchmarks)/[\w/]+\.py)", text):
-            assert (ROOT / path).is_file(), f"{name}: {path}"
+def trains(module, flags, tmp_path):
+    """Runs a train.py for two updates of a tiny network and looks at its log."""
+    network = [] if "--model" in " ".join(flags) else ["--widths=4,4,4,4"]
+    tiny = ["--data=synthetic", "--max_steps=2", "--batch_size=8", f"--train_path={tmp_path}/run"]
+    with pytest.raises(SystemExit) as ended:
+        module.main(module.Settings, module.method, [*flags, *tiny, *network])
+    assert ended.value.code == 0 and "validation: " in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
 
 
-def test_what_is_committed_is_not_ignored_and_the_readme_is_short():
-    git = ["git", "-C", str(ROOT), "ls-files", "-ci", "--exclude-standard"]
-    assert not subprocess.run(git, check=False, capture_output=True).stdout
+# --- links, names, tables ---
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_links_and_files_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https://)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert not anchor or anchor in anchors, target
+    for path in re.findall(r"`((?:tests|common|opt_\w+|grassmann|benchmarks)/[\w/]+\.py)", text):
+        assert (ROOT / path).is_file(), path
+
+
+def test_the_readme_is_short_and_what_is_committed_is_not_ignored():
     assert TEXTS["README.md"].count("\n") < 220
-
-
-# --- tables of flags ---
+    git = ["git", "-C", str(ROOT), "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert not subprocess.run(git, check=False, capture_output=True).stdout
 
 
 def with_flags(text):
-    """Returns a page with the tables of flags filled in: each folder's own ones, apart from those of the first."""
+    """Returns a page with the tables of flags filled in: of each folder those that the first table has not."""
     shared = command.table(MODULES["opt_hr"].Settings).splitlines()
 
     def filled(place):
-        lines = command.table(MODULES[place[2]].Settings).splitlines()
-        own = lines if place[2] == "opt_hr" else [*lines[:2], *(line for line in lines[2:] if line not in shared)]
-        return "\n".join([place[1], *own, place[3]])
+        head, rule, *lines = command.table(MODULES[place[2]].Settings).splitlines()
+        own = [line for line in lines if place[2] == "opt_hr" or line not in shared]
+        return "\n".join([place[1], head, rule, *own, place[3]])
 
     return re.sub(r"(<!-- flags of (\w+) -->)\n.*?(<!-- end -->)", filled, text, flags=re.DOTALL)
 
@@ -140,39 +166,5 @@ def test_tables_of_flags_are_current():
     assert TEXTS["docs/flags.md"] == with_flags(TEXTS["docs/flags.md"]), "run `python tests/test_docs.py`"
 
 
-# --- the method of docs/methods.md ---
-
-
-def test_the_method_is_made_tested_and_trained(tmp_path, monkeypatch, capsys):
-    for path, code in FILE.findall(TEXTS["docs/methods.md"]):
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module("opt_exp.test_exponential").test_values_and_gradients()
-    train = importlib.import_module("opt_exp.train")
-    flags = ["--data=synthetic", "--widths=4,4,4,4", "--batch_size=8", "--max_steps=3", f"--train_path={tmp_path}/run"]
-    with pytest.raises(SystemExit) as ended:
-        train.main(train.Settings, train.method, flags)
-    assert ended.value.code == 0 and "err = " in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
-
-
-# --- commands that train, at tiny size ---
-
-NOT_ALONE = r"--(task|load|flagfile|wor|widen|num_gpus|help)"  # needs a run, other processes, or minutes
-TRAINED = sorted(
-    {(folder, line) for _, folder, line in COMMANDS if "train.py" in line and not re.search(NOT_ALONE, line)}
-)
-TINY = ("--data=synthetic", "--max_steps=2", "--batch_size=8", "--vali_batch_size=64")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("folder", "line"), TRAINED)
-def test_commands_train(folder, line, tmp_path):
-    network = [] if "--model" in line else ["--widths=4,4,4,4"]
-    words = [sys.executable, *shlex.split(line)[1:], *TINY, *network, f"--train_path={tmp_path}/run"]
-    subprocess.run(words, cwd=ROOT / folder, check=True, capture_output=True, timeout=600)
-
-
 if __name__ == "__main__":
-    page = ROOT / "docs" / "flags.md"
-    page.write_text(with_flags(page.read_text(encoding="utf-8")), encoding="utf-8")
+    (ROOT / "docs" / "flags.md").write_text(with_flags(TEXTS["docs/flags.md"]), encoding="utf-8")
