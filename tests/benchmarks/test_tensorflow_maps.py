@@ -6,17 +6,9 @@ import pytest
 from benchmarks import maps, reference, tensorflow_maps
 
 COMPETITORS = tensorflow_maps.competitors()
-FURTHER = [name for name in COMPETITORS if ":" in name][1:]  # algorithms: the folders of the maps test them, too
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name in FURTHER))
-        for name in COMPETITORS
-        if name != tensorflow_maps.PRODUCT
-    ],
-)
+@pytest.mark.parametrize("name", [name for name in COMPETITORS if name != tensorflow_maps.PRODUCT])
 def test_result_and_gradient(name):
     inputs = reference.inputs(9, 5, 0)
     generator, weights, upstream = [value.astype("float64") for value in inputs]
