@@ -93,11 +93,6 @@ class Grassmann(Program):
         names = [settings.model, settings.task, title(settings.data), settings.optimizer]
         return "_".join(name for name in names if name)
 
-    def start_rates(self, settings):
-        on_manifold = settings.grassmann and settings.optimizer != "sgd"
-        rates = {"learning rate": settings.learnRate}
-        return {**rates, "learning rate on the manifold": settings.learnRateG} if on_manifold else rates
-
     def remarks(self, settings):
         if settings.grassmann and settings.optimizer == "sgd":
             yield (

@@ -1,30 +1,27 @@
 """OPT with orthogonality-preserving gradient descent: the orthogonal matrix is the variable."""
 
-import dataclasses
-
 from common.cli.recipe import DECAYED, Method
 from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.nn import losses
 from common.nn.kernels import rotated
-from common.nn.schedules import rounded
 from opt_ogd.ogd import OrthogonalGradientDescent, RelativeGradientDescent
 from opt_ogd.relative import rotate_relative
 from opt_ogd.settings import OgdSettings
 
-_DECAY_SHARE = 0.1  # of the recipe's L2, in this method
 _DROP = 0.2  # factor of the rotations' rate at each step of the schedule
 
 
 class Ogd(Method):
-    """Q starts at the identity and steps along the orthogonal group; all else is momentum SGD on fit + 0.1 L2.
+    """Q starts at the identity and steps along the orthogonal group; all else is trained as in every method, on fit + 0.1 L2.
 
     No L2 term contains Q, so the gradient of that sum is, for Q, the gradient of the fit loss alone: one backward pass
     serves both optimizers. The step is taken in relative coordinates, or with --map_algorithm=published in the paper's.
     """
 
     settings_class = OgdSettings
+    decay_share = 0.1
 
     def __init__(self):
         relative, published = [
@@ -34,21 +31,15 @@ class Ogd(Method):
         super().__init__("opt_ogd", factories=factories, short_lr=0.02)
 
     def penalty(self, settings, replica):
-        return losses.decay(variables.with_role(*DECAYED, replica=replica), _DECAY_SHARE * settings.weight_decay)
+        return losses.decay(variables.with_role(*DECAYED, replica=replica), self.l2(settings))
 
     def rates(self, settings, step):
-        schedule = dataclasses.replace(self.schedule_for_batch(settings), factor=_DROP)
+        schedule = self.schedule_for_batch(settings, factor=_DROP)
         return {**super().rates(settings, step), "rotation_lr": schedule.rate(settings.rotation_lr, step)}
 
-    def start_rates(self, settings):
-        return {**super().start_rates(settings), "learning rate of rotations": settings.rotation_lr}
-
     def optimizers(self, settings, step, replica):
-        rates = self.rates(settings, step)
+        rate = self.rates(settings, step)["rotation_lr"]
         rotations = variables.with_role(Role.ROTATION, replica=replica)
         others = variables.with_role(*DECAYED, replica=replica)
         way = OrthogonalGradientDescent if settings.map_algorithm == "published" else RelativeGradientDescent
-        return [
-            (way(rates["rotation_lr"], settings.momentum), rotations),
-            (tf.train.MomentumOptimizer(rounded(rates["lr"], others), settings.momentum), others),
-        ]
+        return [(way(rate, settings.momentum), rotations), *self.euclidean(settings, step, others)]

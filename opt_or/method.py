@@ -27,5 +27,5 @@ class OrthogonalRegularisation(Method):
         # would be added in whatever order they are ready, and the last bit would differ between runs.
         generators = [tf.identity(p) for p in variables.with_role(Role.GENERATOR, replica=replica)]
         others = [role for role in (*DECAYED, Role.FIXED) if role is not Role.GENERATOR]
-        decay = losses.decay([*variables.with_role(*others, replica=replica), *generators], settings.weight_decay)
+        decay = losses.decay([*variables.with_role(*others, replica=replica), *generators], self.l2(settings))
         return decay + _STRENGTH * losses.total(*[excess_norm(p) for p in generators])

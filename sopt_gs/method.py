@@ -49,7 +49,7 @@ class StochasticOpt(Method):
         return by_place(subset, first=rotated(rotate, self._start))
 
     def schedule(self, settings):
-        """The rate follows the episodes; --max_steps only ends the run early."""
+        """The paper's rate follows the episodes; --max_steps only ends the run early."""
         steps = settings.episodes * settings.episode_steps
         boundaries = tuple(round(share * settings.episodes) * settings.episode_steps for share in _DROPS)
         return StepDecay(min(steps, settings.max_steps or steps), boundaries, factor=0.1)

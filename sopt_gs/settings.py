@@ -15,7 +15,7 @@ class EpisodeSettings(OptSettings):
         ("gs", "hr", "ls", "cp"),
     )  # fmt: skip
     max_steps: int | None = option(
-        None, "ends the run early; its schedule follows the episodes", minimum=1, on_resume=STEERS
+        None, "ends the run early; the paper's schedule follows the episodes", minimum=1, on_resume=STEERS
     )
     episodes: int | None = option(
         None, "episodes of the run; 400 on CIFAR", minimum=1, on_resume=STEERS, needs=ROTATES

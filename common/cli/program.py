@@ -10,14 +10,17 @@ import os
 import signal
 import sys
 
+from common import flags
 from common.cli import devices, tasks
 from common.cli.settings import Common
+from common.command import CommandLine
 from common.compat import tf
 from common.console import complain, one_line, say
 from common.data import datasets
 from common.data.names import is_own
 from common.distributed import cluster
 from common.distributed.peers import PeerLost
+from common.flags import FIXED, STEERS
 from common.graph import variables
 from common.runs import resume
 from common.training import export
@@ -60,10 +63,6 @@ class Program:
 
     def run_name(self, settings):
         """Returns the name of a run's folder, before the time."""
-        raise NotImplementedError
-
-    def start_rates(self, settings):
-        """Returns {name: learning rate at the start} of resolved settings, for the log."""
         raise NotImplementedError
 
     def remarks(self, settings):
@@ -139,11 +138,11 @@ def run(program, settings, remarks=()):
         remarks = [*remarks, *of_images, *_useless(settings), *program.remarks(settings), *changes]
         remarks = [*dict.fromkeys(remarks)]
         if settings.task == "train":
-            rates = [f"{name} {rate:g}" for name, rate in program.start_rates(settings).items()]
-            remarks.append(", ".join([program.method(settings), *rates, f"batches of {settings.batch_size} images"]))
+            remarks.append(f"{program.method(settings)}, batches of {settings.batch_size} images")
         for line in [chosen.warning, *remarks] if chosen.warning else remarks:
             say(line)
-        start = dataclasses.replace(start, lines=(*start.lines, *remarks))
+        lines = (*start.lines, *remarks)
+        start = dataclasses.replace(start, lines=lines, steered_from=_steered_from(settings, start))
         with tf.Graph().as_default():
             return tasks.TASKS[settings.task](program, settings, dataset, chosen, start, interruption)
 
@@ -177,6 +176,20 @@ def _check_batch(settings, dataset):
         raise ValueError(
             f"--holdout={settings.holdout} leaves {left} training images, fewer than a batch of {settings.batch_size}"
         )
+
+
+def _steered_from(settings, start):
+    """Returns the settings of the run whose checkpoint is loaded, if any that steers training was another; or None."""
+    before = resume.flags_beside(start.checkpoint)
+    if settings.task != "train" or before is None:
+        return None
+    made = settings.names(FIXED, STEERS)
+    words = [f"--{name}={value}" for name, value in flags.parsed(before).items() if name in made]
+    try:
+        found = CommandLine(type(settings), words).settings()
+    except ValueError:  # flags of another program, or of bounds that are no more
+        return None
+    return found if any(getattr(found, n) != getattr(settings, n) for n in settings.names(STEERS)) else None
 
 
 def _useless(settings):

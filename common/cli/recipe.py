@@ -13,7 +13,8 @@ from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels, losses, networks
 from common.nn.layers import BatchNormConstants
-from common.nn.schedules import StepDecay, rounded
+from common.nn.schedules import Constant, Cosine, StepDecay, rounded
+from common.training.adam import Adam
 from common.training.problem import Problem
 
 BATCH_NORM = BatchNormConstants(decay=0.999, epsilon=1e-3, corrected=True)
@@ -39,6 +40,7 @@ LENGTHS = {
     **dict.fromkeys(FILELESS, SHORT),
 }
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
+ADAM_LR = 1e-3  # of Adam and AdamW, as their authors have it
 BASELINE_SHORT_LR = 0.005  # ten classes and few images: kernels that are trained directly blow up at the paper's rate
 
 
@@ -66,6 +68,7 @@ class Method(Program):
     """
 
     settings_class = OptSettings
+    decay_share = 1.0  # of --weight_decay
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class Method(Program):
         return kernels.by_place(self.factories[settings.map_algorithm])
 
     def schedule(self, settings):
-        """The schedule of the learning rate; its length is the run's unless --max_steps changes it."""
+        """The paper's schedule of the learning rate; its length is the run's unless --max_steps changes it."""
         length = length_of(settings.data)
         steps = self.short_steps if length is SHORT else length.schedule.steps
         return length.schedule.stretched(settings.max_steps or steps)
@@ -97,29 +100,46 @@ class Method(Program):
 
         That of the fixed W0 is a constant, reported as the originals do.
         """
-        return losses.decay(variables.with_role(*DECAYED, Role.FIXED, replica=replica), settings.weight_decay)
+        return losses.decay(variables.with_role(*DECAYED, Role.FIXED, replica=replica), self.l2(settings))
 
     def rates(self, settings, step):
         """Learning rates by name, for optimizers and logs."""
         return {"lr": self.schedule_for_batch(settings).rate(settings.base_lr, step)}
 
-    def start_rates(self, settings):
-        return {"learning rate": settings.base_lr}
-
     def optimizers(self, settings, step, replica):
-        """Pairs (optimizer, variables): momentum SGD for everything."""
-        trained = variables.trainable(replica)
+        """Pairs (optimizer, variables): that of --optimizer for everything."""
+        return self.euclidean(settings, step, variables.trainable(replica))
+
+    # --- what a method may use ---
+
+    def l2(self, settings):
+        """Returns the coefficient of L2 in the loss; AdamW decays the same variables in its own step instead."""
+        return 0.0 if settings.optimizer == "adamw" else self.decay_share * settings.weight_decay
+
+    def euclidean(self, settings, step, trained):
+        """Returns pairs (optimizer, variables) for variables without constraints, as --optimizer says."""
         rate = rounded(self.rates(settings, step)["lr"], trained)
-        return [(tf.train.MomentumOptimizer(rate, settings.momentum), trained)]
+        if settings.optimizer == "momentum":
+            return [(tf.train.MomentumOptimizer(rate, settings.momentum), trained)]
+        decay = self.decay_share * settings.weight_decay - self.l2(settings)
+        decayed, others = [
+            [variable for variable in trained if (variables.role_of(variable) in DECAYED) is is_decayed]
+            for is_decayed in (True, False)
+        ]
+        shares = (decayed, decay), (others, 0.0)
+        return [(Adam(rate, settings.momentum, weight_decay=own), share) for share, own in shares if share]
 
     # --- the program ---
 
-    def schedule_for_batch(self, settings):
-        """The schedule as --lr_scale and --warmup_steps change it: that of every rate."""
-        recipe = length_of(settings.data).batch_size
-        return self.schedule(settings).for_batch(
-            settings.lr_scale, settings.batch_size, recipe, settings.warmup_steps
-        )
+    def schedule_for_batch(self, settings, factor=PAPER.schedule.factor):
+        """The schedule as --schedule, --lr_scale and --warmup_steps change it: that of every rate.
+
+        `factor` is that of a drop of the paper's schedule.
+        """
+        paper, recipe = self.schedule(settings), length_of(settings.data).batch_size
+        own = {"cosine": Cosine, "constant": Constant}.get(settings.schedule)
+        schedule = own(paper.steps) if own else dataclasses.replace(paper, factor=factor)
+        return schedule.for_batch(settings.lr_scale, settings.batch_size, recipe, settings.warmup_steps)
 
     def check(self, settings):
         method = self.of(settings)
@@ -138,6 +158,7 @@ class Method(Program):
     def resolve(self, settings, dataset):
         length = length_of(dataset.name)
         base_lr = self.of(settings).short_lr if length is SHORT else PAPER_LR
+        base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
         batch_size = settings.batch_size or length.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         return dataclasses.replace(

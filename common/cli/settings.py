@@ -12,6 +12,7 @@ from common.data.names import DEFAULT_DATA_DIR, FILELESS, NAMES, check, is_own
 from common.flags import FREE, PLACE, STEERS, option, path
 
 TASKS = ("train", "test", "see", "export")
+OPTIMIZERS = ("momentum", "adam", "adamw")
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS and own images
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
@@ -189,14 +190,24 @@ class OptSettings(Common):
     map_algorithm: str = option(
         "auto", "how the map is computed; auto is the fastest algorithm on the device", on_resume=FREE
     )
-    base_lr: float | None = option(None, "learning rate at the start; 0.1 on CIFAR", above=0, on_resume=STEERS)
+    optimizer: str = option(
+        "momentum", "optimizer, but of opt_ogd's rotations; of adam and adamw --momentum is beta1", OPTIMIZERS
+    )
+    schedule: str = option(
+        "paper", "learning rates: the paper's drops, half a cosine to 0, or constant", ("paper", "cosine", "constant"),
+        on_resume=STEERS,
+    )  # fmt: skip
+    base_lr: float | None = option(
+        None, "learning rate at the start; 0.1 on CIFAR, 0.001 of adam and adamw", above=0, on_resume=STEERS
+    )
     batch_size: int | None = option(None, "images per update; 128 on CIFAR, 32 on digits and own images", minimum=1)
     padding_size: int | None = option(
         None, "pixels reflected round an image before the crop; 4 on CIFAR, 2 on digits", minimum=0
     )
     weight_decay: float = option(
-        5e-4, "L2 coefficient c, in c/2 times the sum of squares", minimum=0, on_resume=STEERS
-    )
+        5e-4, "L2 coefficient c, in c/2 times the sum of squares; of adamw a step's rate times c is taken off",
+        minimum=0, on_resume=STEERS,
+    )  # fmt: skip
 
     def __post_init__(self):
         super().__post_init__()

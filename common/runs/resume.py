@@ -24,6 +24,7 @@ class Start:
       lock: the `RunLock` of the folder.
       goes_on: whether the run is that of the folder, so that its figures continue.
       lines: what has been said about it: they belong to the log.
+      steered_from: the settings that the checkpoint was trained with, if training goes on otherwise; else None.
     """
 
     checkpoint: str | None = None
@@ -31,6 +32,7 @@ class Start:
     lock: RunLock | None = None
     goes_on: bool = False
     lines: tuple[str, ...] = ()
+    steered_from: object = None
 
 
 @contextlib.contextmanager

@@ -91,6 +91,7 @@ class Training:
       fit, regularisation, loss: scalars; loss = mean of fit + regularisation.
       error: share of the batch that is classified wrongly.
       report: loss, fit and error as means over all replicas, and the learning rates.
+      rates: {name: learning rate} of `step`, which may be fed: the index of the update under way.
       train_op: one update of every replica; dropped if it is not finite.
       health: what of this step is finite.
       global_step: the number of updates done, an int64 variable.
@@ -111,6 +112,8 @@ class Training:
     loss: tf.Tensor
     error: tf.Tensor
     report: dict
+    rates: dict
+    step: tf.Tensor
     train_op: tf.Operation
     health: Health
     global_step: tf.Variable
@@ -177,6 +180,6 @@ def _build_replica(problem, replica, device, dtype, wish):
         stop = report.pop("stop", None)
         report |= rates
     return Training(
-        images, labels, logits, [of_layers], fit, regularisation, loss, error, report, train_op, health, step, [groups],
-        [training_set], wish, stop,
+        images, labels, logits, [of_layers], fit, regularisation, loss, error, report, rates, step_value, train_op, health,
+        step, [groups], [training_set], wish, stop,
     )  # fmt: skip

@@ -66,6 +66,8 @@ class _Run:
         self.test = Evaluation(
             self.task, self.training.kernels[0], cluster=self.cluster, part=self.dataset.parts()[-1]
         ) if tested else None
+        before = self.start.steered_from
+        self.rates_before = self.program.problem(before, self.dataset).rates(self.training.step) if before else {}
         self.of_method = self.program.callbacks(self.settings, self.session, self.training)
         self.keeper = Keeper(self.start.folder, self.settings.max_to_keep) if self.peers.is_chief else None
         self.peers.prepare()
@@ -159,8 +161,19 @@ class _Run:
         size = len(tf.get_default_graph().get_operations())
         built = f"graph of {size} nodes, built in {self.seconds:.1f} s"
         augmented = f"training images: {self.task.pipeline}"
-        for line in [augmented, *counts(self.training.kernels[0]), built, *origin]:
+        for line in [augmented, *counts(self.training.kernels[0]), built, *self._rates(), *origin]:
             self.folder.say(line)
+
+    def _rates(self):
+        """Yields the learning rates of the whole run, and how they change where it goes on."""
+        session, training, last = self.session, self.training, self.steps - 1
+        numbers = [session.run(training.rates, {training.step: step}) for step in (0, self.steps // 2, last)]
+        texts = [f"{name} {', '.join(f'{rates[name]:g}' for rates in numbers)}" for name in training.rates]
+        yield f"learning rates of the first, the middle and the last update: {'; '.join(texts)}"
+        old, new = session.run([self.rates_before, training.rates], {training.step: self.first})
+        changed = [f"{name} {old[name]:g} before, {new[name]:g} now" for name in old if old[name] != new.get(name, old[name])]
+        if changed:
+            yield f"LEARNING RATES CHANGED at update {self.first}: {'; '.join(changed)}"
 
     def _callbacks(self):
         """Returns the guard, the validation, and all callbacks in the order in which they act."""

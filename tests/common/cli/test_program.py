@@ -166,6 +166,18 @@ def test_going_on_in_the_same_folder_continues_its_figures(tmp_path):
     assert run(METHOD, settings(**ORDINARY, task="test", load=str(moved))) == 0
 
 
+def test_the_log_says_rates_and_how_they_change_where_a_run_goes_on(tmp_path):
+    path = tmp_path / "run"
+    options = {"train_path": str(path), "schedule": "cosine", "base_lr": 0.1}
+    run(METHOD, settings(**options))
+    first = "learning rates of the first, the middle and the last update: lr 0.1, 0.05, 0.0146447\n"
+    assert first in (path / "log.txt").read_text() and "CHANGED" not in (path / "log.txt").read_text()
+    run(METHOD, settings(**options, resume=True, max_steps=6))
+    log = (path / "log.txt").read_text()
+    assert "max_steps: 4 -> 6" in log and "LEARNING RATES CHANGED at update 4: lr 0 before, 0.025 now\n" in log
+    assert "last update: lr 0.1, 0.05, 0.00669873\n" in log
+
+
 def test_a_map_that_fails_says_which_and_where(tmp_path, capsys):
     assert program.execute(METHOD, settings(base_lr=3e38, train_path=str(tmp_path / "run"))) == 1
     err = capsys.readouterr().err

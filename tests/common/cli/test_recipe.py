@@ -186,6 +186,52 @@ def test_scale_and_warm_up_reach_every_rate_of_every_method(folder, lr_scale):
         np.testing.assert_allclose([rate[name] for rate in actual], values, rtol=1e-12)
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("folder", ["opt_hr", "opt_ogd", "sopt_gs"])
+def test_another_schedule_reaches_every_rate(folder, schedule):
+    method, step, steps = method_of(folder), tf.placeholder(tf.int64, []), [0, 30, 59, 60, 100]
+    own = {"episodes": 20, "episode_steps": 5} if folder == "sopt_gs" else {}
+    settings = settings_of(folder, schedule=schedule, base_lr=0.3, max_steps=60, **own)
+    rates = method.rates(method.resolve(settings, synthetic.load(128, 8)), step)
+    share = (1 + np.cos(np.pi * np.minimum(np.array(steps) / 60, 1))) / 2 if schedule == "cosine" else np.ones(5)
+    with tf.Session() as session:
+        actual = [session.run(rates, {step: number}) for number in steps]
+    for name, start in {"lr": 0.3, "rotation_lr": 0.02}.items():
+        if name in rates:
+            np.testing.assert_allclose([rate[name] for rate in actual], start * share, rtol=1e-12, atol=1e-17)
+    assert ("rotation_lr" in rates) == (folder == "opt_ogd")
+
+
+@pytest.mark.parametrize(("folder", "optimizer", "decay"), [
+    ("opt_gs", "adam", 0.0), ("opt_gs", "adamw", 0.1), ("opt_ogd", "adamw", 0.01),
+])  # fmt: skip
+def test_a_first_step_of_adam(folder, optimizer, decay):
+    """m and v corrected are g and g^2; AdamW has no L2 in its loss, and opt_ogd's rotations step as ever."""
+    run = Session(folder, optimizer=optimizer, base_lr=None, weight_decay=0.1)
+    assert run.settings.base_lr == 1e-3
+    trained = [v for v in variables.trainable() if variables.role_of(v) is not Role.ROTATION]
+    gradients = [run.training.health.gradients[variable.op.name] for variable in trained]
+    before, gradients, penalty, _ = run.session.run(
+        [[tf.identity(v) for v in trained], gradients, run.training.regularisation, run.training.train_op]
+    )
+    assert (penalty > 0) == (optimizer == "adam")
+    for value, gradient, after in zip(before, gradients, run.session.run(trained)):
+        expected = value - 1e-3 * (decay * value + gradient / (np.abs(gradient) + 1e-8))
+        np.testing.assert_allclose(after, expected, rtol=1e-5, atol=2e-6)
+    rotations = variables.with_role(Role.ROTATION)
+    names = {variable.op.name for variable in tf.global_variables()}
+    assert all(f"{v.op.name}/RelativeMomentum" in names and f"{v.op.name}/Adam_m" not in names for v in rotations)
+
+
+def test_an_episode_of_stochastic_opt_ends_with_cleared_slots_whatever_the_optimizer():
+    run = Session("sopt_gs", optimizer="adam", base_lr=1e-3)
+    run.steps(0, 3)
+    for variable in tf.global_variables():
+        if "rotation/Adam_" in variable.op.name:
+            cleared = not run.session.run(variable).any()
+            assert cleared != variable.op.name.startswith("conv1_0/"), variable.op.name
+
+
 def test_schedule_of_stochastic_opt_follows_its_episodes():
     """400 episodes drop at 160, 260 and 340; --max_steps only ends the run early."""
     options = {"episodes": 400, "episode_steps": 2, "max_steps": 700}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.nn.schedules import StepDecay
+from common.nn.schedules import Constant, Cosine, StepDecay
 
 SCHEDULE = StepDecay(75_000, (30_000, 50_000, 65_000), 0.1)
 
@@ -68,9 +68,23 @@ def test_left_out_they_add_nothing_to_the_graph():
     with tf.Graph().as_default() as graph:
         SCHEDULE.for_batch("none", 512, 128, 0).rate(0.1, tf.placeholder(tf.int64, []))
         assert [node.type for node in graph.get_operations()] == [
-            "Placeholder", "Const", "GreaterEqual", "Cast", "Const", "Sum", "Const", "Const", "Pow", "Mul",
+            "Placeholder", "Const", "Const", "GreaterEqual", "Cast", "Const", "Sum", "Const", "Pow", "Mul",
         ]  # fmt: skip
 
 
 def test_no_boundaries_is_a_constant_rate():
     np.testing.assert_allclose(rates(StepDecay(10, (), 0.1), [0, 9]), [0.1, 0.1])
+
+
+def test_a_cosine_falls_from_the_whole_rate_to_zero_and_stays_there():
+    steps = np.array([0, 1, 50, 99, 100, 1000])
+    expected = 0.1 * (1 + np.cos(np.pi * np.minimum(steps / 100, 1))) / 2
+    np.testing.assert_allclose(rates(Cosine(100), steps), expected, rtol=1e-12, atol=1e-17)
+    np.testing.assert_allclose(expected[[0, 2, 4, 5]], [0.1, 0.05, 0, 0], atol=1e-17)
+
+
+def test_cosine_and_constant_warm_up_and_scale_as_all_do():
+    share = (1 + np.cos(np.pi * np.arange(6) / 6)) / 2
+    rise = np.array([17.5, 25, 32.5, 40, 40, 40]) / 100  # as above
+    for schedule, expected in ((Cosine(6), share * rise), (Constant(6), rise)):
+        np.testing.assert_allclose(rates(schedule.for_batch("linear", 256, 64, 4), range(6)), expected, rtol=1e-13)

@@ -30,7 +30,7 @@ METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay omega weightDecay
     biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps
-    sync_bn""".split()
+    sync_bn schedule""".split()
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
     visible_devices log_device_placement tensorboard verbose k map_algorithm""".split()
 PLACE = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
