@@ -10,7 +10,6 @@ from opt_cp.cayley import cayley
 from tests.oracles import cayley as oracle
 from tests.oracles import batches, generators, maps
 
-SIZES = [*range(1, 11), 27, 64, 144]
 LARGEST = 272
 
 every_way = pytest.mark.parametrize(
@@ -28,8 +27,9 @@ def _plain(generator, weights):
 
 @every_way
 @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 2e-5), (tf.float64, 3e-13)])
-def test_values_and_gradients_of_every_size(rotate, dtype, tolerance):
-    cases = [maps.case(generators.normal(size), 1 + 3 * (size % 3)) for size in SIZES]
+@maps.every_size
+def test_values_and_gradients_of_every_size(rotate, dtype, tolerance, sizes):
+    cases = [maps.case(generators.normal(size), 1 + 3 * (size % 3)) for size in sizes]
     if dtype == tf.float32:  # in float64 what differs is the precision, not the path
         cases.append(maps.case(generators.normal(LARGEST), 64))
     for case, (output, of_generator, of_weights) in zip(cases, maps.run(rotate, cases, dtype)):

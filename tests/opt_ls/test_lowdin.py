@@ -13,7 +13,6 @@ from tests.oracles import polar as oracle
 
 METHODS = ["svd", "newton", "rational", "polynomial"]
 MOST_NODES = {"svd": 120, "newton": 420, "rational": 1400, "polynomial": 780}
-SIZES = [*range(1, 11), 27, 64, 144]
 LARGEST = 272
 
 
@@ -34,8 +33,9 @@ def _plain(generator, weights):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-3), (tf.float64, 1e-11)])
-def test_values_and_gradients_of_every_size(method, dtype, tolerance):
-    cases = [maps.case(generators.normal(size), 1 + 3 * (size % 3)) for size in SIZES]
+@maps.every_size
+def test_values_and_gradients_of_every_size(method, dtype, tolerance, sizes):
+    cases = [maps.case(generators.normal(size), 1 + 3 * (size % 3)) for size in sizes]
     if dtype == tf.float32:  # in float64 what differs is the precision, not the path
         cases.append(maps.case(generators.normal(LARGEST), 64))
     for case, (output, of_generator, of_weights) in zip(cases, maps.run(_by(method), cases, dtype)):

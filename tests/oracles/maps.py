@@ -1,8 +1,14 @@
 """What the tests of every orthogonal map need: run it with its gradient, in one session."""
 
 import numpy as np
+import pytest
 
 from common.compat import tf
+
+ALL_SIZES = [*range(1, 11), 27, 64, 65, 144]
+every_size = pytest.mark.parametrize(
+    "sizes", [pytest.param([1, 2, 3, 8, 27, 64], id="some"), pytest.param(ALL_SIZES, id="all", marks=pytest.mark.slow)]
+)
 
 
 def run(rotate, cases, dtype=tf.float32):
