@@ -18,9 +18,9 @@ _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops
 
 
 class StochasticOpt(Method):
-    """Every layer but the first turns a random quarter of its input dimensions, for an episode at a time.
+    """Every layer but the first rotates a random quarter of its input dimensions, for an episode at a time.
 
-    The first conv, with the three channels of the image, is turned in full, by the same map, from the identity too.
+    The first conv, with the three channels of the image, is rotated in full, by the same map, from the identity too.
 
     Args:
       name: of the map, one of `MAPS`.

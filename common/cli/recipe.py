@@ -80,7 +80,7 @@ class Method(Program):
         short_steps=SHORT.schedule.steps,
     ):
         self.name, self.widths = name, widths
-        self.factories = factories or {way: kernels.rotated(map_) for way, map_ in by_algorithm(rotate).items()}
+        self.factories = factories or {name: kernels.rotated(by) for name, by in by_algorithm(rotate).items()}
         self.short_lr, self.short_steps = short_lr, short_steps
 
     # --- what a method may change ---

@@ -32,7 +32,7 @@ def _export(program, settings, dataset, chosen, start, interruption):
     trained = flags.parsed(resume.flags_beside(start.checkpoint) or flags.text(settings))
     about = {
         "method": program.method(settings),
-        "network": networks.title(settings.model, settings.depth, settings.widen_factor),
+        "network": networks.network_name(settings.model, settings.depth, settings.widen_factor),
         "flags": {name: value for name, value in trained.items() if _decides(settings, name)},
     }
     for line in export.export(program.problem(settings, dataset), chosen, start.checkpoint, settings.export_dir, about):

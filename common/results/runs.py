@@ -9,7 +9,7 @@ import re
 from common import flags
 from common.data.names import title as data_title
 from common.files import FLAGS, LOG, METRICS, START
-from common.nn.titles import title
+from common.nn.names import network_name
 
 UNKNOWN = "?"
 _HEAD = re.compile(r"^network .*?(\d+) updates", re.MULTILINE)  # of the log; a run that goes on writes another one
@@ -107,7 +107,7 @@ def _is_number(value):
 def names(method, flags):
     """Returns (method, network, data set) of a run with these flags, in words."""
     model = flags.get("model")
-    network = title(model, flags.get("depth"), flags.get("widen_factor")) if model else UNKNOWN
+    network = network_name(model, flags.get("depth"), flags.get("widen_factor")) if model else UNKNOWN
     if "widths" in flags:
         network += f" {flags['widths'].replace(',', '-')}"
     if method == "grassmann":

@@ -136,15 +136,15 @@ def build(problem, devices=(None,), dtype=tf.float32, cluster=ALONE):
     first, count = cluster.index * len(devices), cluster.count * len(devices)
     here = range(first, first + len(devices))
     wish = tf.placeholder_with_default(tf.zeros([], dtype), []) if cluster.count > 1 else None
-    towers = [
+    replicas = [
         _build_replica(problem, Replica(index, count, here), device, dtype, wish)
         for index, device in zip(here, devices)
     ]
-    train_op = tf.group(*[tower.train_op for tower in towers], name="train")
-    stores = [store for tower in towers for store in tower.stores]
-    groups = [groups for tower in towers for groups in tower.groups]
-    of_towers = [tower.kernels[0] for tower in towers]
-    return dataclasses.replace(towers[0], train_op=train_op, kernels=of_towers, groups=groups, stores=stores)
+    train_op = tf.group(*[replica.train_op for replica in replicas], name="train")
+    stores = [store for replica in replicas for store in replica.stores]
+    groups = [groups for replica in replicas for groups in replica.groups]
+    of_replicas = [replica.kernels[0] for replica in replicas]
+    return dataclasses.replace(replicas[0], train_op=train_op, kernels=of_replicas, groups=groups, stores=stores)
 
 
 def _build_replica(problem, replica, device, dtype, wish):

@@ -224,7 +224,7 @@ class _Run:
 
 def _first_lines(program, settings, dataset, chosen):
     """Yields what is known before the graph is built."""
-    title = networks.title(settings.model, settings.depth, settings.widen_factor)
+    title = networks.network_name(settings.model, settings.depth, settings.widen_factor)
     yield from dataset.lines()
     yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
     if chosen.cluster.count > 1:

@@ -8,7 +8,7 @@ from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels
 from common.nn.layers import BatchNormConstants, Mode
-from common.nn.networks import network, title
+from common.nn.networks import network, network_name
 
 CONSTANTS = BatchNormConstants(0.9, 1e-5, False)
 
@@ -136,5 +136,5 @@ def test_unknown_network():
 
 
 def test_titles():
-    assert title("resnet", 28, 10) == "WRN-28-10"
-    assert title("cnn6") == "CNN-6" and title("vgg11") == "VGG-11"
+    assert network_name("resnet", 28, 10) == "WRN-28-10"
+    assert network_name("cnn6") == "CNN-6" and network_name("vgg11") == "VGG-11"

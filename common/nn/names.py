@@ -1,7 +1,7 @@
 """What networks are called."""
 
 
-def title(name, depth=None, widen_factor=None):
+def network_name(name, depth=None, widen_factor=None):
     """Returns what a log calls the network: WRN-28-10 for a resnet, otherwise its name."""
     if name == "resnet":
         return f"WRN-{depth}-{widen_factor}"
