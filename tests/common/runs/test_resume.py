@@ -36,7 +36,8 @@ FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep d
 PLACE = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
     collective_timeout""".split()
 FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
-    optimizer grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size""".split()
+    optimizer grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size holdout
+    image_size mirror data_digest""".split()
 GROUPS = {Resume.STEERS: STEERS, Resume.FREE: FREE, Resume.PLACE: PLACE, Resume.FIXED: FIXED}
 SMALL = METHOD.settings_class(
     data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, device="cpu"
@@ -66,6 +67,7 @@ OTHER = {
     "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0,
     "xla": True, "sync_bn": False, "model": "cnn9", "widths": (4, 4, 4, 5), "batch_size": 9,
     "worker_hosts": "a:1,b:1", "task_index": 1, "start_timeout": 9.0, "collective_timeout": 9.0,
+    "schedule": "cosine", "optimizer": "adam",
 }  # fmt: skip
 
 
