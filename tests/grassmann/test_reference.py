@@ -135,7 +135,7 @@ def test_command_line_resumes_from_it(tmp_path):
         "--report_freq=1", "--device=cpu",
     )  # fmt: skip
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert "step 80, loss" in log and "step 82, validation: cross_entropy" in log and "step 79" not in log
+    assert "step 80, fit" in log and "step 82, validation: cross_entropy" in log and "step 79" not in log
     assert "start afresh" not in log
     assert (tmp_path / "run" / "model.ckpt-82.index").is_file()
 
