@@ -75,6 +75,7 @@ NUMBERS = {
 CONTEXT = {"depth": {"model": "resnet"}}
 CHOICES = {
     "task": {"train", "test", "see", "export"},
+    "export_format": {"saved_model", "npz"},
     "nan_policy": {"stop", "skip"},
     "lr_scale": {"none", "linear"},
     "precision": {"float32", "bfloat16", "float16"},

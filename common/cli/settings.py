@@ -22,6 +22,8 @@ ROTATES = ("--rotation=method", lambda settings: settings.rotation == "method")
 _RESNET = ("--model=resnet", lambda settings: settings.model == "resnet")
 _FILES = ("a data set that has files", lambda settings: settings.data not in FILELESS and not is_own(settings.data))
 _WORKERS = ("--worker_hosts", lambda settings: settings.worker_hosts is not None or "TF_CONFIG" in os.environ)
+_EXPORT = ("--task=export", lambda settings: settings.task == "export")
+_NPZ = ("--task=export --export_format=npz", lambda s: s.task == "export" and s.export_format == "npz")
 _DEVICES = ("several devices", lambda settings: settings.num_gpus > 1 or _WORKERS[1](settings))
 
 
@@ -79,7 +81,15 @@ class Common(flags.Checked):
     load: str | None = path(
         None, "checkpoint, or run folder meaning its newest: to test, export or go on from", on_resume=PLACE
     )
-    export_dir: str | None = path(None, "folder that task=export makes, for a SavedModel", on_resume=PLACE)
+    export_dir: str | None = path(None, "folder that task=export makes", on_resume=PLACE)
+    export_format: str = option(
+        "saved_model", "TensorFlow's SavedModel, or NumPy's arrays and a JSON of the layers", ("saved_model", "npz"),
+        on_resume=PLACE, needs=_EXPORT,
+    )  # fmt: skip
+    fold: bool = option(
+        False, "npz: batch norm goes into the conv or dense layer before it, where there is one", on_resume=PLACE,
+        needs=_NPZ,
+    )  # fmt: skip
     device: str = option(
         "auto", "auto takes a GPU if there is one", ("auto", "gpu", "cpu"), on_resume=FREE, per_worker=True
     )

@@ -35,7 +35,9 @@ def _export(program, settings, dataset, chosen, start, interruption):
         "network": networks.network_name(settings.model, settings.depth, settings.widen_factor),
         "flags": {name: value for name, value in trained.items() if _decides(settings, name)},
     }
-    for line in export.export(program.problem(settings, dataset), chosen, start.checkpoint, settings.export_dir, about):
+    form = export.form_of(settings.export_format, settings.fold)
+    problem = program.problem(settings, dataset)
+    for line in export.export(problem, chosen, start.checkpoint, settings.export_dir, about, form):
         say(line)
     return 0
 

@@ -54,7 +54,7 @@ class Mode:
       replica: which slice of the batch this is.
       sync_bn: whether batch normalization has the statistics of the whole batch, or each replica those of its slice.
       folded: None, or {scope: (scale, shift)} of all batch normalizations, which are then that and nothing else. The
-        scale is None where the layer before has it in its weights (see common/training/export.py).
+        scale is None where the layer before has it in its weights (see common/training/folding.py).
     """
 
     training: bool
@@ -72,11 +72,13 @@ class Product:
 
     Attributes:
       scope: the layer's variable scope.
-      outputs: its result.
+      outputs: its result, before a bias.
+      biased: its result with the bias; `outputs` where there is none.
     """
 
     scope: str
     outputs: tf.Tensor
+    biased: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,11 +88,13 @@ class Normalization:
     Attributes:
       scope: its variable scope.
       inputs: what it is applied to.
+      outputs: its result.
       mean, variance, beta, gamma: its parameters, tensors or variables [channels].
     """
 
     scope: str
     inputs: tf.Tensor
+    outputs: tf.Tensor
     mean: tf.Tensor
     variance: tf.Tensor
     beta: tf.Tensor
@@ -115,21 +119,22 @@ def conv2d(images, filters, size, kernels, stride=1, padding="SAME", place=Place
 def dense(features, units, kernels, bias="bias"):
     """features [batch, n] @ weight [n, units] + bias; `bias=None` for none."""
     weight = _kernel(kernels, [int(features.shape[-1]), units], Place.PLAIN, "weight")
-    outputs = _product(tf.matmul(features, tf.cast(weight, features.dtype)))
+    outputs = tf.matmul(features, tf.cast(weight, features.dtype))
     if bias is None:
-        return outputs
+        return _product(outputs)
     variable = variables.create(bias, [units], Role.BIAS, initializers.zeros, kept_as(features.dtype.base_dtype))
-    return outputs + tf.cast(variable, features.dtype)
+    return _product(outputs, outputs + tf.cast(variable, features.dtype))
 
 
 def _kernel(kernels, shape, place, name):
     return kernels(Layer(variables.bare_name(tf.get_variable_scope().name), tuple(shape), place, name))
 
 
-def _product(outputs):
-    """Registers a layer's `Product` and returns its outputs."""
-    tf.add_to_collection(_PRODUCTS, Product(tf.get_variable_scope().name, outputs))
-    return outputs
+def _product(outputs, biased=None):
+    """Registers a layer's `Product` and returns its result."""
+    biased = outputs if biased is None else biased
+    tf.add_to_collection(_PRODUCTS, Product(tf.get_variable_scope().name, outputs, biased))
+    return biased
 
 
 def products():
@@ -161,10 +166,11 @@ def batch_norm(inputs, mode, scale=True):
     variance = variables.create("pop_var", channels, Role.MOVING, initializers.ones, dtype)
     epsilon = mode.batch_norm.epsilon
     if not mode.training:
-        scope = tf.get_variable_scope().name
-        tf.add_to_collection(_NORMALIZATIONS, Normalization(scope, inputs, mean, variance, beta, gamma))
         outputs = tf.nn.batch_normalization(tf.cast(inputs, dtype), mean, variance, beta, gamma, epsilon)
-        return tf.cast(outputs, inputs.dtype.base_dtype)
+        outputs = tf.cast(outputs, inputs.dtype.base_dtype)
+        layer = Normalization(tf.get_variable_scope().name, inputs, outputs, mean, variance, beta, gamma)
+        tf.add_to_collection(_NORMALIZATIONS, layer)
+        return outputs
     replica = mode.replica if mode.sync_bn else ALONE
     if dtype == tf.float32 and replica.count == 1:
         outputs, batch_mean, batch_variance = _fused(inputs, beta, gamma, epsilon)

@@ -20,7 +20,7 @@ from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels, layers
 from common.nn.layers import BatchNormConstants, Mode
-from common.training import export, folding
+from common.training import folding, saved_model
 from common.training.evaluation import Evaluation
 
 CNN = {"widths": (4, 4, 4, 4)}
@@ -231,12 +231,13 @@ def test_folding_against_numpy():
             value = values[os.path.basename(variable.op.name)]
             session.run(variable.initializer, {variable.initializer.inputs[1]: value})
         before = {variable.op.name: session.run(variable) for variable in variables.with_role(Role.WEIGHT)}
-        parameters = folding.fold(session, found, 1e-3)
+        parameters = folding.read(session, found)
+    weights, normalizations = parameters.folded(1e-3)
     scale = gamma / np.sqrt(variance + 1e-3)
-    np.testing.assert_array_equal(parameters.weights["layer"], before["layer/weight"])
-    np.testing.assert_allclose(parameters.weights["alone"], before["alone/weight"] * scale, rtol=1e-6)
-    assert parameters.normalizations["alone"][0] is None
-    np.testing.assert_allclose(parameters.normalizations["alone"][1], beta - mean * scale, rtol=1e-6)
+    np.testing.assert_array_equal(weights["layer"], before["layer/weight"])
+    np.testing.assert_allclose(weights["alone"], before["alone/weight"] * scale, rtol=1e-6)
+    assert normalizations["alone"][0] is None
+    np.testing.assert_allclose(normalizations["alone"][1], beta - mean * scale, rtol=1e-6)
     assert list(parameters.biases) == ["layer/bias"]
 
 
@@ -246,6 +247,7 @@ def test_folding_against_numpy():
         ({"load": None}, "--task=export needs --load=PATH"),
         ({"export_dir": None}, "--task=export needs --export_dir=FOLDER"),
         ({"export_dir": "full"}, "full is there and not empty"),
+        ({"export_dir": "full", "export_format": "npz"}, "full is there and not empty"),
         ({"export_dir": "file/inside"}, "file is not a folder"),
         ({"export_dir": "file"}, "file is not a folder"),
         ({"task": "train"}, "--export_dir=new goes with --task=export"),
@@ -265,17 +267,28 @@ def test_what_cannot_be_exported_is_said_before_data_are_read(options, words, tm
 
 def test_numbers_that_are_not_finite_and_too_many_are_refused():
     with pytest.raises(ValueError, match="conv1_0 has numbers that are not finite"):
-        folding.Parameters({"conv1_0": np.array([1.0, np.nan])}, {}, {}).check()
+        saved_model.check({"conv1_0": np.array([1.0, np.nan])}, {}, {})
     with pytest.raises(ValueError, match="bn has numbers that are not finite"):
-        folding.Parameters({}, {}, {"bn": (None, np.array([np.inf]))}).check()
+        saved_model.check({}, {}, {"bn": (None, np.array([np.inf]))})
     with pytest.raises(ValueError, match="the network has 600000000 weights; a graph may hold 500000000"):
-        folding.Parameters({"wide": np.broadcast_to(np.zeros([]), [600_000_000])}, {}, {}).check()
+        saved_model.check({"wide": np.broadcast_to(np.zeros([]), [600_000_000])}, {}, {})
+
+
+def test_the_other_form_is_asked_for_by_flags(fast, tmp_path, capsys):
+    program, settings = program_of("ordinary")
+    checkpoint = str(fast["ordinary"][3].parent / "ordinary_run" / "model.ckpt-41")
+    npz = dataclasses.replace(settings, export_format="npz", fold=True, load=checkpoint)
+    assert run(program, dataclasses.replace(npz, export_dir=str(tmp_path / "out"))) == 0
+    assert json.loads((tmp_path / "out" / "model.json").read_text())["folded"]
+    assert "; 18 layers, 14 arrays\n" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="out is there and not empty"):
+        run(program, dataclasses.replace(npz, export_dir=str(tmp_path / "out")))
 
 
 def test_what_fails_leaves_nothing(fast, tmp_path, monkeypatch):
     program, settings = program_of("ordinary")
     _, scores, _, place = fast["ordinary"]
-    monkeypatch.setattr(export, "_read_back", lambda *arguments: (scores + 100.0, None))
+    monkeypatch.setattr(saved_model.SavedModel, "read_back", lambda *arguments: (scores + 100.0, None))
     checkpoint = str(place.parent / "ordinary_run" / "model.ckpt-41")
     with pytest.raises(ValueError, match="exported scores differ by 1.0e.02 from the evaluation's; .*1 is not written"):
         run(program, dataclasses.replace(settings, load=checkpoint, export_dir=str(tmp_path / "models" / "1")))
