@@ -57,7 +57,8 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path, alone):
     """256 test images in batches of 50 make six, for two workers three rounds each, the last one not full."""
     with Workers(tmp_path, 2, *RUN, f"--train_path={tmp_path / 'run'}", of={1: ["--train_path=/nowhere"]}) as workers:
         assert workers.statuses() == {0: 0, 1: 0}, workers.output(0) + workers.output(1)
-        (line,) = workers.output(1).splitlines()
+        first, line = workers.output(1).splitlines()
+        assert first.startswith("opt_gs-none, ") and first.endswith("batches of 8 images")
         assert line == f"{workers.name(1)} trains too; {workers.name(0)} reports and saves"
     check_equal(alone, tmp_path / "run")
 
