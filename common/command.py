@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import os
+import pathlib
+import re
 import sys
 
 from absl import flags as absl_flags
@@ -187,13 +189,17 @@ def _flags_in(path, within=()):
     """Returns the flags in a file: a line each; comments begin with # or //, and a file may name others."""
     if not path or path in within:
         return []
-    with open(flags.local_path("--flagfile", path), "rb") as file:
-        data = file.read()
+    try:
+        data = pathlib.Path(flags.local_path("--flagfile", path)).read_bytes()
+    except OSError as error:
+        raise ValueError(f"--flagfile={path} cannot be read: {error.strerror}; name a file of flags") from None
     if b"\0" in data:
         raise ValueError(f"--flagfile={path} is UTF-16, or no text at all: save it as UTF-8")
     found = []
-    for line in data.decode("utf-8-sig", errors="surrogateescape").split("\n"):
+    for line in re.split(r"\r\n?|\n", data.decode("utf-8-sig", errors="surrogateescape")):
         line = line.strip()
+        if line.startswith("\udcff") or line.startswith("\udcfe"):
+            raise ValueError(f"--flagfile={path} is not UTF-8: save it as UTF-8")
         name, _, value = line.lstrip("-").partition("=")
         if line.startswith("-") and name == "flagfile":
             found += _flags_in(value, (*within, path))

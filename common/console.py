@@ -8,6 +8,8 @@ _LONGEST_LINE = 1000  # characters of an error: a flag of a million digits is no
 
 def one_line(error):
     """Returns what an error says in one line: of TensorFlow's report of many, what failed and where in the graph."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"[:_LONGEST_LINE]
     lines = [line.strip() for line in (getattr(error, "message", None) or str(error)).splitlines() if line.strip()]
     nodes = [index for index, line in enumerate(lines[:-1]) if line.startswith("Node: ")]
     if not nodes and lines[1:] and lines[0].startswith("Graph execution error"):  # within a function of the graph

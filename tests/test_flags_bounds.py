@@ -83,9 +83,11 @@ CHOICES = {
     "device": {"auto", "gpu", "cpu"},
     "rotation": {"method", "none", "free"},
     "map": {"gs", "hr", "ls", "cp"},
-    "optimizer": {"sgd", "sgdg", "adamg"},
+    "optimizer": {"sgd", "sgdg", "adamg"},  # of grassmann; OPTIMIZERS are the others'
+    "schedule": {"paper", "cosine", "constant"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }
+OPTIMIZERS = {"momentum", "adam", "adamw"}
 TEXTS = {"data_digest", "worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_algorithm"}
 
 
@@ -141,7 +143,8 @@ def test_texts_are_of_their_choices_and_never_empty(name, flag):
     for value in ["", 1, True]:
         refused(name, flag, value)
     if flag in CHOICES:
-        allowed = CHOICES[flag] | ({"cnn6", "cnn9"} if flag == "model" and name != "grassmann" else set())
+        allowed = OPTIMIZERS if flag == "optimizer" and name != "grassmann" else CHOICES[flag]
+        allowed = allowed | ({"cnn6", "cnn9"} if flag == "model" and name != "grassmann" else set())
         for value in allowed:
             make(name, **{flag: value})
         for value in ["none_of_them", *(value.upper() for value in allowed), *(value + " " for value in allowed)]:

@@ -85,8 +85,14 @@ def train_modules(root=pathlib.Path(__file__).resolve().parents[2]):
 def _ending_at_once():
     """Within it, Ctrl-C ends the process: while TensorFlow is imported, an exception would surface as another one."""
 
+    try:
+        terminal = os.dup(2)  # common.compat points 2 elsewhere while TensorFlow is imported
+    except OSError:  # it is closed
+        terminal = None
+
     def end(number, frame):
-        os.write(2, b"\ninterrupted while the program was starting; there was nothing to save\n")
+        with contextlib.suppress(OSError, TypeError):
+            os.write(terminal, b"\ninterrupted while the program was starting; there was nothing to save\n")
         os._exit(128 + number)
 
     try:
@@ -98,3 +104,5 @@ def _ending_at_once():
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        if terminal is not None:
+            os.close(terminal)

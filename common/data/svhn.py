@@ -45,7 +45,9 @@ def _part(paths):
 
 def _count(path):
     """Returns the number of images that the head of X claims, after comparing it with the size of the file."""
-    from scipy.io import whosmat  # here, because it takes a second that other data sets should not pay
+    from scipy.io import (
+        whosmat,  # here, because it takes a second that other data sets should not pay
+    )
 
     try:
         if not path.is_file():  # asked first because opening a pipe would wait for ever

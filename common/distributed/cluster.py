@@ -102,7 +102,7 @@ def _from_environment():
     """Returns (workers, index) that TF_CONFIG gives, or None if it names no cluster."""
     try:
         config = _object("TF_CONFIG", json.loads(os.environ.get("TF_CONFIG", "").strip() or "{}"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"TF_CONFIG is no JSON ({error}); {_EXAMPLE}") from None
     if config.get("sparseCluster"):
         raise ValueError(f"TF_CONFIG has a sparseCluster: each worker has to know the addresses of all; {_EXAMPLE}")
@@ -146,6 +146,8 @@ def _in_order(kind, addresses):
             if not number.isdecimal():
                 raise ValueError(f"TF_CONFIG's {kind} has the task {number!r}, expected numbers; {_EXAMPLE}")
         numbered = {int(number): address for number, address in addresses.items()}
+        if len(numbered) < len(addresses):
+            raise ValueError(f"TF_CONFIG's {kind} has two addresses for one number; {_EXAMPLE}")
         holes = set(range(len(numbered))) - set(numbered)
         if holes:
             raise ValueError(f"TF_CONFIG has no address for {kind} {min(holes)}; {_EXAMPLE}")

@@ -3,8 +3,8 @@
 import functools
 
 from common.nn.cnn import CNN6_WIDTHS, CNN9_WIDTHS, cnn
-from common.nn.resnet import resnet
 from common.nn.names import network_name  # noqa: F401
+from common.nn.resnet import resnet
 from common.nn.vgg import vgg
 
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")

@@ -11,6 +11,8 @@ import numpy as np
 
 from common.training.loop import Periodic
 
+PERIOD = 500  # updates between two looks; not --vali_freq, which changes nothing that is trained
+
 
 @dataclasses.dataclass(frozen=True)
 class Invariant:

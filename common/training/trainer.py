@@ -18,9 +18,8 @@ from common.nn import networks
 from common.runs import checkpoints, resume
 from common.runs.folder import Elsewhere, RunFolder
 from common.runs.saver import Keeper
-from common.training import callbacks, loop, problem, summaries
+from common.training import callbacks, drift, loop, problem, summaries
 from common.training.cluster_callbacks import Agreement, Alignment
-from common.training.drift import Drift
 from common.training.evaluation import Evaluation
 from common.training.nonfinite import Guard, bad_variables
 
@@ -189,7 +188,7 @@ class _Run:
         validate = callbacks.Validate(
             folder, session, self.evaluation, training.report["lr"], settings.vali_freq, last, clock, **dropped_if
         )
-        drift = Drift(folder, session, training, settings.vali_freq, last, settings.drift_bound)
+        of_drift = drift.Drift(folder, session, training, drift.PERIOD, last, settings.drift_bound)
         several = self.cluster.count * len(self.chosen.names) > 1
         alignment = [Alignment(self.peers, session, settings.save_freq, last)] if several else []
         patience = callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE)
@@ -201,7 +200,7 @@ class _Run:
             *self.of_method,
             *(report if chief else []),
             validate,
-            drift,
+            of_drift,
             *alignment,
             *([save, *_board(settings, folder.events, self.task, training, last), patience] if chief else []),
         ]  # fmt: skip

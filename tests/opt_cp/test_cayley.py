@@ -7,8 +7,8 @@ import pytest
 
 from common.compat import tf
 from opt_cp.cayley import cayley
-from tests.oracles import cayley as oracle
 from tests.oracles import batches, generators, maps
+from tests.oracles import cayley as oracle
 
 LARGEST = 272
 

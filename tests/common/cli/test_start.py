@@ -6,7 +6,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -59,14 +58,12 @@ def test_flags_are_answered_without_tensorflow(words, status, out, err):
     assert done.stderr.count("\n") <= 1
 
 
-def test_every_program_reads_its_flags_without_tensorflow_and_in_time():
-    begin = time.process_time()
+def test_every_program_reads_its_flags_without_tensorflow():
     for folder, module in start.train_modules().items():
         code = f"import sys; sys.modules['tensorflow'] = None; import {module.__name__} as t; t.Settings.names()"
         assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0, folder
         script = (ROOT / folder / "train.py").read_text()
         assert len(script.splitlines()) < 20 and "realpath" in script
-    assert time.process_time() - begin < 8
 
 
 def test_a_link_to_train_py_finds_its_own_clone(tmp_path):

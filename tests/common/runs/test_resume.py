@@ -33,7 +33,7 @@ STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnR
     sync_bn schedule""".split()
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
     visible_devices log_device_placement tensorboard verbose k map_algorithm""".split()
-PLACE = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
+PLACE = """task train_dir train_path load export_dir export_format fold resume worker_hosts task_index start_timeout
     collective_timeout""".split()
 FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
     optimizer grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size holdout
@@ -62,7 +62,7 @@ OTHER = {
     "base_lr": 0.5, "weight_decay": 0.0, "max_steps": 99, "data_dir": "/elsewhere", "vali_batch_size": 3,
     "report_freq": 3, "vali_freq": 3, "save_freq": 3, "max_to_keep": 9, "device": "auto", "num_gpus": 2,
     "visible_devices": "0", "log_device_placement": True, "tensorboard": False, "verbose": True,
-    "task": "train", "train_dir": "x", "load": "y", "export_dir": "z", "resume": True, "data": "digits",
+    "task": "train", "train_dir": "x", "load": "y", "export_dir": "z", "export_format": "npz", "fold": True, "resume": True, "data": "digits",
     "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3, "map_algorithm": "qr", "lr_scale": "linear",
     "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0,
     "xla": True, "sync_bn": False, "model": "cnn9", "widths": (4, 4, 4, 5), "batch_size": 9,

@@ -13,7 +13,7 @@ from common.compat import tf
 from common.data import synthetic
 from common.graph import variables
 from common.graph.variables import Role
-from common.training import problem
+from common.training import drift, problem
 from common.training.callbacks import Callback
 from common.training.drift import Drift
 from grassmann.program import Grassmann, Settings
@@ -146,8 +146,9 @@ class Disturb(Callback):
 
 
 @pytest.mark.parametrize("at, repaired", [(3, True), pytest.param(6, False, marks=pytest.mark.slow)])
-def test_a_run_repairs_at_validations_and_goes_on(at, repaired, tmp_path, monkeypatch):
-    """Step 5 ends a period of validations; step 8 is only the last of the run."""
+def test_a_run_repairs_at_the_end_of_a_period_and_goes_on(at, repaired, tmp_path, monkeypatch):
+    """Step 5 ends a period; step 8 is only the last of the run."""
+    monkeypatch.setattr(drift, "PERIOD", 6)
     monkeypatch.setattr(OGD, "callbacks", lambda *of_run: [Disturb(of_run[1], at)], raising=False)
     settings = OGD.settings_class(
         data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=9, vali_freq=6, train_path=str(tmp_path)
@@ -162,7 +163,8 @@ def test_a_run_repairs_at_validations_and_goes_on(at, repaired, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_a_run_under_its_bound_is_the_same_whatever_the_bound(tmp_path):
+def test_a_run_under_its_bound_is_the_same_whatever_the_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(drift, "PERIOD", 2)
     values = []
     for bound in (None, 40.0):
         path = tmp_path / str(bound)

@@ -142,7 +142,8 @@ def check_scores(figures, scores, seen, least=0.03):
     assert np.std(scores, axis=0).min() > least  # they depend on the images
     np.testing.assert_array_equal(seen["class"], np.argmax(scores, axis=1))
     np.testing.assert_allclose(np.mean(seen["class"] != labels), figures.error, rtol=1e-12)
-    powers = np.exp(scores.astype(float) - scores.max(axis=1, keepdims=True))
+    scores = seen["scores"].astype(float)
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     np.testing.assert_allclose(seen["probabilities"], powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
 
 
