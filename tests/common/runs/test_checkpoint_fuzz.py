@@ -17,7 +17,7 @@ def fuzz(tmp_path, examples):
     valid = files.checkpoint_set(tmp_path / "made")
     assert sorted(valid) == sorted([INDEX, DATA])
     (tmp_path / "box").mkdir()
-    index = mutations.damaged_table([valid[INDEX]]).map(lambda contents: {INDEX: contents})
+    index = mutations.damaged([valid[INDEX]]).map(lambda contents: {INDEX: contents})
     data = mutations.damaged([valid[DATA]]).map(lambda contents: {DATA: contents})
     with Reader(tmp_path / "box", "checkpoint", valid, memory=1 << 30) as reader:
 
