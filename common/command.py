@@ -85,6 +85,7 @@ class CommandLine:
         self.values = values = _defined(settings_class)
         values.set_gnu_getopt(gnu)
         from_files, given = _apart(arguments, values, gnu)
+        from_files = [flag for flag in from_files if _name(flag) not in _replaced(settings_class, given)]
         try:
             _, *self.words = values([_program(), *usual, *from_files, *given])
         except absl_flags.Error as error:
@@ -143,6 +144,16 @@ class _Help(absl_flags.BooleanFlag):
 def _help(field):
     bounds = flags.bounds(field)
     return field.metadata["help"] + (f" ({bounds})" if bounds else "")
+
+
+def _name(argument):
+    return argument.lstrip("-").partition("=")[0]
+
+
+def _replaced(settings_class, given):
+    """Returns the names of the flags in whose place others are given on the command line."""
+    names = set(map(_name, given))
+    return {field.metadata["replaces"] for field in dataclasses.fields(settings_class) if field.name in names}
 
 
 def _program():

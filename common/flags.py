@@ -37,7 +37,7 @@ RENAMED = {"map_method": "map_algorithm"}
 
 
 def option(default, help_text, choices=None, *, minimum=None, above=None, maximum=None, below=None, alias=None,
-           on_resume=FIXED, per_worker=None, needs=None, path=False):  # fmt: skip
+           on_resume=FIXED, per_worker=None, needs=None, replaces=None, path=False):  # fmt: skip
     """Returns a dataclass field that is a flag.
 
     Args:
@@ -49,12 +49,14 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       on_resume: what a run that goes on does about another value.
       per_worker: whether each process of a cluster may have its own value; None: if on_resume is PLACE.
       needs: (text, test): the flag does nothing unless `test(settings)`, which `text` says.
+      replaces: name of a flag that counts as left out in flag files, if this one is on the command line.
       path: see `path`.
     """
     per_worker = on_resume is PLACE if per_worker is None else per_worker
     return dataclasses.field(default=default, metadata={
         "help": help_text, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below,
-        "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "path": path,
+        "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "replaces": replaces,
+        "path": path,
     })  # fmt: skip
 
 

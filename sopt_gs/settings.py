@@ -18,7 +18,7 @@ class EpisodeSettings(OptSettings):
         None, "ends the run early; the paper's schedule follows the episodes", minimum=1, on_resume=STEERS
     )
     episodes: int | None = option(
-        None, "episodes of the run; 400 on CIFAR", minimum=1, on_resume=STEERS, needs=ROTATES
+        None, "episodes of the run; 400 on CIFAR", minimum=1, on_resume=STEERS, needs=ROTATES, replaces="max_steps"
     )
     episode_steps: int | None = option(None, "updates of an episode; 750 on CIFAR", minimum=1, needs=ROTATES)
     sample_ratio: float = option(

@@ -316,3 +316,13 @@ def test_auto_is_never_another_data_set_when_a_checkpoint_is_tested(monkeypatch)
     method = start.train_modules()["opt_gs"].method()
     with pytest.raises(ValueError, match="^cifar100 is nowhere; --data=NAME is the data set"):
         program._dataset(method, OptSettings(task="test", load="/x"))
+
+
+def test_episodes_on_the_command_line_replace_the_number_of_updates_in_a_flag_file(tmp_path):
+    """The first version's flags.txt has both; a run that goes on is given more episodes."""
+    (tmp_path / "flags.txt").write_text("--max_steps=30\n--episodes=6\n--episode_steps=5\n")
+    words = [f"--flagfile={tmp_path}/flags.txt"]
+    assert start.read(EpisodeSettings, words)[0].settings().max_steps == 30
+    for added, expected in ((["--episodes=7"], None), (["--episodes=7", "--max_steps=32"], 32)):
+        found = start.read(EpisodeSettings, [*added, *words])[0].settings()
+        assert (found.episodes, found.episode_steps, found.max_steps) == (7, 5, expected)
