@@ -22,7 +22,7 @@ BATCH_NORM = BatchNormConstants(decay=0.99, epsilon=1e-5, corrected=False)
 
 
 @dataclasses.dataclass(frozen=True)
-class Length:
+class Preset:
     """How long a run is (epochs, and after which the rates drop), images per update, pixels padded before the crop."""
 
     epochs: int
@@ -31,12 +31,12 @@ class Length:
     padding_size: int
 
 
-CIFAR = Length(200, (60, 120, 160), BATCH_SIZE, 4)
-SVHN = Length(160, (60, 120), BATCH_SIZE, 0)
-FASHION = Length(60, (18, 36, 48), BATCH_SIZE, 2)
-LENGTHS = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN, "fashion_mnist": FASHION}
-SHORT_RESNET = Length(40, (12, 24, 32), SHORT_BATCH_SIZE, 2)  # for digits and synthetic data: about a minute on two cores
-SHORT_VGG = Length(10, (3, 6, 8), SHORT_BATCH_SIZE, 2)  # an epoch of it costs six times as much
+CIFAR = Preset(200, (60, 120, 160), BATCH_SIZE, 4)
+SVHN = Preset(160, (60, 120), BATCH_SIZE, 0)
+FASHION = Preset(60, (18, 36, 48), BATCH_SIZE, 2)
+PRESETS = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN, "fashion_mnist": FASHION}
+SHORT_RESNET = Preset(40, (12, 24, 32), SHORT_BATCH_SIZE, 2)  # for digits and synthetic data: about a minute on two cores
+SHORT_VGG = Preset(10, (3, 6, 8), SHORT_BATCH_SIZE, 2)  # an epoch of it costs six times as much
 
 
 class Grassmann(Program):
@@ -47,7 +47,7 @@ class Grassmann(Program):
     paper_vali_freq = 1000
 
     def resolve(self, settings, dataset):
-        run = length(settings, dataset.name)
+        run = preset_of(settings, dataset.name)
         return dataclasses.replace(
             settings,
             data=dataset.name,
@@ -128,14 +128,14 @@ def pipeline(settings, dataset):
     return Pipeline(mean, deviation, settings.padding_size, "reflect", crop_size, mirror)
 
 
-def length(settings, data):
-    """Returns the `Length` of a run on the data set of that name."""
-    return LENGTHS.get(data, SHORT_RESNET if settings.model == "resnet" else SHORT_VGG)
+def preset_of(settings, data):
+    """Returns the `Preset` of a run on the data set of that name."""
+    return PRESETS.get(data, SHORT_RESNET if settings.model == "resnet" else SHORT_VGG)
 
 
 def schedule(settings, dataset):
     """Returns the `StepDecay` of both rates: drops at the first step > boundary, a boundary being epochs of updates."""
-    run = length(settings, dataset.name)
+    run = preset_of(settings, dataset.name)
     images = len(dataset.train_images)
     steps, *boundaries = [epochs * images // settings.batch_size for epochs in (run.epochs, *run.drops)]
     after = StepDecay(steps, tuple(boundaries), settings.learnRateDecay)

@@ -22,7 +22,7 @@ DECAYED = (Role.GENERATOR, Role.GAMMA, Role.BETA, Role.WEIGHT, Role.BIAS)
 
 
 @dataclasses.dataclass(frozen=True)
-class Length:
+class Preset:
     """How long a run is (updates, and where the rate drops), images per update, pixels padded before the crop."""
 
     schedule: StepDecay
@@ -30,11 +30,10 @@ class Length:
     padding: int
 
 
-PAPER = Length(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), BATCH_SIZE, 4)
-SHORT = Length(PAPER.schedule.stretched(500), SHORT_BATCH_SIZE, 2)
-FASHION = Length(PAPER.schedule.stretched(20_000), BATCH_SIZE, 2)
-SHORTER_STEPS = 400  # opt_ls: its map costs the most, and the short run is to end within three minutes on two cores
-LENGTHS = {
+PAPER = Preset(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), BATCH_SIZE, 4)
+SHORT = Preset(PAPER.schedule.stretched(500), SHORT_BATCH_SIZE, 2)
+FASHION = Preset(PAPER.schedule.stretched(20_000), BATCH_SIZE, 2)
+PRESETS = {
     **dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER),
     "fashion_mnist": FASHION,
     **dict.fromkeys(FILELESS, SHORT),
@@ -44,9 +43,9 @@ ADAM_LR = 1e-3  # of Adam and AdamW, as their authors have it
 BASELINE_SHORT_LR = 0.005  # ten classes and few images: kernels that are trained directly blow up at the paper's rate
 
 
-def length_of(data):
-    """Returns the `Length` for a data set; that for own images is SHORT, but for the number of updates."""
-    return LENGTHS.get(data, SHORT)
+def preset_of(data):
+    """Returns the `Preset` for a data set; that for own images is SHORT, but for the number of updates."""
+    return PRESETS.get(data, SHORT)
 
 
 def own_steps(images, batch_size):
@@ -91,9 +90,9 @@ class Method(Program):
 
     def schedule(self, settings):
         """The paper's schedule of the learning rate; its length is the run's unless --max_steps changes it."""
-        length = length_of(settings.data)
-        steps = self.short_steps if length is SHORT else length.schedule.steps
-        return length.schedule.stretched(settings.max_steps or steps)
+        preset = preset_of(settings.data)
+        steps = self.short_steps if preset is SHORT else preset.schedule.steps
+        return preset.schedule.stretched(settings.max_steps or steps)
 
     def penalty(self, settings, replica):
         """What is added to the fit loss: a sum of terms of one variable each.
@@ -136,7 +135,7 @@ class Method(Program):
 
         `factor` is that of a drop of the paper's schedule.
         """
-        paper, recipe = self.schedule(settings), length_of(settings.data).batch_size
+        paper, recipe = self.schedule(settings), preset_of(settings.data).batch_size
         own = {"cosine": Cosine, "constant": Constant}.get(settings.schedule)
         schedule = own(paper.steps) if own else dataclasses.replace(paper, factor=factor)
         return schedule.for_batch(settings.lr_scale, settings.batch_size, recipe, settings.warmup_steps)
@@ -156,10 +155,10 @@ class Method(Program):
         return Method(name, widths=self.widths, factories=factories, short_lr=BASELINE_SHORT_LR)
 
     def resolve(self, settings, dataset):
-        length = length_of(dataset.name)
-        base_lr = self.of(settings).short_lr if length is SHORT else PAPER_LR
+        preset = preset_of(dataset.name)
+        base_lr = self.of(settings).short_lr if preset is SHORT else PAPER_LR
         base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
-        batch_size = settings.batch_size or length.batch_size
+        batch_size = settings.batch_size or preset.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         return dataclasses.replace(
             settings,
@@ -174,7 +173,7 @@ class Method(Program):
         settings = self.resolve(settings, dataset)
         method = self.of(settings)
         network = networks.network(settings.model, settings.depth, settings.widen_factor, settings.widths)
-        padding = settings.padding_of(dataset, length_of(dataset.name).padding)
+        padding = settings.padding_of(dataset, preset_of(dataset.name).padding)
         crop_size = min(dataset.train_images.shape[1:3])
         return Problem(
             dataset=dataset,
