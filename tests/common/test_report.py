@@ -63,7 +63,7 @@ def test_the_papers_error_stands_beside_and_is_marked(tmp_path, capsys):
         "data": "svhn",
         "widths": None,
     }
-    run_folders.write(tmp_path / "run", "grassmann", **{**flags, "batch_size": 128})
+    run_folders.write(tmp_path / "run", "grassmann", **{**flags, "batch_size": 128, "crop_size": 32})
     assert reported([str(tmp_path / "run")], out=str(tmp_path / "out"), draw=False) == 0
     out = capsys.readouterr().out
     assert "| the paper's test error, % |" in out and "| 1.81 (paper) |" in out and "| SGD-G | VGG-19 | svhn |" in out

@@ -18,7 +18,7 @@ SETTINGS = METHOD.settings_class(data="synthetic", batch_size=8)
 CHOSEN = Devices((None,), "CPU (2 cores)", "CPU")
 PER_WORKER = """task train_dir train_path load export_dir resume worker_hosts task_index start_timeout
     collective_timeout data_dir report_freq max_to_keep device visible_devices log_device_placement
-    tensorboard verbose""".split()
+    tensorboard verbose export_format fold""".split()
 
 
 @pytest.fixture(scope="module")
