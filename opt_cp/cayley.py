@@ -19,7 +19,7 @@ import collections
 import numpy as np
 
 from common.compat import tf
-from common.graph import linalg
+from common.graph import initializers, linalg
 from common.graph.members import run_algorithm
 from common.graph.linalg import diagonal, identity, squared_norm, transposed, triangle_inverse
 
@@ -109,6 +109,7 @@ def _auto(*arguments):
 
 _ALGORITHMS = {"auto": _auto, "block": _by_blocks, "cholesky": _by_cholesky}
 cayley.algorithms = tuple(_ALGORITHMS)
+cayley.identity = initializers.zeros
 
 
 def _finite(matrix):

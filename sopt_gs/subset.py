@@ -59,6 +59,10 @@ class SubsetRotated(Factory):
             )
         return kernels
 
+    def begin_at(self, created, kernel):
+        """P is at its start: a first episode begins, as any other does, at the kernels that are there."""
+        return {created.weights: kernel.reshape(created.weights.shape.as_list())}
+
 
 class Episodes(Callback):
     """Merges every `episode_steps` updates: rotated kernels become W0, a new subset is drawn.

@@ -65,6 +65,10 @@ class Program:
         """Returns the name of a run's folder, before the time."""
         raise NotImplementedError
 
+    def start_values(self, settings, problem, of_replicas):
+        """Returns ({variable: array}, lines): where a run that is given no checkpoint begins, if not at random."""
+        return {}, []
+
     def remarks(self, settings):
         """Returns lines that have to be said about these settings."""
         return []

@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import json
+import os
 
-from common.cli import start
+from common.cli import fixed, start
 from common.cli.program import Program
 from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE, OptSettings
 from common.compat import tf
@@ -40,6 +42,7 @@ PRESETS = {
 }
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 ADAM_LR = 1e-3  # of Adam and AdamW, as their authors have it
+FIXED_SHARE = 0.1  # of the default rate under --fixed: what is trained already is changed less. Not chosen on a holdout
 BASELINE_SHORT_LR = 0.005  # ten classes and few images: kernels that are trained directly blow up at the paper's rate
 
 
@@ -160,6 +163,10 @@ class Method(Program):
         base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
         batch_size = settings.batch_size or preset.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
+        if settings.fixed is not None:
+            base_lr *= FIXED_SHARE
+            inputs = settings.fixed_inputs or fixed.inputs_of(settings.fixed)
+            settings = dataclasses.replace(settings, fixed=os.path.abspath(settings.fixed), fixed_inputs=inputs)
         return dataclasses.replace(
             settings,
             data=dataset.name,
@@ -169,18 +176,26 @@ class Method(Program):
             batch_size=batch_size,
         )
 
+    def start_values(self, settings, problem, of_replicas):
+        if settings.fixed is None:
+            return {}, []
+        return fixed.start_values(settings.fixed, settings.fresh_score, problem, of_replicas)
+
     def problem(self, settings, dataset):
         settings = self.resolve(settings, dataset)
         method = self.of(settings)
         network = networks.network(settings.model, settings.depth, settings.widen_factor, settings.widths)
         padding = settings.padding_of(dataset, preset_of(dataset.name).padding)
+        own = {"offset": 127.5, "scale": 128.0, "epsilon": BATCH_NORM.epsilon}
+        own |= json.loads(settings.fixed_inputs or "{}")
         crop_size = min(dataset.train_images.shape[1:3])
         return Problem(
             dataset=dataset,
-            pipeline=Pipeline(127.5, 128.0, padding, "symmetric", crop_size, settings.mirrors(dataset)),
+            pipeline=Pipeline(own["offset"], own["scale"], padding, "symmetric", crop_size, settings.mirrors(dataset)),
             network=network,
             factory_of=method.factory_of(settings),
-            batch_norm=BATCH_NORM,
+            # Of a trained network the averages go on from where they are; corrected, they would begin anew at step 0.
+            batch_norm=dataclasses.replace(BATCH_NORM, epsilon=own["epsilon"], corrected=settings.fixed is None),
             fit=losses.smoothed_cross_entropy,
             penalty=lambda replica: method.penalty(settings, replica),
             optimizers=lambda step, replica: method.optimizers(settings, step, replica),

@@ -19,6 +19,7 @@ _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*
 
 # What a flag needs so as not to be without effect: see `needs` in common/flags.py.
 ROTATES = ("--rotation=method", lambda settings: settings.rotation == "method")
+_FIXED = ("--fixed", lambda settings: settings.fixed is not None)
 _RESNET = ("--model=resnet", lambda settings: settings.model == "resnet")
 _FILES = ("a data set that has files", lambda settings: settings.data not in FILELESS and not is_own(settings.data))
 _WORKERS = ("--worker_hosts", lambda settings: settings.worker_hosts is not None or "TF_CONFIG" in os.environ)
@@ -199,6 +200,13 @@ class OptSettings(Common):
     )
     map_algorithm: str = option(
         "auto", "how the map is computed; auto is the fastest algorithm on the device", on_resume=FREE
+    )
+    fixed: str | None = path(
+        None, "run folder, checkpoint or exported .npz of a trained network, whose kernels training begins at"
+    )
+    fresh_score: bool = option(False, "the class scores begin at random in any case", needs=_FIXED)
+    fixed_inputs: str | None = option(
+        None, "filled in: epsilon of batch norm, offset and scale of images that the source had"
     )
     optimizer: str = option(
         "momentum", "optimizer, but of opt_ogd's rotations; of adam and adamw --momentum is beta1", OPTIMIZERS

@@ -89,6 +89,15 @@ class Factory:
         """Returns the kernels of layers from what `create` returned for each; `names` are for error messages."""
         raise NotImplementedError
 
+    def begin_at(self, created, kernel):
+        """Returns {variable: array or tensor} with which a layer's kernel is `kernel`, an array of its shape.
+
+        Args:
+          created: what `create` returned, perhaps in another graph than the open one, in which tensors are made.
+          kernel: float32.
+        """
+        raise ValueError(f"{type(self).__name__}: no kernel can be given to this factory")
+
     def __call__(self, shape, dtype=tf.float32):
         """Returns the kernel of one layer, a tensor of `shape`: for a layer in somebody's own program."""
         created = self.create(tuple(int(size) for size in shape), dtype)
@@ -103,7 +112,11 @@ class _Plain(Factory):
         return variables.create(self._name, shape, self._role, self._initial, dtype)
 
     def compute(self, created, names):
-        return [Kernel(tf.convert_to_tensor(kernel), math.prod(kernel.shape.as_list())) for kernel in created]
+        sizes = [math.prod(kernel.shape.as_list()) for kernel in created]
+        return [Kernel(tf.convert_to_tensor(kernel), size, created=kernel) for kernel, size in zip(created, sizes)]
+
+    def begin_at(self, created, kernel):
+        return {created: kernel}
 
 
 def plain(initial=initializers.he_normal, role=Role.WEIGHT, name="weight"):
@@ -138,6 +151,19 @@ class _Rotated(Factory):
             )
             for shape, generator, rotated, of_layer in zip(shapes, generators, results, created)
         ]  # fmt: skip
+
+    def begin_at(self, created, kernel):
+        """The generator is the map's `identity`, an initializer, or else the identity matrix; W0 = Q^T kernel."""
+        _, weights, generator = created
+        dtype, size = generator.dtype.base_dtype, generator.shape.as_list()
+        identity = identity_of(self.rotate)(size, dtype, None)
+        matrix = tf.constant(kernel.reshape(weights.shape.as_list()), dtype)
+        return {weights: tf.matmul(rotation(self.rotate, identity), matrix, transpose_a=True), generator: identity}
+
+
+def identity_of(rotate):
+    """Returns the initializer of the generator P at which Q(P) is the identity, but for signs: the map's `identity`."""
+    return getattr(getattr(rotate, "func", rotate), "identity", initializers.identity)
 
 
 def rotated(rotate, start=initializers.normal(1.0), role=Role.GENERATOR, orthogonal=True):

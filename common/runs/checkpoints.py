@@ -118,6 +118,12 @@ def _reader(path):
         yield tf.train.load_checkpoint(name)
 
 
+def shapes(path):
+    """Returns {name of a variable: its shape} of a checkpoint."""
+    with _reader(path) as reader:
+        return reader.get_variable_to_shape_map()
+
+
 def unreadable(path):
     """Returns what keeps TensorFlow from reading a checkpoint whole, in one line, or None."""
     if not checkpoint_files.exists(path):
@@ -159,13 +165,18 @@ def load(session, path, needed, optional=()):
         raise ValueError(f"--load={path}: {fault} ({one_line(error)})") from None
     if misfit:
         raise ValueError(f"--load={path}: {misfit}")
+    assign(session, values)
+    return [variable.op.name for variable in absent]
+
+
+def assign(session, values):
+    """Gives variables values, {variable: array}."""
     # An initializer's input is fed: the variable takes the value without a new op in the finished graph.
     feeds = {
         variable.initializer.inputs[1]: np.asarray(value).astype(variable.dtype.base_dtype.as_numpy_dtype)
         for variable, value in values.items()
     }
-    session.run([variable.initializer for variable in present], feeds)  # one call: each prepares the graph anew
-    return [variable.op.name for variable in absent]
+    session.run([variable.initializer for variable in values], feeds)  # one call: each prepares the graph anew
 
 
 def _names(shapes, wanted):

@@ -65,12 +65,14 @@ class Problem:
     xla: bool = False
     sync_bn: bool = True
 
+    def plan(self):
+        """Returns the network's `Plan`."""
+        size, channels = self.pipeline.crop_size, self.dataset.train_images.shape[-1]
+        return kernels.plan(self.network, self.dataset.classes, (size, size, channels), Mode(False, self.batch_norm))
+
     def kernels(self, dtype=tf.float32):
         """Returns {scope: `Kernel`} of one replica, in whose scope it is called; makes their variables."""
-        size, channels = self.pipeline.crop_size, self.dataset.train_images.shape[-1]
-        mode = Mode(False, self.batch_norm)
-        plan = kernels.plan(self.network, self.dataset.classes, (size, size, channels), mode)
-        return kernels.build(plan, self.factory_of, dtype)
+        return kernels.build(self.plan(), self.factory_of, dtype)
 
     def logits(self, images, of_layers, mode):
         """Returns the class scores of a batch of float images, of their type; `of_layers` is {scope: kernel tensor}."""

@@ -78,7 +78,7 @@ class _Run:
         """Gives the variables their values, and the run its folder, whose log begins with `lines` said before."""
         session, start = self.session, self.start
         session.run(self.initialize)
-        origin = list(_load_all(session, start.checkpoint, self.chosen)) if start.checkpoint else []
+        origin = list(_load_all(session, start.checkpoint, self.chosen)) if start.checkpoint else self._begin_at()
         with self.peers.watched(session):
             self.peers.broadcast(session)
         self.first = int(session.run(self.training.global_step))
@@ -96,6 +96,14 @@ class _Run:
         evaluated = [evaluation.store for evaluation in (self.evaluation, self.test) if evaluation]
         for store in [*self.training.stores, *evaluated]:
             store.fill(session)
+
+    def _begin_at(self):
+        """Gives the variables the values that the program begins at, if not random ones; returns lines about it."""
+        if not self.peers.is_chief:
+            return []
+        values, lines = self.program.start_values(self.settings, self.task, self.training.kernels)
+        checkpoints.assign(self.session, values)
+        return lines
 
     def run(self, config):
         """Does the updates; returns whether all are done and validated."""
@@ -170,7 +178,8 @@ class _Run:
         texts = [f"{name} {', '.join(f'{rates[name]:g}' for rates in numbers)}" for name in training.rates]
         yield f"learning rates of the first, the middle and the last update: {'; '.join(texts)}"
         old, new = session.run([self.rates_before, training.rates], {training.step: self.first})
-        changed = [f"{name} {old[name]:g} before, {new[name]:g} now" for name in old if old[name] != new.get(name, old[name])]
+        others = [name for name in old if old[name] != new.get(name, old[name])]
+        changed = [f"{name} {old[name]:g} before, {new[name]:g} now" for name in others]
         if changed:
             yield f"LEARNING RATES CHANGED at update {self.first}: {'; '.join(changed)}"
 

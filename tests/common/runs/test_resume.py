@@ -37,7 +37,7 @@ PLACE = """task train_dir train_path load export_dir export_format fold resume w
     collective_timeout""".split()
 FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
     optimizer grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size holdout
-    image_size mirror data_digest""".split()
+    image_size mirror data_digest fixed fresh_score fixed_inputs""".split()
 GROUPS = {Resume.STEERS: STEERS, Resume.FREE: FREE, Resume.PLACE: PLACE, Resume.FIXED: FIXED}
 SMALL = METHOD.settings_class(
     data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, device="cpu"

@@ -1,0 +1,179 @@
+"""--fixed: training begins at the network of a source, with its errors and cross-entropy, whatever the methods are."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from common import flags
+from common.cli import start
+from common.cli.program import run
+from common.command import CommandLine
+from common.compat import tf
+from common.data import synthetic
+from common.graph import variables
+from common.graph.variables import Role
+from common.nn import kernels
+from common.runs import checkpoints
+from common.training import problem
+from common.training.evaluation import Evaluation
+
+MODULES = start.train_modules()
+TINY = ("--data=synthetic", "--widths=4,4,4,4", "--batch_size=16", "--notensorboard")
+
+
+def settings_of(folder, *words):
+    line = CommandLine(MODULES[folder].Settings, [*TINY, *words])
+    return MODULES[folder].method(), line.settings()
+
+
+class Network:
+    """A network at its start, with or without what trains it."""
+
+    def __init__(self, folder, *words, dataset=None, train=False):
+        program, settings = settings_of(folder, *words)
+        dataset = dataset or synthetic.load(512, 256)
+        self.settings = program.resolve(settings, dataset)
+        task = program.problem(self.settings, dataset)
+        self.training = problem.build(task) if train else None
+        self.evaluation = Evaluation(task, self.training.kernels[0] if train else None)
+        self.kernels = self.evaluation.kernels
+        self.session = tf.Session()
+        self.session.run(tf.global_variables_initializer())
+        values, self.lines = program.start_values(self.settings, task, [self.kernels])
+        checkpoints.assign(self.session, values)
+        for store in (*(self.training.stores if train else ()), self.evaluation.store):
+            store.fill(self.session)
+
+    def figures(self):
+        return self.evaluation.figures(self.session)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """`sources(folder)` -> (run folder, figures) of a network whose gammas, betas and batch averages are random."""
+    found = {}
+
+    def source(folder):
+        if folder not in found:
+            path, words = tmp_path_factory.mktemp(folder), ["--max_steps=12"]
+            with tf.Graph().as_default():
+                network = Network(folder, *words)
+                random = np.random.RandomState(0)
+                spread = variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING)
+                values = {variable: random.uniform(0.5, 1.5, variable.shape.as_list()) for variable in spread}
+                checkpoints.assign(network.session, values)
+                tf.train.Saver(variables.saved()).save(network.session, str(path / "model.ckpt"), 11)
+                found[folder] = path, network.figures()
+            (path / "flags.txt").write_text(f"# {folder}\n{flags.text(network.settings)}")
+        return found[folder]
+
+    return source
+
+
+def slowly(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+TARGETS = [
+    ("opt_cp", (), "opt_hr"), ("opt_hr", (), "opt_hr"), ("opt_gs", ("--rotation=none",), "opt_hr"),
+    slowly("opt_gs", (), "opt_hr"), slowly("opt_ls", (), "opt_hr"), slowly("opt_ogd", (), "opt_hr"),
+    slowly("opt_or", (), "opt_ogd"), slowly("sopt_gs", ("--map=hr",), "opt_hr"), slowly("opt_hr", (), "sopt_gs"),
+    slowly("opt_gs", ("--rotation=free",), "opt_hr"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("folder", "words", "source"), TARGETS)
+def test_a_network_begins_at_its_source(folder, words, source, sources):
+    path, expected = sources(source)
+    network = Network(folder, f"--fixed={path}", *words)
+    figures = network.figures()
+    assert figures.error == expected.error
+    assert figures.cross_entropy == pytest.approx(expected.cross_entropy, abs=1e-6)
+    assert network.lines[0].endswith("score, the class scores, is kept")
+    assert network.session.run(variables.global_step()) == 0
+    for kernel in network.kernels.values():
+        if kernel.rotate and kernel.orthogonal:
+            rotation = network.session.run(kernels.rotation(kernel.rotate, kernel.generator))
+            np.testing.assert_allclose(np.abs(rotation), np.eye(len(rotation)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("folder", "words"), [("opt_hr", ()), slowly("opt_gs", ("--rotation=none",))])
+def test_averages_go_on_from_where_they_are(folder, words, sources):
+    path, expected = sources("opt_hr")
+    network = Network(folder, f"--fixed={path}", "--weight_decay=0", "--base_lr=1e-30", *words, train=True)
+    averages = variables.with_role(Role.MOVING)
+    before, done = network.session.run(averages), 0
+    for steps in (1, 3, 10):
+        for _ in range(steps - done):
+            network.session.run(network.training.train_op)
+        done = steps
+        assert network.figures().cross_entropy == pytest.approx(expected.cross_entropy, abs=0.02)
+    moved = [np.abs(new - old).max() / np.abs(old).max() for new, old in zip(network.session.run(averages), before)]
+    assert 0 < max(moved) < 0.05
+
+
+def test_other_classes_have_a_score_made_afresh(sources):
+    path, _ = sources("opt_hr")
+    for words, classes, why in ((), 7, "made afresh: its classes are others"), (("--fresh_score",), 10, "--fresh_score"):
+        with tf.Graph().as_default():
+            network = Network("opt_gs", f"--fixed={path}", *words, dataset=synthetic.load(64, 32, classes=classes))
+            assert why in network.lines[0]
+            (score,) = [v for v in variables.with_role(Role.WEIGHT) if v.op.name == "score/filter"]
+            assert score.shape.as_list() == [1, 1, 4, classes]
+
+
+def test_tensors_that_do_not_fit_are_listed(sources, tmp_path, capsys):
+    path, _ = sources("opt_hr")
+    program, settings = settings_of("opt_gs", f"--fixed={path}", "--widths=4,4,4,5", f"--train_path={tmp_path / 'new'}")
+    with pytest.raises(ValueError, match=r"--fixed=.* is of another network: fc6/weight is \[4, 4, 4, 4\] there and"):
+        run(program, settings)
+    assert not (tmp_path / "new").exists()
+    for wrong, words in ((tmp_path / "no", "there is no such checkpoint"), (tmp_path, "no checkpoint in this folder")):
+        with pytest.raises(ValueError, match=f"--fixed={wrong}: .*{words}"):
+            run(*settings_of("opt_gs", f"--fixed={wrong}"))
+
+
+def test_an_export_is_a_source_with_its_own_inputs_and_epsilon(tmp_path):
+    random = np.random.RandomState(0)
+    plan_of = Network("opt_gs", "--rotation=none")
+    arrays = {f"{scope}/weight": random.randn(*kernel.tensor.shape) for scope, kernel in plan_of.kernels.items()}
+    for layer in [f"conv{stage}_{index}/bn" for stage in (1, 2, 3) for index in (0, 1)]:
+        arrays |= {f"{layer}/{part}": random.uniform(1, 2, 4) for part in ("gamma", "beta", "mean", "variance")}
+    np.savez(tmp_path / "model.npz", **{name: array.astype(np.float32) for name, array in arrays.items()})
+    model = {"folded": False, "input": {"offset": [1.0, 2.0, 3.0], "scale": 50.0}, "class_names": [],
+             "layers": [{"epsilon": 0.25}, {"type": "relu"}]}  # fmt: skip
+    (tmp_path / "model.json").write_text(json.dumps(model))
+    for source in (tmp_path, tmp_path / "model.npz"):
+        with tf.Graph().as_default():
+            network = Network("opt_cp", f"--fixed={source}")
+            program, _ = settings_of("opt_cp")
+            task = program.problem(network.settings, synthetic.load(64, 32))
+            assert (task.pipeline.offset, task.pipeline.scale) == ([1.0, 2.0, 3.0], 50.0)
+            assert task.batch_norm.epsilon == 0.25 and not task.batch_norm.corrected
+            kernel = network.kernels["conv2_0"].tensor
+            np.testing.assert_allclose(network.session.run(kernel), arrays["conv2_0/weight"], rtol=1e-5)
+            names = {variable.op.name: variable for variable in variables.with_role(Role.MOVING)}
+            variance = network.session.run(names["conv3_1/bn/pop_var"])
+            np.testing.assert_allclose(variance, arrays["conv3_1/bn/variance"], rtol=1e-6)
+    (tmp_path / "model.json").write_text(json.dumps(model | {"folded": True}))
+    with pytest.raises(ValueError, match="export it without --fold"):
+        Network("opt_cp", f"--fixed={tmp_path}")
+
+
+def test_a_run_goes_on_without_its_source(sources, tmp_path):
+    path, _ = sources("opt_hr")
+    moved, new = tmp_path / "source", tmp_path / "new"
+    moved.mkdir()
+    for file in path.glob("*"):
+        if file.is_file():
+            (moved / file.name).write_bytes(file.read_bytes())
+    program, settings = settings_of("opt_cp", f"--fixed={moved}", "--max_steps=3", f"--train_path={new}")
+    assert run(program, settings) == 0
+    log = (new / "log.txt").read_text()
+    assert f"begins at the kernels of {moved}/model.ckpt-11" in log and "lr 0.01, " in log
+    for file in moved.glob("*"):
+        file.unlink()
+    assert run(program, dataclasses.replace(settings, max_steps=5, resume=True)) == 0
+    assert "goes on from" in (new / "log.txt").read_text()
