@@ -21,7 +21,6 @@ from common.data.dataset import Dataset
 from common.flags import FIXED, STEERS
 from common.graph import variables
 from common.graph.variables import Role
-from common.nn import kernels
 from common.nn.layers import Mode
 from common.runs import checkpoints
 
