@@ -38,11 +38,18 @@ class Source:
     path: str
 
 
-def inputs_of(path):
-    """Returns, as JSON text, what the images and batch norms of a source go by, if not by the recipe's; else None."""
+def inputs_of(settings):
+    """Returns, as JSON text, what the images and batch norms of --fixed go by, if not by the recipe's: {} if so.
+
+    A run that goes on with --resume has noted it, and does not need its source.
+    """
+    path = settings.fixed
+    noted = flags.parsed((flags.recorded_in(settings.train_path) if settings.resume else None) or "")
+    if noted.get("fixed") == os.path.abspath(path) and "fixed_inputs" in noted:
+        return noted["fixed_inputs"]
     file = _npz_of(path)
     if file is None:
-        return flags.parsed(_flags_of(path)[0]).get("fixed_inputs")
+        return flags.parsed(_flags_of(path)[0]).get("fixed_inputs", "{}")
     model = _model_of(file)
     epsilons = {layer["epsilon"] for layer in model["layers"] if "epsilon" in layer}
     if len(epsilons) != 1:
@@ -97,9 +104,10 @@ def start_values(path, fresh_score, problem, of_replicas):
         faults = list(dict.fromkeys(faults))
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise ValueError(f"--fixed={path} is of another network: {'; '.join(faults[:_SHOWN])}{more}")
-    with tf.Session(graph=scratch, config=_ON_CPU) as session:
-        tensors = {variable: value for variable, value in values.items() if tf.is_tensor(value)}
-        values |= zip(tensors, session.run(list(tensors.values())))
+    tensors = {variable: value for variable, value in values.items() if tf.is_tensor(value)}
+    if tensors:  # none are rotated with --rotation=none, and an empty graph cannot be run
+        with tf.Session(graph=scratch, config=_ON_CPU) as session:
+            values |= zip(tensors, session.run(list(tensors.values())))
     why = "kept" if kept else "made afresh, as --fresh_score says" if same else "made afresh: its classes are others"
     return values, [f"begins at the kernels of {source.path}; {score}, the class scores, is {why}"]
 

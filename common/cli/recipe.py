@@ -165,7 +165,7 @@ class Method(Program):
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         if settings.fixed is not None:
             base_lr *= FIXED_SHARE
-            inputs = settings.fixed_inputs or fixed.inputs_of(settings.fixed)
+            inputs = settings.fixed_inputs or fixed.inputs_of(settings)
             settings = dataclasses.replace(settings, fixed=os.path.abspath(settings.fixed), fixed_inputs=inputs)
         return dataclasses.replace(
             settings,

@@ -52,22 +52,29 @@ class Network:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """`sources(folder)` -> (run folder, figures) of a network whose gammas, betas and batch averages are random."""
+    """`sources(folder, updates)` -> (run folder, figures) of a network that is trained for so many updates.
+
+    Without any its gammas, betas and batch averages are random.
+    """
     found = {}
 
-    def source(folder):
-        if folder not in found:
-            path, words = tmp_path_factory.mktemp(folder), ["--max_steps=12"]
+    def source(folder, updates=0):
+        if (folder, updates) not in found:
+            path = tmp_path_factory.mktemp(folder)
             with tf.Graph().as_default():
-                network = Network(folder, *words)
-                random = np.random.RandomState(0)
-                spread = variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING)
-                values = {variable: random.uniform(0.5, 1.5, variable.shape.as_list()) for variable in spread}
-                checkpoints.assign(network.session, values)
+                tf.set_random_seed(0)
+                network = Network(folder, f"--max_steps={updates or 12}", train=updates > 0)
+                for _ in range(updates):
+                    network.session.run(network.training.train_op)
+                if not updates:
+                    random = np.random.RandomState(0)
+                    spread = variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING)
+                    values = {variable: random.uniform(0.5, 1.5, variable.shape.as_list()) for variable in spread}
+                    checkpoints.assign(network.session, values)
                 tf.train.Saver(variables.saved()).save(network.session, str(path / "model.ckpt"), 11)
-                found[folder] = path, network.figures()
+                found[folder, updates] = path, network.figures()
             (path / "flags.txt").write_text(f"# {folder}\n{flags.text(network.settings)}")
-        return found[folder]
+        return found[folder, updates]
 
     return source
 
@@ -101,7 +108,7 @@ def test_a_network_begins_at_its_source(folder, words, source, sources):
 
 @pytest.mark.parametrize(("folder", "words"), [("opt_hr", ()), slowly("opt_gs", ("--rotation=none",))])
 def test_averages_go_on_from_where_they_are(folder, words, sources):
-    path, expected = sources("opt_hr")
+    path, expected = sources("opt_hr", updates=60)
     network = Network(folder, f"--fixed={path}", "--weight_decay=0", "--base_lr=1e-30", *words, train=True)
     averages = variables.with_role(Role.MOVING)
     before, done = network.session.run(averages), 0
@@ -110,6 +117,7 @@ def test_averages_go_on_from_where_they_are(folder, words, sources):
             network.session.run(network.training.train_op)
         done = steps
         assert network.figures().cross_entropy == pytest.approx(expected.cross_entropy, abs=0.02)
+    # Each update moves an average by a thousandth of the way to the batch's; begun anew, it would be the batches' own.
     moved = [np.abs(new - old).max() / np.abs(old).max() for new, old in zip(network.session.run(averages), before)]
     assert 0 < max(moved) < 0.05
 
