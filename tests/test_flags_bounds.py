@@ -88,7 +88,10 @@ CHOICES = {
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }
 OPTIMIZERS = {"momentum", "adam", "adamw"}
-TEXTS = {"data_digest", "worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices", "map_algorithm"}
+TEXTS = {
+    "data_digest", "worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices",
+    "map_algorithm", "fixed", "fixed_inputs",
+}  # fmt: skip
 
 
 def fields(name):
