@@ -143,6 +143,7 @@ def test_tensors_that_do_not_fit_are_listed(sources, tmp_path, capsys):
             run(*settings_of("opt_gs", f"--fixed={wrong}"))
 
 
+@pytest.mark.slow
 def test_an_export_is_a_source_with_its_own_inputs_and_epsilon(tmp_path):
     random = np.random.RandomState(0)
     plan_of = Network("opt_gs", "--rotation=none")
@@ -170,6 +171,7 @@ def test_an_export_is_a_source_with_its_own_inputs_and_epsilon(tmp_path):
         Network("opt_cp", f"--fixed={tmp_path}")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_its_source(sources, tmp_path):
     path, _ = sources("opt_hr")
     moved, new = tmp_path / "source", tmp_path / "new"

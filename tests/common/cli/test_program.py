@@ -166,6 +166,7 @@ def test_going_on_in_the_same_folder_continues_its_figures(tmp_path):
     assert run(METHOD, settings(**ORDINARY, task="test", load=str(moved))) == 0
 
 
+@pytest.mark.slow
 def test_the_log_says_rates_and_how_they_change_where_a_run_goes_on(tmp_path):
     path = tmp_path / "run"
     options = {"train_path": str(path), "schedule": "cosine", "base_lr": 0.1}
