@@ -36,14 +36,11 @@ def loss_scale_of(precision):
     return _LOSS_SCALES.get(precision, 1.0)
 
 
-def gradients(loss, members, scale=1.0, stop=None):
-    """Returns the gradients of `loss`, computed for `scale` times the loss and divided by it; None as tf.gradients.
-
-    `stop` are tensors that count as constants, those of `members` that are computed from them included.
-    """
+def gradients(loss, members, scale=1.0):
+    """Returns the gradients of `loss`, computed for `scale` times the loss and divided by it; None as tf.gradients."""
     if scale == 1.0:
-        return tf.gradients(loss, members, stop_gradients=stop)
-    scaled = tf.gradients(loss, members, grad_ys=tf.constant(scale, loss.dtype), stop_gradients=stop)
+        return tf.gradients(loss, members)
+    scaled = tf.gradients(loss, members, grad_ys=tf.constant(scale, loss.dtype))
     return [None if gradient is None else gradient * (1.0 / scale) for gradient in scaled]
 
 

@@ -224,16 +224,24 @@ def plan(network, classes, image_shape, mode):
       image_shape: (height, width, channels) of its input.
       mode: a `layers.Mode` of evaluation.
     """
-    layers = []
+    with tf.Graph().as_default():
+        layers, _, _ = dry_run(network, classes, image_shape, mode)
+        names = [variable.op.name for variable in variables.with_role(*Role)]
+    return Plan(tuple(layers), tuple(dict.fromkeys(map(os.path.dirname, names))))
+
+
+def dry_run(network, classes, image_shape, mode):
+    """Builds a network in the open graph, with zeros for kernels; returns (its `Layer`s, the images, the scores).
+
+    The arguments are those of `plan`.
+    """
+    layers, images = [], tf.placeholder(tf.float32, [1, *image_shape])
 
     def ask(layer):
         layers.append(layer)
         return variables.create("kernel", layer.shape, Role.WEIGHT, initializers.zeros)
 
-    with tf.Graph().as_default():
-        network(tf.placeholder(tf.float32, [1, *image_shape]), classes, ask, mode)
-        names = [variable.op.name for variable in variables.with_role(*Role)]
-    return Plan(tuple(layers), tuple(dict.fromkeys(map(os.path.dirname, names))))
+    return layers, images, network(images, classes, ask, mode)
 
 
 def build(of_network, factory_of, dtype=tf.float32):

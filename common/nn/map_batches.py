@@ -30,9 +30,10 @@ def apply_map(rotate, generators, weights, names):
         if len(members) == 1:
             rotated = [rotate(*matrices, *fixed, **options)]
         else:
-            padded = [tf.pad(matrix, [[0, 0], [0, max(columns) - count]]) for matrix, count in zip(fixed, columns)]
-            stack = rotate(tf.stack(matrices), tf.stack(padded if min(columns) < max(columns) else fixed), **options)
-            rotated = [matrix[:, :count] for matrix, count in zip(tf.unstack(stack), columns)]
+            missing = [max(columns) - count for count in columns]
+            padded = [tf.pad(matrix, [[0, 0], [0, more]]) if more else matrix for matrix, more in zip(fixed, missing)]
+            results_of_batch = tf.unstack(rotate(tf.stack(matrices), tf.stack(padded), **options))
+            rotated = [matrix[:, :-more] if more else matrix for matrix, more in zip(results_of_batch, missing)]
         ended.append(rotated[0])
         results.update(zip(members, rotated))
     return [results[index] for index in range(len(generators))]

@@ -3,9 +3,8 @@
 import dataclasses
 
 from common.compat import tf
-from common.graph import initializers, variables
-from common.graph.variables import Role
 from common.nn import layers
+from common.nn.kernels import dry_run
 
 IMAGES = "images"
 
@@ -49,12 +48,8 @@ def structure(network, classes, image_shape, mode):
     Raises ValueError if the network has an operation that no `Node` describes.
     """
 
-    def ask(layer):
-        return variables.create("kernel", layer.shape, Role.WEIGHT, initializers.zeros)
-
     with tf.Graph().as_default() as graph:
-        images = tf.placeholder(tf.float32, [1, *image_shape])
-        scores = network(images, classes, ask, mode)
+        _, images, scores = dry_run(network, classes, image_shape, mode)
         found = _Nodes(images)
         for operation in graph.get_operations():  # in the order of the network's function
             found.add(operation)
