@@ -3,7 +3,7 @@
     import grassmann_optimizer                      # in this folder, as the original's programs do
     from grassmann import grassmann_optimizer       # with this repository on the path: the same classes
 
-Everything stands in grassmann/optimizers.py.
+SgdG and AdamG stand in common/riemannian/optimizers.py, HybridOptimizer in grassmann/optimizers.py.
 """
 
 import os

@@ -3,7 +3,7 @@
     import gutils                      # in this folder, as the original's programs do
     from grassmann import gutils       # with this repository on the path
 
-The mathematics stands in grassmann/geometry.py. Kernels are tensors or variables [..., m], m neurons that run over all
+The mathematics stands in common/riemannian/geometry.py. Kernels are tensors or variables [..., m], m neurons that run over all
 axes but the last. Where a function takes `normalize`, True brings the points y to norm 1 and projects tangent vectors
 on the tangent space at y first; otherwise both are taken to be so.
 """
@@ -17,7 +17,7 @@ if not __package__:  # imported in this folder: the root is made known, and the 
     sys.modules[__name__] = importlib.import_module("grassmann.gutils")
 
 from common.compat import tf
-from grassmann import geometry
+from common.riemannian import geometry
 
 __all__ = ["clip_by_norm", "gexp", "gproj", "gpt", "gpt2", "norm", "unit", "unit_initializer", "xTy"]
 

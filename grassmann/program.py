@@ -14,8 +14,8 @@ from common.nn import kernels, losses, networks
 from common.nn.kernels import Place
 from common.nn.layers import BatchNormConstants
 from common.nn.schedules import StepDecay, rounded
+from common.riemannian.optimizers import AdamG, SgdG
 from common.training.problem import Problem
-from grassmann.optimizers import AdamG, SgdG
 from grassmann.settings import Settings
 
 BATCH_NORM = BatchNormConstants(decay=0.99, epsilon=1e-5, corrected=False)

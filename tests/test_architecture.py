@@ -18,6 +18,7 @@ FLOORS = (
     "common.flags common.graph",
     "common.command common.nn common.data common.runs common.distributed",
     "common.training",
+    "common.riemannian",
     "common.cli",
     "METHODS common.results common.launch",
     "sopt_gs common.report common.reproduce",

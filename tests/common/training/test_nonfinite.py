@@ -17,12 +17,12 @@ from common.data import synthetic
 from common.data.batches import Pipeline
 from common.graph import initializers, variables
 from common.graph.variables import Role
+from common.riemannian.optimizers import AdamG, SgdG
 from common.runs.folder import RunFolder
 from common.training import nonfinite, problem
 from common.training.callbacks import Callback
 from common.training.nonfinite import Guard, NonFinite
 from common.training.step import make_train_op
-from grassmann.optimizers import AdamG, SgdG
 from grassmann.program import Grassmann, Settings
 from opt_gs.train import method
 from opt_ogd.ogd import OrthogonalGradientDescent

@@ -5,7 +5,7 @@ import pytest
 
 from common.compat import tf
 from common.graph import initializers, variables
-from grassmann.optimizers import AdamG, SgdG
+from common.riemannian.optimizers import AdamG, SgdG
 from tests.oracles import sphere
 
 SHAPES = {"matrix": (7, 4), "conv/kernel": (3, 3, 2, 5), "cube": (2, 3, 4)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from grassmann import geometry
+from common.riemannian import geometry
 from tests.oracles import sphere
 
 SHAPES = [(7, 4), (3, 3, 2, 5), (2, 3, 4)]
