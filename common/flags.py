@@ -37,7 +37,7 @@ RENAMED = {"map_method": "map_algorithm"}
 
 
 def option(default, help_text, choices=None, *, minimum=None, above=None, maximum=None, below=None, alias=None,
-           on_resume=FIXED, per_worker=None, needs=None, replaces=None, path=False):  # fmt: skip
+           on_resume=FIXED, per_worker=None, needs=None, replaces=None, earlier=None, path=False):  # fmt: skip
     """Returns a dataclass field that is a flag.
 
     Args:
@@ -50,13 +50,14 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       per_worker: whether each process of a cluster may have its own value; None: if on_resume is PLACE.
       needs: (text, test): the flag does nothing unless `test(settings)`, which `text` says.
       replaces: name of a flag that counts as left out in flag files, if this one is on the command line.
+      earlier: the value of runs that were made before there was this flag, where that is not the default.
       path: see `path`.
     """
     per_worker = on_resume is PLACE if per_worker is None else per_worker
     return dataclasses.field(default=default, metadata={
         "help": help_text, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below,
         "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "replaces": replaces,
-        "path": path,
+        "earlier": earlier, "path": path,
     })  # fmt: skip
 
 
@@ -161,15 +162,24 @@ def gone(lines):
     return [f"--{name}" for name in GONE if re.search(rf"^--{name}=", lines, re.MULTILINE)]
 
 
+def with_earlier(settings, before):
+    """Returns settings in which flags without a value have that of the run whose `text` is `before`, if it lacks them."""
+    known, missing = parsed(before), [f for f in dataclasses.fields(settings) if f.metadata["earlier"] is not None]
+    values = {f.name: f.metadata["earlier"] for f in missing if f.name not in known and getattr(settings, f.name) is None}
+    return dataclasses.replace(settings, **values) if known else settings
+
+
 def differences(settings, before):
     """Returns (field, old, new) for each setting whose value is not that in `before`, the `text` of earlier settings.
 
-    Values are texts, None for none. A flag that the earlier program did not have counts as its default.
+    Values are texts, None for none. A flag that the earlier program did not have counts as its `earlier`
+    value, where that has an effect, or as its default.
     """
     old, new = parsed(before), settings.texts()
     changes = []
     for field in dataclasses.fields(settings):
-        default = None if field.default is None else _text(field.default)
+        default = field.metadata["earlier"] if field.name in new and field.metadata["earlier"] else field.default
+        default = None if default is None else _text(default)
         pair = old.get(field.name, default), new.get(field.name)
         if pair[0] != pair[1] and field.metadata["on_resume"] is not PLACE:
             changes.append((field, *pair))

@@ -90,7 +90,7 @@ CHOICES = {
 OPTIMIZERS = {"momentum", "adam", "adamw"}
 TEXTS = {
     "data_digest", "worker_hosts", "data_dir", "train_dir", "train_path", "load", "export_dir", "visible_devices",
-    "map_algorithm", "fixed", "fixed_inputs",
+    "map_algorithm", "fixed", "fixed_inputs", "generator_start",
 }  # fmt: skip
 
 

@@ -130,6 +130,8 @@ def run(program, settings, remarks=()):
         )
     beginning = resume.beginning(settings) if workers.is_chief else contextlib.nullcontext(resume.Start())
     with Interruption() as interruption, beginning as start:
+        before = resume.flags_beside(start.checkpoint)
+        settings = flags.with_earlier(settings, before) if before else settings
         dataset = _dataset(program, settings)
         for line in dataset.remarks:
             datasets.to_stderr(line)

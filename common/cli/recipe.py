@@ -11,7 +11,7 @@ from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE, OptSettings
 from common.compat import tf
 from common.data.batches import Pipeline
 from common.data.names import FILELESS, is_own, title
-from common.graph import variables
+from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.nn import kernels, losses, networks
 from common.nn.layers import BatchNormConstants
@@ -64,6 +64,7 @@ class Method(Program):
       rotate: its map, Q(P) W0; `rotate.algorithms` names how else it can be computed, for --map_algorithm.
       widths: filters of CNN-6, if not 64 everywhere.
       factories: {algorithm: kernel factory} in place of those of `rotate`; "auto" is among them.
+      generator_start: --generator_start of all presets but the paper's.
       short_lr, short_steps: learning rate and updates of the short runs, on digits and synthetic images.
 
     A method that needs more overrides `factory_of`, `schedule`, `penalty`, `optimizers`, `rates` or `callbacks`.
@@ -78,18 +79,23 @@ class Method(Program):
         rotate=None,
         widths=networks.CNN6_WIDTHS,
         factories=None,
+        generator_start="paper",
         short_lr=PAPER_LR,
         short_steps=SHORT.schedule.steps,
     ):
         self.name, self.widths = name, widths
         self.factories = factories or {name: kernels.rotated(by) for name, by in by_algorithm(rotate).items()}
+        self.generator_start = None if factories else generator_start  # None where P does not start at random
         self.short_lr, self.short_steps = short_lr, short_steps
 
     # --- what a method may change ---
 
     def factory_of(self, settings):
         """Returns `factory_of(layer)`: where the kernels come from."""
-        return kernels.by_place(self.factories[settings.map_algorithm])
+        factory = self.factories[settings.map_algorithm]
+        if self.generator_start:
+            factory = dataclasses.replace(factory, start=start_of(settings.generator_start or self.generator_start))
+        return kernels.by_place(factory)
 
     def schedule(self, settings):
         """The paper's schedule of the learning rate; its length is the run's unless --max_steps changes it."""
@@ -148,6 +154,9 @@ class Method(Program):
         if settings.map_algorithm not in method.factories:
             names = ", ".join(method.factories)
             raise ValueError(f"--map_algorithm={settings.map_algorithm}: {method.name} has {names}; choose one")
+        if settings.generator_start and not method.generator_start:
+            given = f"--generator_start={settings.generator_start}"
+            raise ValueError(f"{given}: {method.name} has no generators that start at random; leave it out")
 
     def of(self, settings):
         """Returns the method that --rotation asks for; the two baselines run the common recipe in every folder."""
@@ -158,8 +167,9 @@ class Method(Program):
         return Method(name, widths=self.widths, factories=factories, short_lr=BASELINE_SHORT_LR)
 
     def resolve(self, settings, dataset):
-        preset = preset_of(dataset.name)
-        base_lr = self.of(settings).short_lr if preset is SHORT else PAPER_LR
+        preset, method = preset_of(dataset.name), self.of(settings)
+        generator_start = settings.generator_start or ("paper" if preset is PAPER else method.generator_start)
+        base_lr = method.short_lr if preset is SHORT else PAPER_LR
         base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
         batch_size = settings.batch_size or preset.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
@@ -173,6 +183,7 @@ class Method(Program):
             max_steps=settings.max_steps or steps,
             widths=settings.widths or (self.widths if settings.model == "cnn6" else None),
             base_lr=settings.base_lr or base_lr,
+            generator_start=generator_start if method.generator_start else None,
             batch_size=batch_size,
         )
 
@@ -212,6 +223,12 @@ class Method(Program):
 
     def run_name(self, settings):
         return f"{self.method(settings)}_{settings.model}_{title(settings.data)}"
+
+
+def start_of(name):
+    """Returns the initializer of P that --generator_start=`name` means."""
+    known = {"paper": initializers.normal(1.0), "unit": initializers.lecun_normal}
+    return known[name] if name in known else initializers.normal(float(name))
 
 
 def by_algorithm(rotate):

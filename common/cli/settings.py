@@ -4,6 +4,7 @@ What a flag may do on --resume stands behind it: FIXED if nothing does; see comm
 """
 
 import dataclasses
+import math
 import os
 import re
 
@@ -13,6 +14,7 @@ from common.flags import FREE, PLACE, STEERS, option, path
 
 TASKS = ("train", "test", "see", "export")
 OPTIMIZERS = ("momentum", "adam", "adamw")
+GENERATOR_STARTS = ("paper", "unit")
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS and own images
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
@@ -201,6 +203,10 @@ class OptSettings(Common):
     map_algorithm: str = option(
         "auto", "how the map is computed; auto is the fastest algorithm on the device", on_resume=FREE
     )
+    generator_start: str | None = option(
+        None, "standard deviation of the generators P at the start: paper is 1, unit 1/sqrt(n), or a number; paper on "
+        "CIFAR", earlier="paper",
+    )  # fmt: skip
     fixed: str | None = path(
         None, "run folder, checkpoint or exported .npz of a trained network, whose kernels training begins at"
     )
@@ -229,9 +235,22 @@ class OptSettings(Common):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.generator_start not in (None, *GENERATOR_STARTS):
+            _check_deviation(self.generator_start)
         if self.widths is not None and len(self.widths) != 4:
             raise ValueError(f"--widths has {len(self.widths)} numbers, expected four: the three stages and fc6")
         if self.widths is not None and not self.model.startswith("cnn"):
             raise ValueError(f"--widths: {self.model} has none; leave it out, or choose --model=cnn6 or cnn9")
         self.check_network()
         self.check_batch()
+
+
+def _check_deviation(text):
+    try:
+        good = 0 < float(text) < math.inf
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(
+            f"--generator_start={text}: expected {', '.join(GENERATOR_STARTS)} or a standard deviation above 0"
+        )

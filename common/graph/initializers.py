@@ -29,8 +29,16 @@ def normal(standard_deviation=1.0):
 
 def he_normal(shape, dtype, seed):
     """Independent N(0, 2 / n), n the inputs of a neuron: the product of all axes but the last (He et al., 2015)."""
-    inputs = int(np.prod([int(size) for size in shape[:-1]]))
-    return normal(np.sqrt(2.0 / inputs))(shape, dtype, seed)
+    return normal(np.sqrt(2.0 / _inputs(shape)))(shape, dtype, seed)
+
+
+def lecun_normal(shape, dtype, seed):
+    """Independent N(0, 1 / n), n as in `he_normal`: neurons of length 1 on average (LeCun et al., 1998)."""
+    return normal(np.sqrt(1.0 / _inputs(shape)))(shape, dtype, seed)
+
+
+def _inputs(shape):
+    return int(np.prod([int(size) for size in shape[:-1]]))
 
 
 def unit_neurons(shape, dtype, seed):

@@ -223,6 +223,30 @@ def test_a_first_step_of_adam(folder, optimizer, decay):
     assert all(f"{v.op.name}/RelativeMomentum" in names and f"{v.op.name}/Adam_m" not in names for v in rotations)
 
 
+@pytest.mark.parametrize(("start", "size"), [("paper", 1.0), ("unit", None), ("0.02", 0.02)])
+def test_generators_start_at_the_deviation_that_is_asked_for(start, size):
+    run = Session("opt_cp", widths=(8, 8, 16, 16), generator_start=start)
+    generators = variables.with_role(Role.GENERATOR)
+    for value in run.session.run(generators):
+        expected = size or len(value) ** -0.5
+        assert abs(value.std() / expected - 1) < 5 / len(value)
+
+
+def test_only_methods_that_start_at_random_have_a_start():
+    cases = ("opt_ogd", {}), ("sopt_gs", {}), ("opt_hr", {"rotation": "free"}), ("opt_hr", {"rotation": "none"})
+    for folder, options in cases:
+        method, settings = method_of(folder), settings_of(folder, generator_start="unit", **options)
+        with pytest.raises(ValueError, match="generator_start=unit: .* has no generators that start at random; leave"):
+            method.check(settings)
+        assert method.resolve(settings_of(folder, **options), synthetic.load(64, 32)).generator_start is None
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "lots"])
+def test_a_start_that_is_no_deviation(text):
+    with pytest.raises(ValueError, match="--generator_start=.*: expected paper, unit or a standard deviation above 0"):
+        settings_of("opt_hr", generator_start=text)
+
+
 def test_an_episode_of_stochastic_opt_ends_with_cleared_slots_whatever_the_optimizer():
     run = Session("sopt_gs", optimizer="adam", base_lr=1e-3)
     run.steps(0, 3)

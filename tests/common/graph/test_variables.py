@@ -83,6 +83,14 @@ def test_he_normal_has_variance_two_over_inputs():
     assert abs(value.mean()) < 0.01
 
 
+def test_lecun_normal_has_variance_one_over_inputs():
+    value = variables.create("p", [400, 400], Role.GENERATOR, initializers.lecun_normal, tf.float64)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        lengths = (session.run(value) ** 2).sum(axis=0)
+    assert abs(lengths.mean() - 1) < 0.02 and 0.03 < lengths.std() < 0.15
+
+
 def test_unit_neurons_have_norm_one():
     kernel = variables.create("weight", [3, 3, 8, 16], Role.UNIT_KERNEL, initializers.unit_neurons, tf.float64)
     with tf.Session() as session:

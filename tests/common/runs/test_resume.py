@@ -37,7 +37,8 @@ PLACE = """task train_dir train_path load export_dir export_format fold resume w
     collective_timeout""".split()
 FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
     optimizer grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size holdout
-    image_size mirror data_digest fixed fresh_score fixed_inputs""".split()
+    image_size mirror data_digest fixed fresh_score fixed_inputs
+    generator_start""".split()
 GROUPS = {Resume.STEERS: STEERS, Resume.FREE: FREE, Resume.PLACE: PLACE, Resume.FIXED: FIXED}
 SMALL = METHOD.settings_class(
     data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, device="cpu"
@@ -109,6 +110,21 @@ def test_equal_flags_and_flags_of_an_older_program_are_no_difference(tmp_path):
         assert check() == []
         (tmp_path / "flags.txt").unlink()
         assert check() == []
+
+
+def test_a_flag_that_a_run_is_older_than_has_the_value_that_it_had_then(tmp_path):
+    with going_on(tmp_path) as check:
+        before = (tmp_path / "flags.txt").read_text()
+        assert "generator_start" not in before
+        assert flags.with_earlier(SMALL, before).generator_start == "paper"
+        assert flags.with_earlier(SMALL, f"{before}--generator_start=unit\n") == SMALL
+        other = dataclasses.replace(SMALL, generator_start="0.1")
+        assert flags.with_earlier(other, before) == other
+        assert check() == []
+    with going_on(tmp_path, generator_start="paper") as check:
+        assert check() == []
+    with going_on(tmp_path, generator_start="0.1") as check, pytest.raises(ValueError, match="generator_start: paper -> 0.1"):
+        check()
 
 
 def test_flags_that_are_no_more_are_named_once_and_renamed_ones_compared(tmp_path):
