@@ -30,6 +30,7 @@ def load(path):
     path = pathlib.Path(path)
     arrays, others = _arrays(path)
     names = _MEDMNIST if _MEDMNIST["train"][0] in arrays else _KERAS
+    others += sorted(arrays.keys() - {name for pair in names.values() for name in pair})
     parts = {split: _part(path, arrays, *pair) for split, pair in names.items()}
     if parts["train"][0] is None:
         raise DataError(f"{path}: holds {', '.join(others[:10]) or 'no array'}; {_EXPECTED}")
@@ -84,7 +85,8 @@ def _part(path, arrays, images_name, labels_name):
         found = f"{labels.dtype} {list(labels.shape)}"
         raise DataError(f"{path}: {labels_name} is {found}, expected integers [N] or [N, 1]: save {advice}")
     if len(images) != len(labels) or images.size == 0:
-        raise DataError(f"{path}: {images_name} has {len(images)} images and {labels_name} {len(labels)} labels")
+        found = f"{images_name} is {list(images.shape)} and {labels_name} has {len(labels)} labels"
+        raise DataError(f"{path}: {found}, expected a label for each image, and at least one pixel")
     images = images[..., None] if images.ndim == 3 else images
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images, labels.ravel()
 
@@ -93,6 +95,10 @@ def _advice_on_images(images):
     """Returns what to save in place of images that are not as they should be, or None."""
     if images.dtype.kind == "f":
         return "numpy.rint(255 * x).astype(numpy.uint8) if they are 0 .. 1, x.astype(numpy.uint8) if they are 0 .. 255"
+    if images.dtype == bool:
+        return "255 * x.astype(numpy.uint8)"
+    if images.dtype == np.uint16:
+        return "(x >> 8).astype(numpy.uint8) if they are 0 .. 65535, x.astype(numpy.uint8) if they are 0 .. 255"
     if images.dtype != np.uint8:
         return "x.astype(numpy.uint8), with values 0 .. 255"
     if images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] in (1, 3):
@@ -104,8 +110,10 @@ def _advice_on_images(images):
 
 def _advice_on_labels(labels):
     """Returns what to save in place of labels that are not as they should be, or None."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
+    if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "biuf" and np.all(labels.sum(1) == 1):
         return "y.argmax(1), for this looks one-hot"
-    if labels.ndim not in (1, 2):
-        return "one number an image"
+    if labels.ndim != 1 and labels.shape[1:] != (1,):
+        return "one number an image, that of its class; an image of several classes cannot be trained on"
+    if labels.dtype.kind in "US":
+        return "numpy.unique(y, return_inverse=True)[1], the number of each image's class"
     return None if labels.dtype.kind in "iu" else "y.astype(numpy.int64), the number of each image's class"

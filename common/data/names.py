@@ -16,7 +16,7 @@ def check(name):
     if name in NAMES:
         return name
     path = pathlib.Path(name).expanduser()
-    if "://" not in name and (path.suffix == ".npz" or path.is_dir()):
+    if "://" not in name and (path.suffix.lower() == ".npz" or path.is_dir()):
         return os.path.abspath(path)
     own = "the path of an .npz file or of a folder with train/ and test/"
     absent = ", and there is no such folder" if os.sep in name else ""

@@ -31,7 +31,11 @@ def load(folder, image_size=None):
     names = sorted(_folders(folder / "train"))
     if not names:
         raise DataError(f"{folder}: train/ has no folders in it, expected one a class")
+    odd = [name for name in names if not name.isprintable()]
+    if odd:
+        raise DataError(f"{folder / 'train'}: the class {odd[0]!r} cannot be printed, and logs name it; rename its folder")
     passed_over = {"hidden": [], "no PNG or JPEG of a class": [], "links to folders": []}
+    passed_over["neither train/ nor test/"] = [name for name in _folders(folder) if name not in ("train", "test")]
     files = {split: _files(folder, split, names, passed_over) for split in ("train", "test")}
     numbers = {split: np.array([names.index(name) for name, _ in found], np.int32) for split, found in files.items()}
     empty = sorted(set(range(len(names))) - set(numbers["train"].tolist()))
@@ -71,8 +75,9 @@ def _files(folder, split, names, passed_over):
     found = []
     for name in (*names, ""):  # "": what lies beside the folders of the classes
         for place, inner, files in os.walk(folder / split / name):
-            inner[:] = [inside for inside in inner if name and not inside.startswith(".")]
             path = pathlib.Path(place).relative_to(folder)
+            passed_over["hidden"] += [str(path / inside) for inside in inner if inside.startswith(".")]
+            inner[:] = [inside for inside in inner if name and not inside.startswith(".")]
             links = [inside for inside in inner if os.path.islink(os.path.join(place, inside))]
             passed_over["links to folders"] += [str(path / link) for link in links]
             for file in files:
@@ -110,7 +115,9 @@ def _read(path, image_size=None):
         with Image.open(path, formats=("PNG", "JPEG")) as file:
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow's own conversion clips
-                image = Image.fromarray((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8))
+                pixels = np.asarray(image).astype(np.int32)
+                pixels = np.where(pixels == image.info.get("transparency"), 0, pixels >> 8)
+                image = Image.fromarray(pixels.astype(np.uint8))
             if "A" in image.mode or "transparency" in image.info:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)

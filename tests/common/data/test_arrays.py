@@ -60,6 +60,12 @@ def test_a_file_may_have_no_test_part_and_other_arrays(tmp_path):
     data = arrays.load(save(tmp_path / "own.npz", contents, mean=np.zeros(3)))
     assert [part.split for part in data.parts()] == ["train"]
     assert data.remarks == (f"{tmp_path / 'own.npz'}: passed over: mean",)
+    both = keras() | {"train_images": pictures(2, 8, 8), "train_labels": [0, 1], "val_images": X, "val_labels": Y}
+    with pytest.raises(DataError, match="training images are .8, 8, 3. and holdout images"):
+        arrays.load(save(tmp_path / "own.npz", both | {"val_images": pictures(4, 9, 8, 3)}))
+    data = arrays.load(save(tmp_path / "own.npz", both))
+    assert [part.split for part in data.parts()] == ["train", "holdout"]
+    assert data.remarks == (f"{tmp_path / 'own.npz'}: passed over: x_test, x_train, y_test, y_train",)
 
 
 X, Y = pictures(4, 8, 8, 3), np.array([0, 1, 0, 1])
@@ -67,19 +73,26 @@ WRONG = {
     "fractions": ({"x_train": X / 255.0}, r"x_train is float64 .*save numpy.rint\(255 \* x\).astype\(numpy.uint8\)"),
     "floats": ({"x_test": X.astype(np.float32)}, "x_test is float32"),
     "wide": ({"x_train": X.astype(np.int64)}, r"x_train is int64 .*save x.astype\(numpy.uint8\)"),
+    "bits": ({"x_train": X > 9}, r"x_train is bool .*save 255 \* x.astype\(numpy.uint8\)"),
+    "16 bits": ({"x_train": X.astype(np.uint16)}, r"x_train is uint16 .*save \(x >> 8\).astype\(numpy.uint8\) if"),
     "channels first": ({"x_train": X.transpose(0, 3, 1, 2)}, r"save x.transpose\(0, 2, 3, 1\)"),
     "flat": ({"x_train": X.reshape(4, -1)}, r"x_train is uint8 \[4, 192\]"),
     "four channels": ({"x_train": pictures(4, 8, 8, 4)}, r"x_train is uint8 \[4, 8, 8, 4\]"),
     "one-hot": ({"y_train": np.eye(2, dtype=int)[Y]}, r"y_train is int64 \[4, 2\].*save y.argmax\(1\)"),
+    "one-hot of floats": ({"y_train": np.eye(2)[Y]}, r"y_train is float64 \[4, 2\].*save y.argmax\(1\)"),
+    "several labels": ({"y_train": np.ones([4, 5], int)}, r"y_train is int64 \[4, 5\].*save one number an image"),
+    "a row of labels": ({"y_train": Y[None]}, r"y_train is int64 \[1, 4\].*save one number an image"),
+    "no columns": ({"y_train": np.ones([4, 0], int)}, r"y_train is int64 \[4, 0\].*save one number an image"),
     "labels of floats": ({"y_train": Y * 1.0}, r"y_train is float64 .*save y.astype\(numpy.int64\)"),
-    "labels of text": ({"y_train": np.array(list("abab"))}, "y_train is <U1"),
+    "labels of text": ({"y_train": np.array(list("abab"))}, r"y_train is <U1 .*save numpy.unique\(y, return_inverse=True\)"),
     "objects": ({"y_train": np.array([0, 1, None, {}], object)}, "holds Python objects.*save plain arrays"),
     "labels from 1": ({"y_train": Y + 1}, r"y_train has 2 labels \(1 2 ...\), expected 0 .. 1 without gaps"),
     "negative labels": ({"y_train": Y - 1}, r"y_train has 2 labels \(-1 0 ...\)"),
     "label with a gap": ({"y_train": Y * 10**9}, r"y_train has 2 labels \(0 1000000000 ...\)"),
     "unknown label": ({"y_test": Y + 1}, "y_test has the label 2, which no training image has"),
-    "fewer labels": ({"y_train": Y[:3]}, "x_train has 4 images and y_train 3 labels"),
-    "no images": ({"x_train": X[:0], "y_train": Y[:0]}, "x_train has 0 images"),
+    "fewer labels": ({"y_train": Y[:3]}, r"x_train is \[4, 8, 8, 3\] and y_train has 3 labels, expected a label for"),
+    "no images": ({"x_train": X[:0], "y_train": Y[:0]}, r"x_train is \[0, 8, 8, 3\] and y_train has 0 labels"),
+    "no pixels": ({"x_train": X[:, :0]}, r"x_train is \[4, 0, 8, 3\] and y_train has 4 .*at least one pixel"),
     "no labels": ({"y_test": None}, "has no y_test"),
     "only labels": ({"x_train": None}, "has no x_train"),
     "other size": ({"x_test": pictures(4, 9, 8, 3)}, r"training images are \[8, 8, 3\] and test images \[9, 8, 3\]"),

@@ -87,13 +87,15 @@ def test_what_is_no_picture_is_counted_in_a_line(tmp_path):
         write(tmp_path, name, format="PNG")
     for name in ("train/cat/read.me", "train/loose.png"):
         write(tmp_path, name, format="PNG")
+    (tmp_path / "val" / "cat").mkdir(parents=True)
     (tmp_path / "train" / "cat" / "link").symlink_to(tmp_path / "train", target_is_directory=True)
     data = pictures.load(tmp_path)
     assert len(data.train_images) == 6 and data.class_names == ("bird", "cat")
     assert data.remarks == (
-        f"{tmp_path}: passed over: 3 (hidden: test/bird/Desktop.ini, train/cat/.x.png, train/cat/Thumbs.db)",
+        f"{tmp_path}: passed over: 4 (hidden: test/bird/Desktop.ini, train/.hidden, train/cat/.x.png ...)",
         f"{tmp_path}: passed over: 2 (no PNG or JPEG of a class: train/cat/read.me, train/loose.png)",
         f"{tmp_path}: passed over: 1 (links to folders: train/cat/link)",
+        f"{tmp_path}: passed over: 1 (neither train/ nor test/: val)",
     )
 
 
@@ -133,6 +135,8 @@ def test_16_bits_are_scaled_and_not_clipped(tmp_path):
     colour = png(tmp_path / "rgb.png", 5, 1, 16, 2, [struct.pack(">15H", *[v for v in values for _ in range(3)])])
     for path in (grey, colour):
         np.testing.assert_array_equal(read(path)[0, :, 1], [0, 0, 100, 156, 255])
+    row, clear = struct.pack(">2H", 40000, 40001), (b"tRNS", struct.pack(">H", 40000))
+    np.testing.assert_array_equal(read(png(tmp_path / "clear.png", 2, 1, 16, 0, [row], clear))[0, :, 1], [0, 156])
 
 
 def test_cmyk_becomes_rgb(tmp_path):
@@ -198,6 +202,10 @@ def test_classes_that_do_not_fit_are_named(tmp_path):
     write(tmp_path, "train/empty/x.png", np.zeros([4, 4, 3], np.uint8))
     write(tmp_path, "test/unknown/x.png")
     refused(tmp_path, "test/unknown: train/ has no such class, expected one of bird, cat, empty")
+    for name in ("a\nb", b"\xff".decode(errors="surrogateescape")):
+        (tmp_path / "train" / name).mkdir()
+        refused(tmp_path, "train: the class .* cannot be printed, and logs name it; rename its folder")
+        (tmp_path / "train" / name).rmdir()
 
 
 def test_without_pillow_the_line_says_how_to_get_it(tmp_path, monkeypatch):
