@@ -33,16 +33,22 @@ def _validation_loss(run):
     return run.curve(run.validated, "cross_entropy", "fit", "loss")
 
 
-def panels(power):
-    """Returns the panels of curves, with the hyperspherical energy of power s."""
+def panels(power, groups=()):
+    """Returns the panels of curves of groups, with the hyperspherical energy of power s."""
+    split = _named(run.validated for group in groups for run in group.runs)
     change = f"energy (s = {power}) against its first value"
     return (
-        Panel("test error", "error, %", lambda run: run.curve(run.validated, "error")),
+        Panel(f"{split} error", "error, %", lambda run: run.curve(run.validated, "error")),
         Panel("training error", "error, %", lambda run: run.curve("train", "error")),
-        Panel("test cross-entropy", "mean over images", _validation_loss),
+        Panel(f"{split} cross-entropy", "mean over images", _validation_loss),
         Panel("training loss without L2", "mean over images", lambda run: run.curve("train", "fit")),
         Panel(change, "change, %", lambda run: relative(run.energy(power)), logarithmic=False),
     )
+
+
+def _named(splits):
+    """Returns what the error of these splits is called: that of one split, else "test or holdout"."""
+    return " or ".join(sorted(set(splits), reverse=True)) or "test"
 
 
 def relative(curve):
@@ -57,7 +63,7 @@ def points(groups, power):
     fields = ("updates", "median", "lowest", "highest", "runs")
     return [
         {"group": group.title, "quantity": panel.title, **dict(zip(fields, point))}
-        for panel in (*panels(power), energy)
+        for panel in (*panels(power, groups), energy)
         for group in groups
         for point in group.curve(panel.of_run)
     ]
@@ -65,7 +71,7 @@ def points(groups, power):
 
 def draw(groups, power):
     """Returns the figure of groups. Raises ValueError if Matplotlib is missing or nothing can be drawn yet."""
-    shown = [panel for panel in panels(power) if any(group.curve(panel.of_run) for group in groups)]
+    shown = [panel for panel in panels(power, groups) if any(group.curve(panel.of_run) for group in groups)]
     errors = [[newest for newest, _ in group.errors()] for group in groups]
     title, labels = _labels(groups)
     if not shown and not any(errors):
@@ -73,7 +79,7 @@ def draw(groups, power):
     shape, axes = _figure(len(shown) + any(errors), -(-len(groups) // 2) + 1)
     shape.suptitle(title, fontsize=11)
     if any(errors):
-        _final_errors(axes[0], errors, [group.paper for group in groups], labels)
+        _final_errors(axes[0], errors, groups, labels)
     for panel, own in zip(shown, axes[any(errors) :]):
         for index, group in enumerate(groups):
             _line(own, group.curve(panel.of_run), labels[index], **style(index))
@@ -151,9 +157,10 @@ def _is_wide(numbers):
     return min(numbers) > 0 and max(numbers) > _WIDE * min(numbers)
 
 
-def _final_errors(axes, errors, papers, labels):
-    """Draws the newest test error of every run, a row for each group, with their median and the paper's number."""
-    for index, (own, paper) in enumerate(zip(errors, papers)):
+def _final_errors(axes, errors, groups, labels):
+    """Draws the newest error of every run, a row for each group, with their median and the paper's number."""
+    split = _named(group.split for group in groups)
+    for index, (own, paper) in enumerate(zip(errors, [group.paper for group in groups])):
         axes.plot(own, [index] * len(own), alpha=0.7, markersize=6, **{**style(index), "linestyle": "none"})
         if own:
             axes.plot([statistics.median(own)], [index], marker="|", color="black", markersize=16, linestyle="none")
@@ -164,8 +171,8 @@ def _final_errors(axes, errors, papers, labels):
     if _is_wide([number for line in axes.get_lines() for number in line.get_xdata()]):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_title("test error of each run, and the median", fontsize=10)
-    axes.set_xlabel("test error, %", fontsize=9)
+    axes.set_title(f"{split} error of each run, and the median", fontsize=10)
+    axes.set_xlabel(f"{split} error, %", fontsize=9)
     axes.tick_params(which="both", labelsize=8)
     axes.grid(axis="x", alpha=0.3)
 

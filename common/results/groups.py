@@ -45,9 +45,15 @@ class Group:
         return self.complete or list(self.runs)
 
     def errors(self):
-        """Returns (newest, lowest) test error in percent of each run that counts and has validated."""
+        """Returns (newest, lowest) error in percent, of the test set if it was evaluated, of each run that counts."""
         curves = [run.curve("test", "error") or run.curve(run.validated, "error") for run in self.counted]
         return [(curve[max(curve)], min(curve.values())) for curve in curves if curve]
+
+    @property
+    def split(self):
+        """The split that `errors` are of: "holdout" if the test set of a run was not evaluated, else "test"."""
+        untested = any(run.validated == "holdout" and not run.curve("test", "error") for run in self.counted)
+        return "holdout" if untested else "test"
 
     def curve(self, of_run):
         """Returns [(updates, median, lowest, highest, runs)] over the runs of {updates: value} = of_run(run).
@@ -164,6 +170,7 @@ def values(group):
         "finished": len(group.complete),
         "updates": max((run.done for run in counted), default=0),
         "updates_of_run": lengths.pop() if len(lengths) == 1 else None,
+        "split": group.split,
         **_spread("final_error", [newest for newest, _ in group.errors()]),
         **_spread("best_error", [lowest for _, lowest in group.errors()]),
         "images_per_second": _median([run.images_per_second for run in counted]),
@@ -214,4 +221,6 @@ def _error(row, name):
     if row[name] is None:
         return EMPTY
     low, high = (f"{row[f'{name}{end}']:.2f}" for end in ("_lowest", "_highest"))
-    return f"{row[name]:.2f}" + (f" ({low}..{high})" if low != high else "") + ("" if row["finished"] else " so far")
+    of = "" if row["split"] == "test" else f", {row['split']}"
+    so_far = "" if row["finished"] else " so far"
+    return f"{row[name]:.2f}" + (f" ({low}..{high})" if low != high else "") + of + so_far

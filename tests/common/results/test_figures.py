@@ -100,3 +100,15 @@ def test_the_same_figure_gives_the_same_files(tmp_path, group):
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert "opt_cp" in (tmp_path / "a.svg").read_text()
     assert (tmp_path / "a.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_what_was_measured_on_a_holdout_says_so(group):
+    run = group.runs[0]
+    metrics = {(step, split.replace("test", "holdout")): line for (step, split), line in run.metrics.items()}
+    other = dataclasses.replace(group, runs=(dataclasses.replace(run, metrics=metrics),))
+    titles = [axes.get_title() for axes in figures.draw([other], 1).axes]
+    assert titles == [title.replace("test", "holdout") for title in PANELS]
+    titles = [axes.get_title() for axes in figures.draw([group, other], 1).axes]
+    assert titles == [title.replace("test", "test or holdout") for title in PANELS]
+    (row,) = groups.texts([other])
+    assert (row["final test error, %"], groups.values(other)["split"]) == ("20.00, holdout", "holdout")
