@@ -1,6 +1,10 @@
 """What a training step is made of: where its operations are placed, its kernels, and its copies between host and GPU.
 
 python -m benchmarks.profile --device=gpu --networks=cnn6,resnet-28-10 --json=FILE
+python -m benchmarks.profile --algorithms=gpu --networks=cnn6,resnet-28-1 --batch_size=4
+
+The second counts on a CPU what a GPU that is fast in float64 would execute. Times are not taken, so the batch and the
+filters may be few: how many operations a step has depends on neither.
 """
 
 import collections
@@ -11,19 +15,26 @@ import time
 
 from benchmarks import command, programs, step
 from benchmarks.processes import Failed, apart
+from common import flags
 from common.results.tables import EMPTY, number
 
 _WARM_UP = 5  # steps before those that are timed, ...
 _TIMED = 20  # ... which come before the step that is traced: tracing takes time
-_MOST = 4  # kinds of operation that are named
-# Bookkeeping: they compute nothing, or stand for values that are elsewhere.
+_MOST, _MOST_COUNTED = 4, 8  # kinds of operation that are named
+# They start no kernel: they compute nothing, stand for values that are elsewhere, or only say what shape these have.
 _SILENT = {"NoOp", "Const", "VarHandleOp", "ReadVariableOp", "Identity", "IdentityN", "Placeholder", "StopGradient"}
 _SILENT |= {"_Arg", "_Retval", "_Send", "_Recv", "_HostSend", "_HostRecv", "Switch", "_SwitchN", "Merge"}
+_SILENT |= {"Reshape", "Shape", "ShapeN", "ExpandDims", "Squeeze", "EnsureShape", "PartitionedCall"}
+_SILENT |= {"StatefulPartitionedCall", "If", "StatelessIf"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(step.Settings):
     """Flags of this benchmark: those of `step`, whose times are the ones to compare."""
+
+    algorithms: str = flags.option(
+        "auto", "of the maps: the device's own, or on a CPU, only to be counted, those of a GPU", ("auto", "gpu")
+    )
 
 
 def measure_profiles(settings):
@@ -31,10 +42,14 @@ def measure_profiles(settings):
     for network, jobs in step.jobs(settings).items():
         for job in jobs:
             try:
-                found = apart(_profile, job)
+                if settings.algorithms == "gpu":
+                    found = apart(count, dataclasses.replace(job, algorithms="gpu"))
+                else:
+                    found = apart(_profile, job)
             except Failed as error:
                 found = {"note": str(error)}
             same = {"batch": settings.batch_size, "xla": settings.xla, "precision": settings.precision}
+            same |= {"algorithms": settings.algorithms}
             yield {"network": network, "method": job.method, **same, **found}
 
 
@@ -49,9 +64,19 @@ def _profile(job):
     return {"ms": 1000.0 * statistics.median(times[_WARM_UP:]), **of_step(training.trace())}
 
 
+def count(job):
+    """Returns the operations of one step of a job, {"operations": how many, "kinds": {kind: how many}}."""
+    training = programs.Training(job)
+    training.step()
+    kinds = collections.Counter(kind for kind, _ in _operations(_devices(training.trace()), "CPU"))
+    training.check()
+    training.close()
+    return {"operations": kinds.total(), "kinds": dict(kinds.most_common())}
+
+
 def of_step(metadata):
     """Returns the numbers of a step from TensorFlow's record of it, a RunMetadata."""
-    devices = {device.device: device.node_stats for device in metadata.step_stats.dev_stats}
+    devices = _devices(metadata)
     placed = {kind: _operations(devices, kind) for kind in ("GPU", "CPU")}
     found = {"on_gpu": len(placed["GPU"]), "on_cpu": len(placed["CPU"])}
     kernels = placed["CPU"]
@@ -69,6 +94,10 @@ def of_step(metadata):
     return {**found, "kernels": len(kernels), "kernels_ms": sum(total.values()) / 1000, "longest": longest}
 
 
+def _devices(metadata):
+    return {device.device: device.node_stats for device in metadata.step_stats.dev_stats}
+
+
 def _operations(devices, kind):
     """(kind, microseconds) of all operations that a device ran, those of functions among them."""
     nodes = _named(devices, rf"/device:{kind}:\d+$")
@@ -82,6 +111,10 @@ def _named(devices, pattern):
 
 def cells(row):
     """Returns {column: text} of a row."""
+    if row.get("algorithms") == "gpu":
+        kinds = [f"{count} {kind}" for kind, count in list(row.get("kinds", {}).items())[:_MOST_COUNTED]]
+        operations = number(row.get("operations"), ",d")
+        return {"method": row["method"], "operations": operations, "most of them": ", ".join(kinds) or EMPTY}
     return {
         "method": row["method"],
         "step, ms": number(row.get("ms"), ",.1f"),
@@ -97,7 +130,13 @@ def cells(row):
     }
 
 
-BENCHMARK = command.Benchmark("profile", Settings, step.KEY, measure_profiles, step.title, cells)
+def title(row):
+    """Returns what the rows of one table share, in words."""
+    return step.title(row) + (", counted with a GPU's algorithms" if row.get("algorithms") == "gpu" else "")
+
+
+KEY = (*step.KEY, "algorithms")
+BENCHMARK = command.Benchmark("profile", Settings, KEY, measure_profiles, title, cells)
 
 if __name__ == "__main__":
     command.main(BENCHMARK)

@@ -1,14 +1,17 @@
 """What `step` and `profile` measure: the programs' own problems, at equal widths, on images in CIFAR-100's shape."""
 
+import contextlib
 import dataclasses
 import functools
 import re
 import time
+from unittest import mock
 
 from benchmarks import measure
 from common.cli import devices, recipe
 from common.compat import tf
 from common.data import synthetic
+from common.graph import linalg
 from common.training import problem
 from common.training.evaluation import Evaluation
 from grassmann import train as grassmann
@@ -37,6 +40,7 @@ class Job:
       width: filters of cnn6 and cnn9, everywhere.
       options: further settings, as pairs (name, value), for example ("xla", True).
       seed, device: as for every benchmark.
+      algorithms: of the maps, "auto" for those of the device, "gpu" for those of a GPU that is fast in float64.
     """
 
     network: str
@@ -47,6 +51,7 @@ class Job:
     options: tuple = ()
     seed: int = 0
     device: str = "cpu"
+    algorithms: str = "auto"
 
 
 def methods(network):
@@ -100,6 +105,10 @@ class Training:
     """
 
     def __init__(self, job, evaluation=False):
+        with _algorithms(job.algorithms):
+            self._build(job, evaluation)
+
+    def _build(self, job, evaluation):
         program, settings = program_of(job)
         images = dataset(job.test_images, job.batch_size, job.seed)
         with tf.Graph().as_default() as graph:
@@ -137,6 +146,13 @@ class Training:
 
     def close(self):
         self._session.close()
+
+
+def _algorithms(name):
+    """Within it, maps choose what they would on that device."""
+    if name == "auto":
+        return contextlib.nullcontext()
+    return mock.patch.multiple(linalg, on_gpu=lambda: True, fast_in_float64=lambda: True)
 
 
 def first_steps(job, steps=4):
