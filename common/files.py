@@ -15,6 +15,8 @@ except ImportError:  # Windows
 
 # The files of a run folder (see common/runs/folder.py), named here for readers that do without TensorFlow.
 LOG, FLAGS, METRICS, START = "log.txt", "flags.txt", "metrics.jsonl", "start.json"
+NONFINITE = "nonfinite.jsonl"
+TEXTS = (LOG, FLAGS, METRICS, START)
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES)
 _PLAIN = re.compile(r"[^\[\]*?\\\udc80-\udcff]*")

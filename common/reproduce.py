@@ -1,17 +1,19 @@
 """The papers' tables, made anew: python -m common.reproduce TABLE [flags] [-- FLAGS OF TRAIN.PY].
 
-TABLE is riemannian-cifar, riemannian-svhn or opt-comparison. The commands of all its runs are printed; those whose
-results are missing are run, one after another. Stopped at any point, the same command goes on. It ends with the table,
-the paper's numbers beside ours, and the figure.
+TABLE is one of the papers', riemannian-cifar, riemannian-svhn or opt-comparison, or shows their claims in hours,
+opt-fashion, riemannian-fashion or finetune-fashion. The commands of all its runs are printed; those whose results are
+missing are run, one after another. Stopped at any point, the same command goes on. After each run the table is written,
+at the end the figure too.
 """
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
-from common import flags
+from common import files, flags
 from common.command import main
 from common.results import groups, jobs, output, papers, tables
 
@@ -25,6 +27,9 @@ class Settings(flags.Checked):
     runs: int = flags.option(5, "runs of each row: seeds 0, 1, ...", minimum=1)
     data: str | None = flags.option(None, "data set; all of the table's if left out")
     rows: str | None = flags.option(None, "names of the rows wanted, with commas between them; all if left out")
+    steps: int | None = flags.option(None, "-fashion: updates of a run; 2000 if left out", minimum=1)
+    widths: str | None = flags.option(None, "opt-fashion: filters of the three stages and fc6; 32 if left out")
+    long: bool = flags.option(False, "-fashion: the first row and the best one also with 4 and 16 times the updates")
     dir: str = flags.path("./logs/reproduce", "folder of the runs, of all tables")
     out: str | None = flags.path(None, "folder for the table and figure; the table's own under --dir if left out")
     dry_run: bool = flags.option(False, "print the commands, and run none")
@@ -39,33 +44,44 @@ def run(words, settings, train=None):
       train: `train(job) -> (exit status, signal that came or None)`, for tests; None for a process of its own.
     """
     table, extra = _table(words)
-    rows = settings.rows.split(",") if settings.rows else None
-    sets = _data(table, settings.data)
-    wanted = {data: jobs.jobs(table, data, settings.runs, settings.dir, extra, rows) for data in sets}
-    done = [(job, job.is_done()) for of_data in wanted.values() for job in of_data]
+    plans = [_plan(table, data, settings, extra) for data in _data(table, settings.data)]
+    done = [(job, job.is_done()) for plan in plans for job in plan.jobs()]
     for job, there in done:
         _say(f"{job}{'  # done' if there else ''}")
     missing = [job for job, there in done if not there]
     _say(f"{len(missing)} of {len(done)} runs are missing")
     if settings.dry_run:
         return 0
-    failed = []
-    for number, job in enumerate(missing, start=1):
-        _say(f"run {number} of {len(missing)}: {job}")
-        status, stopped = (train or _train)(job)
-        if stopped:
-            _say("interrupted; the same command goes on")
-            return 128 + stopped
-        if status or not job.run().complete:
-            failed.append(f"FAILED: {job.name} (status {status}); the same command tries it again")
-            _say(f"FAILED: {job.name} ended with status {status}; the others go on", sys.stderr)
-    for data, of_data in wanted.items():
-        _deliver(table, data, of_data, settings)
+    failed, number = [], 0
+    for plan in plans:
+        if table.write_sets:
+            table.write_sets(plan.data, plan.sets)
+        for job in plan.jobs():
+            if job.is_done():
+                continue
+            number += 1
+            _say(f"run {number} of {len(missing)}: {job}")
+            status, stopped = (None, None) if job.lacks else (train or _train)(job)
+            if stopped:
+                _say("interrupted; the same command goes on")
+                return 128 + stopped
+            if not job.is_done():
+                why = job.lacks or f"status {status}"
+                failed.append(f"FAILED: {job.name} ({why}); the same command tries it again")
+                _say(f"FAILED: {job.name} ({why}); the others go on", sys.stderr)
+            _write(plan, job, settings)
+        _deliver(plan, settings)
     if extra:
         _say(f"every command had {' '.join(extra)} besides; the paper's numbers are those of its own commands")
     for line in failed:
         _say(line, sys.stderr)
     return 1 if failed else 0
+
+
+def _plan(table, data, settings, extra):
+    folder = os.path.join(os.path.abspath(settings.dir), f"{table.name}-{data}")
+    only = tuple(settings.rows.split(",")) if settings.rows else None
+    return jobs.Plan(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)
 
 
 def _table(words):
@@ -105,19 +121,32 @@ def _train(job):
             signal.signal(number, handler)
 
 
-def _deliver(table, data, of_data, settings):
+def _write(plan, job, settings):
+    """Writes what is known after a run: its text files, if --out is another place, the table and all errors."""
+    folder = _out(plan, settings)
+    kept = os.path.join(folder, plan.name, job.name)
+    for name in files.TEXTS if settings.out and not job.is_trial else ():
+        if os.path.exists(source := os.path.join(job.path, name)):
+            os.makedirs(kept, exist_ok=True)
+            shutil.copyfile(source, os.path.join(kept, name))
+    stem = os.path.join(folder, plan.name)
+    output.write(plan.groups(), 1, output.files_of(stem), draw=False)
+    if plan.table.steps:
+        files.replace(f"{stem}-rates.csv", tables.to_csv(plan.choices()))
+
+
+def _out(plan, settings):
+    return settings.out or plan.folder
+
+
+def _deliver(plan, settings):
     """Prints and writes the table of a data set and, if it can be drawn, its figure."""
-    found = []
-    for row in {job.row.name: job.row for job in of_data}.values():
-        own = [run for run in (job.run() for job in of_data if job.row is row) if run.done]
-        found.append(groups.of_row(row, data, own, settings.runs))
-    name = f"{table.name}-{data}"
-    folder = settings.out or os.path.join(settings.dir, name)
-    print(f"\n{name}\n\n{tables.markdown(groups.texts(found))}")
+    found, folder = plan.groups(), _out(plan, settings)
+    print(f"\n{plan.name}\n\n{tables.markdown(groups.texts(found))}")
     for line in (line for group in found for line in group.remarks()):
         _say(line, sys.stderr)
     try:
-        output.write(found, 1, output.files_of(os.path.join(folder, name)))
+        output.write(found, 1, output.files_of(os.path.join(folder, plan.name)))
     except ValueError as error:  # the tables are written before the figure
         _say(f"no figure: {error}", sys.stderr)
     _say(f"written: {folder}")

@@ -9,6 +9,8 @@ import dataclasses
 import statistics
 from collections.abc import Callable
 
+from common.results.runs import relative
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 STYLES = ("-", "--", "-.", ":")
@@ -49,12 +51,6 @@ def panels(power, groups=()):
 def _named(splits):
     """Returns what the error of these splits is called: that of one split, else "test or holdout"."""
     return " or ".join(sorted(set(splits), reverse=True)) or "test"
-
-
-def relative(curve):
-    """Returns how far {updates: value} is from its first value, in percent of that; {} for fewer than two."""
-    start = curve[min(curve)] if len(curve) > 1 else 0
-    return {updates: 100.0 * (value / start - 1.0) for updates, value in curve.items()} if start else {}
 
 
 def points(groups, power):

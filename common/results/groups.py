@@ -4,8 +4,8 @@ import dataclasses
 import statistics
 
 from common.flags import FREE, PLACE
-from common.results import papers
-from common.results.runs import Run, names
+from common.results import papers, rows
+from common.results.runs import Run, names, relative
 from common.results.tables import EMPTY, number, significant
 
 
@@ -20,6 +20,8 @@ class Group:
       label: what tables and legends call the group in place of `names`, or None.
       wanted: how many runs there are to be.
       repeated: lines about runs that do not count because another one has their seed.
+      rates: that were chosen for it, as text; None for a group whose rates are not chosen.
+      kind: groups of one kind share the panels of the figure; those of kind "" are in all of them.
     """
 
     names: tuple
@@ -28,6 +30,8 @@ class Group:
     label: str | None = None
     wanted: int = 0
     repeated: tuple = ()
+    rates: str | None = None
+    kind: str = ""
 
     @property
     def title(self):
@@ -73,7 +77,9 @@ class Group:
         lines = list(self.repeated)
         for run in self.runs:
             lines += run.remarks
-            if not run.complete:
+            if run.diverged and not run.complete:
+                lines.append(f"{run.path} diverged after {run.done:,} updates: it does not count")
+            elif not run.complete:
                 length = f"{run.steps:,}" if run.steps else "an unknown number of"
                 lines.append(f"{run.path} is unfinished: {run.done:,} of {length} updates")
         return lines
@@ -104,11 +110,12 @@ def grouped(runs, labels=None):
     return [dataclasses.replace(group, label=label) for group, label in zip(groups, labels)]
 
 
-def of_row(row, data, runs, wanted):
-    """Returns the `Group` of a row of a paper's table; `runs` may be fewer than are `wanted`."""
-    flags = {**papers.defaults(papers.settings_of(row.method)), **papers.values(row.flags), "data": data}
+def of_row(row, data, runs, wanted, rates=None):
+    """Returns the `Group` of a row of a table; `runs` may be fewer than are `wanted`."""
+    flags = {**rows.defaults(rows.settings_of(row.method)), **rows.values(row.flags), "data": data}
     # Flags of the user's own may have made it another network.
-    return Group(runs[0].names if runs else names(row.method, flags), tuple(runs), row.paper.get(data), wanted=wanted)
+    own = runs[0].names if runs else names(row.method, flags)
+    return Group(own, tuple(runs), row.paper.get(data), row.title, wanted, rates=rates, kind=row.kind)
 
 
 def _key(run):
@@ -116,9 +123,9 @@ def _key(run):
 
     A flag that the program of an earlier version did not have counts as its default.
     """
-    settings = papers.settings_of(run.method)
+    settings = rows.settings_of(run.method)
     ignored = {*settings.names(FREE, PLACE), "seed"}
-    flags = {**papers.defaults(settings), **run.flags} if run.flags else {}
+    flags = {**rows.defaults(settings), **run.flags} if run.flags else {}
     pairs = tuple(sorted((name, value) for name, value in flags.items() if name not in ignored))
     return run.method, pairs, "load" in run.flags, run.path if not run.flags else None
 
@@ -161,6 +168,8 @@ def values(group):
     method, network, data = group.names
     counted = group.counted
     lengths = {run.steps for run in counted}
+    curves = [curve for curve in (run.energy(1) for run in counted) if curve]
+    changes = [relative(curve) for curve in curves]
     return {
         "label": group.label,
         "method": method,
@@ -176,6 +185,10 @@ def values(group):
         "images_per_second": _median([run.images_per_second for run in counted]),
         "seconds": _median([run.seconds for run in counted]),
         "paper_error": group.paper,
+        "rates": group.rates,
+        "free_parameters": _median([run.freedom for run in counted]),
+        **_spread("energy_1", [curve[max(curve)] for curve in curves]),
+        **_spread("energy_1_change", [change[max(change)] for change in changes if change]),
     }
 
 
@@ -193,8 +206,11 @@ def _spread(name, errors):
 
 
 def texts(groups):
-    """Returns the rows of groups for a Markdown table; the paper's column is there if it has any number of these."""
-    rows = []
+    """Returns the rows of groups for a Markdown table; the paper's column is there if it has any number of these.
+
+    Groups whose rates were chosen have energy and rates in place of the best error, which nobody could choose, and speed.
+    """
+    made = []
     for group in groups:
         row = values(group)
         finished = row["finished"] == row["runs"]
@@ -206,14 +222,24 @@ def texts(groups):
             "runs": f"{row['runs']}" if finished else f"{row['finished']} of {row['runs']} finished",
             "updates": f"{row['updates']:,}" + ("" if ended else f" of {row['updates_of_run']:,}"),
             "final test error, %": _error(row, "final_error"),
-            "best test error, %": _error(row, "best_error"),
-            "images/s": number(row["images_per_second"], ",.4g"),
-            "seconds": significant(row["seconds"]),
         }
+        if any(other.rates for other in groups):
+            cells |= {
+                "energy (s = 1)": number(row["energy_1"], ".4f"),
+                "its change, %": number(row["energy_1_change"], ".2g"),
+                "free parameters": number(row["free_parameters"], ",.0f"),
+                "rates": group.rates or EMPTY,
+            }
+        else:
+            cells |= {
+                "best test error, %": _error(row, "best_error"),
+                "images/s": number(row["images_per_second"], ",.4g"),
+                "seconds": significant(row["seconds"]),
+            }
         if any(other.paper is not None for other in groups):
             cells["the paper's test error, %"] = EMPTY if group.paper is None else f"{group.paper:.2f} (paper)"
-        rows.append(cells)
-    return rows
+        made.append(cells)
+    return made
 
 
 def _error(row, name):

@@ -1,67 +1,20 @@
-"""The papers' tables: the command of each row, and the test error that the paper has for it.
+"""The tables: the command of each row, and the test error that a paper has for it.
 
-Riemannian batch normalization: Cho & Lee, NIPS 2017, test errors in percent, medians of five runs. The comparison of
-the OPT methods at equal widths has no such numbers: the paper's networks are others.
+Riemannian batch normalization: Cho & Lee, NIPS 2017, test errors in percent, medians of five runs. The comparisons of
+the OPT methods have no such numbers: the paper's networks are others. This is the one file that names folders.
 """
 
 import dataclasses
 import itertools
-import pathlib
 
 from common.cli import start
-from common.cli.settings import BATCH_SIZE, FILELESS, Common, OptSettings
+from common.cli.settings import BATCH_SIZE, FILELESS, OptSettings
 from common.flags import FIXED, FREE, PLACE, STEERS
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A row of a table.
-
-    Attributes:
-      name: of its folder.
-      folder: where its train.py is.
-      flags: of its command, without data set, seed and place.
-      paper: {data set: the paper's test error in percent}.
-    """
-
-    name: str
-    folder: str
-    flags: tuple[str, ...]
-    paper: dict = dataclasses.field(default_factory=dict)
-
-    @property
-    def method(self):
-        """What the first line of flags.txt calls it."""
-        rotation = values(self.flags).get("rotation")
-        return f"{self.folder}-{rotation}" if rotation else self.folder
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table: its rows, the data sets it may be made for, and those it is made for if none is named."""
-
-    name: str
-    rows: tuple[Row, ...]
-    data: tuple[str, ...]
-    default: tuple[str, ...]
-
-
-def values(flags):
-    """Returns {name: text} of flags as a command line has them; the last of equal names counts, as it does there."""
-    pairs = [flag.lstrip("-").partition("=") for flag in flags]
-    return dict((name, value) if equals else _switch(name) for name, equals, value in pairs)
-
-
-def _switch(name):
-    """--xla is --xla=True, --noxla is --xla=False."""
-    return (name[2:], "False") if name.startswith("no") else (name, "True")
-
+from common.results import fewshot
+from common.results.rows import Row, Table, defaults, differing, settings_of, values
 
 # --- Riemannian batch normalization ---
 
-_SGD = "--optimizer=sgd"
 _DECAYS = ("--weightDecay=0.0005", "--biasDecay=0.0005", "--gammaDecay=0.0005", "--betaDecay=0.0005")
 _RATES = {  # of SGD, SGD-G and Adam-G
     "cifar": (("0.1",), ("0.01", "0.2"), ("0.01", "0.05")),
@@ -69,8 +22,7 @@ _RATES = {  # of SGD, SGD-G and Adam-G
 }
 _ENDS = {"cifar": ("--keep_prob=0.7",), "svhn": ("--keep_prob=0.6", "--learnRateDecay=0.1")}
 _TWO_GPUS = ("--vali_batch_size=200", "--num_gpus=2")
-
-_VGG13, _VGG19 = ("--model=vgg13",), ("--model=vgg19",)
+_VGG11, _VGG13, _VGG19 = ("--model=vgg11",), ("--model=vgg13",), ("--model=vgg19",)
 
 
 def _wide(depth, widen_factor):
@@ -92,58 +44,132 @@ _SVHN = (
 )
 
 
+def _learn_rates(*rates):
+    return tuple(f"--{name}={rate}" for name, rate in zip(("learnRate", "learnRateG"), rates))
+
+
+def _optimizers(sgd=(), sgdg=(), adamg=()):
+    """Yields (name, flags) of the paper's optimizers, with these rates."""
+    yield "sgd", ("--optimizer=sgd", *_learn_rates(*sgd), *_DECAYS)
+    others = ("--omega=0.1", "--grad_clip=0.1", "--weightDecay=0.0005")
+    for name, rates in (("sgdg", sgdg), ("adamg", adamg)):
+        yield name, (f"--optimizer={name}", "--grassmann=True", *_learn_rates(*rates), *others)
+
+
 def _rows(networks, recipe):
-    """The rows of a table: every network with each optimizer."""
-    (sgd,), *manifold = _RATES[recipe]
-    optimizers = [("sgd", (_SGD, f"--learnRate={sgd}", *_DECAYS))]
-    for name, (rate, rate_g) in zip(("sgdg", "adamg"), manifold):
-        rates = (f"--learnRate={rate}", f"--learnRateG={rate_g}")
-        others = ("--omega=0.1", "--grad_clip=0.1", "--weightDecay=0.0005")
-        optimizers.append((name, (f"--optimizer={name}", "--grassmann=True", *rates, *others)))
-    for (network, model, machine, errors), (index, (name, flags)) in itertools.product(networks, enumerate(optimizers)):
+    """The rows of a table of the paper: every network with each optimizer."""
+    optimizers = enumerate(_optimizers(*_RATES[recipe]))
+    for (network, model, machine, errors), (index, (name, flags)) in itertools.product(networks, optimizers):
         paper = {data: of_data[index] for data, of_data in errors.items()}
         yield Row(f"{network}-{name}", "grassmann", (*model, *flags, *_ENDS[recipe], *machine), paper)
 
 
+_FASHION_RATES = {  # learnRate, learnRateG
+    "sgd": (("0.01",), ("0.03",), ("0.1",), ("0.3",)),
+    "sgdg": (("0.01", "0.1"), ("0.01", "0.2"), ("0.03", "0.2"), ("0.03", "0.5")),
+    "adamg": (("0.01", "0.025"), ("0.01", "0.05"), ("0.03", "0.05"), ("0.03", "0.1")),
+}
+
+
+def _riemannian_fashion():
+    networks = ("wrn-16-1", _wide(16, 1)), ("vgg11", _VGG11)
+    for (network, model), (name, flags) in itertools.product(networks, _optimizers()):
+        if network == "vgg11":
+            flags = [flag for flag in flags if "gammaDecay" not in flag]  # its batch normalization has no gamma
+        rates = tuple(_learn_rates(*rates) for rates in _FASHION_RATES[name])
+        yield Row(f"{network}-{name}", "grassmann", (*model, *flags), rates=rates, kind=network)
+
+
 # --- OPT ---
 
-_WIDTHS = "--widths=64,64,64,64"
+_FROM_NORMAL = ("opt_cp", "opt_gs", "opt_hr", "opt_ls")  # P ~ N(0, 1) in the paper; the others begin at the identity
+_ON_SPHERES = ("opt_gs", "opt_hr")  # P's rows or columns may be points on G(1, n)
+_PUBLISHED = {"opt_ogd": ("--map_algorithm=published",), **dict.fromkeys(_FROM_NORMAL, ("--generator_start=paper",))}
+_EXAMPLE = "opt_hr"  # of the orthogonal methods, where one is enough
+_OPT_DATA = ("fashion_mnist", *FILELESS)
+_HOLDOUT = {"fashion_mnist": 10_000, "digits": 287, "synthetic": 100}
+_NARROW = "32,32,32,32"
 
 
-def _opt_rows():
+def _rates(name, *rates):
+    return tuple((f"--{name}={rate}",) for rate in rates)
+
+
+_BASELINE_RATES = _rates("base_lr", 0.005, 0.01, 0.02, 0.04)
+_OPT_RATES = _rates("base_lr", 0.03, 0.06, 0.1, 0.2)
+_OWN_RATES = {"opt_ogd": _rates("rotation_lr", 0.01, 0.02, 0.05, 0.1), "opt_or": _rates("base_lr", 0.001, 0.003, 0.01, 0.03)}
+_SPHERE_RATES = _rates("generator_lr", 0.02, 0.05, 0.1, 0.2)
+
+
+def _opt_folders():
+    return [name for name, module in start.train_modules().items() if issubclass(module.Settings, OptSettings)]
+
+
+def _opt_rows(folders, flags=()):
     """The two baselines, which are the same from every folder, and every method with the OPT programs' flags."""
-    found = [name for name, module in start.train_modules().items() if issubclass(module.Settings, OptSettings)]
-    yield Row("baseline", found[0], (_WIDTHS, "--rotation=none"))
-    yield Row("upt", found[0], (_WIDTHS, "--rotation=free"))
-    yield from (Row(name, name, (_WIDTHS,)) for name in found)
+    yield Row("baseline", folders[0], (*flags, "--rotation=none"))
+    yield Row("upt", folders[0], (*flags, "--rotation=free"))
+    yield from (Row(name, name, flags) for name in folders)
+
+
+def _opt_fashion():
+    """Both baselines; every method with this project's preset, as published, and with P on spheres where that can be."""
+    folders = _opt_folders()
+    for row in _opt_rows(folders):
+        rates = _OWN_RATES.get(row.name, _OPT_RATES) if row.name in folders else _BASELINE_RATES
+        label = row.name if row.name in folders else {"baseline": "ordinary training", "upt": "UPT"}[row.name]
+        kind = "preset" if row.name in folders else ""
+        yield dataclasses.replace(row, label=label, rates=rates, kind=kind)
+    for name in folders:
+        flags = ("--bn_decay=0.999", "--warmup_steps=0", *_PUBLISHED.get(name, ()))
+        rates = _OWN_RATES.get(name, _rates("base_lr", 0.05, 0.1, 0.2, 0.4))
+        yield Row(f"{name}-published", name, flags, label=f"{name} as published", rates=rates, kind="as published")
+    for name in _ON_SPHERES:
+        flags = ("--generator_optimizer=sgdg",)
+        yield Row(f"{name}-sgdg", name, flags, label=f"{name}, P on G(1, n)", rates=_SPHERE_RATES, kind="preset")
+
+
+def _finetune():
+    """A network trained on half of the classes goes over to the other half; some images a class."""
+    scratch = (f"--widths={_NARROW}", "--rotation=none")
+    begins = {"begins_at": "pretrained"}
+    kinds = {
+        "orthogonal": ((f"--widths={_NARROW}", "--fresh_score"), _rates("base_lr", 0.003, 0.01, 0.03, 0.1), begins),
+        "ordinary": ((*scratch, "--fresh_score"), _rates("base_lr", 0.0003, 0.001, 0.003, 0.01), begins),
+        "scratch": (scratch, _BASELINE_RATES, {}),
+    }
+    labels = {"orthogonal": f"{_EXAMPLE} --fixed", "ordinary": "ordinary fine-tuning", "scratch": "from scratch"}
+    batch = "--batch_size=128"
+    yield Row("pretrained", _EXAMPLE, (*scratch, batch), label="trained on classes 0-4", rates=_BASELINE_RATES,
+              data=fewshot.FIRST)  # fmt: skip
+    for count, (name, (flags, rates, others)) in itertools.product(fewshot.COUNTS, kinds.items()):
+        label = f"{labels[name]}, {count} images a class"
+        yield Row(f"{name}-{count}", _EXAMPLE, (*flags, batch), label=label, kind=f"{count} images a class", rates=rates,
+                  share=0.25, data=fewshot.name(count), **others)  # fmt: skip
+
+
+def _there(rows):  # until the flags are
+    for row in rows:
+        names = settings_of(row.folder).names()
+        if "--generator_optimizer=sgdg" not in row.flags or "generator_optimizer" in names:
+            kept = tuple(flag for flag in row.flags if flag[2:].partition("=")[0] in names)
+            yield dataclasses.replace(row, flags=kept)
 
 
 def tables():
     """Returns {name: `Table`}."""
-    opt_data = ("cifar100", "cifar10", *FILELESS)
+    paper_rows = tuple(_opt_rows(_opt_folders(), ("--widths=64,64,64,64",)))
+    fashion = {"data": _OPT_DATA, "default": ("fashion_mnist",), "steps": 2000, "holdout": _HOLDOUT}
     made = (
         Table("riemannian-cifar", tuple(_rows(_CIFAR, "cifar")), ("cifar10", "cifar100"), ("cifar10", "cifar100")),
         Table("riemannian-svhn", tuple(_rows(_SVHN, "svhn")), ("svhn",), ("svhn",)),
-        Table("opt-comparison", tuple(_opt_rows()), opt_data, ("cifar100",)),
-    )
+        Table("opt-comparison", paper_rows, ("cifar100", "cifar10", *FILELESS), ("cifar100",)),
+        Table("opt-fashion", tuple(_there(_opt_fashion())), widths=_NARROW, **fashion),
+        Table("riemannian-fashion", tuple(_riemannian_fashion()), **fashion),
+        Table("finetune-fashion", tuple(_finetune()), ("fashion_mnist",), ("fashion_mnist",), 2000,
+              write_sets=fewshot.write_of),
+    )  # fmt: skip
     return {table.name: table for table in made}
-
-
-# --- which row a run is ---
-
-
-def settings_of(method):
-    """Returns the settings class of the program whose run folders say `method`; `Common` for an unknown one."""
-    module = start.train_modules().get(method.partition("-")[0])
-    return module.Settings if module else Common
-
-
-def defaults(settings_class):
-    """Returns {name: text} of what decides what is trained, apart from the seed, and has a default."""
-    deciding = [
-        field for field in dataclasses.fields(settings_class) if field.name in settings_class.names(FIXED, STEERS)
-    ]
-    return {f.name: str(f.default) for f in deciding if f.default is not None and f.name != "seed"}
 
 
 def published_error(method, flags):
@@ -160,19 +186,3 @@ def published_error(method, flags):
         if fits and not differing({**recipe, **values(row.flags)}, flags, settings.names(FREE, PLACE)):
             return row.paper[flags["data"]]
     return None
-
-
-def differing(wanted, flags, ignored):
-    """Returns [(name, value in `flags`, wanted value)] of the flags that are not as wanted; None is no value."""
-    pairs = [(name, flags.get(name), value) for name, value in wanted.items() if name not in ignored]
-    return [(name, value, expected) for name, value, expected in pairs if not same(value, expected)]
-
-
-def same(first, second):
-    """Returns whether two values of a flag are one: 0.10 is 0.1."""
-    if first is None or second is None:
-        return first is second
-    try:
-        return float(first) == float(second)
-    except ValueError:
-        return str(first) == str(second)

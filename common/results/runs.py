@@ -8,11 +8,12 @@ import re
 
 from common import flags
 from common.data.names import title as data_title
-from common.files import FLAGS, LOG, METRICS, START
+from common.files import FLAGS, LOG, METRICS, NONFINITE, START
 from common.nn.names import network_name
 
 UNKNOWN = "?"
 _HEAD = re.compile(r"^network .*?(\d+) updates", re.MULTILINE)  # of the log; a run that goes on writes another one
+_FREEDOM = re.compile(r"degrees of freedom without gamma and beta: (\d+)")
 _OPTIMIZERS = {"sgd": "SGD", "sgdg": "SGD-G", "adamg": "Adam-G"}
 _BASELINES = {"none": "ordinary training", "free": "UPT"}
 _LAST_STEP = 2**31
@@ -30,6 +31,8 @@ class Run:
         start.json as step -1 of the split "start".
       steps: how many updates the run is to have, or None if that is not known.
       written: when metrics were last written, in seconds of the epoch; 0 if never.
+      freedom: how many numbers are trained, gamma and beta left out; None if that is not known.
+      diverged: whether a step that was not finite has ended the run.
       remarks: lines about what could not be read.
     """
 
@@ -39,6 +42,8 @@ class Run:
     metrics: dict = dataclasses.field(default_factory=dict)
     steps: int | None = None
     written: float = 0.0
+    freedom: int | None = None
+    diverged: bool = False
     remarks: tuple = ()
 
     @property
@@ -100,6 +105,12 @@ class Run:
         return sum(images for images, _ in spans) / sum(seconds for _, seconds in spans) if spans else None
 
 
+def relative(curve):
+    """Returns how far {updates: value} is from its first value, in percent of that; {} for fewer than two."""
+    start = curve[min(curve)] if len(curve) > 1 else 0
+    return {updates: 100.0 * (value / start - 1.0) for updates, value in curve.items()} if start else {}
+
+
 def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -157,14 +168,25 @@ def read(folder):
     method = head[1:].strip() if head.startswith("#") else UNKNOWN
     given, origin = flags.parsed(text), flags.origin(text)
     given |= {"load": origin} if origin else {}
-    length = [given.get("max_steps", ""), *_HEAD.findall(_text(folder, LOG))][-1]
+    log = _text(folder, LOG)
+    length = [given.get("max_steps", ""), *_HEAD.findall(log)][-1]
+    freedom = [None, *map(int, _FREEDOM.findall(log))][-1]
     metrics, remarks = _metrics(folder)
     if method == UNKNOWN:
         remarks.append(f"{os.path.join(folder, FLAGS)} is missing or does not name the method")
     path = os.path.join(folder, METRICS)
     written = os.path.getmtime(path) if os.path.exists(path) else 0.0
     steps = int(length) if length.isdigit() else None
-    return Run(folder, method, given, _start(folder) | metrics, steps, written, tuple(remarks))
+    metrics = _start(folder) | metrics
+    return Run(folder, method, given, metrics, steps, written, freedom, _diverged(folder), tuple(remarks))
+
+
+def _diverged(folder):
+    """Whether the last step that was not finite ended the run, and no run has gone beyond it."""
+    try:
+        return not json.loads(_text(folder, NONFINITE).splitlines()[-1])["dropped"]
+    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _text(folder, name):

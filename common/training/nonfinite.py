@@ -12,10 +12,10 @@ import numpy as np
 from common.compat import tf
 from common.console import one_line
 from common.data import batches
+from common.files import NONFINITE
 from common.graph import variables
 from common.training.loop import Callback
 
-FILE = "nonfinite.jsonl"
 MOST_IN_A_ROW = 50  # dropped steps after which skipping is given up: other batches do not help then
 _SHOWN = 3  # quantities named in a message
 _NOT_RATES = ("loss", "fit", "error")  # what a report holds besides learning rates
@@ -50,7 +50,7 @@ class Guard(Callback):
         self._fetches = {"finite": training.health.finite, "rates": rates}
         self._step, self._rates, self._in_a_row = first, {}, 0
         self._skip = problem.nan_policy == "skip"
-        self.skipped = _dropped_before(folder.file(FILE), first) if self._skip else 0
+        self.skipped = _dropped_before(folder.file(NONFINITE), first) if self._skip else 0
 
     def counts(self):
         """Returns what reports say of dropped steps: nothing, unless they are skipped."""
@@ -75,7 +75,7 @@ class Guard(Callback):
             self._check_variables()  # a checkpoint follows
         if self.skipped:
             self._folder.say(
-                f"{self.skipped} steps were dropped because they were not finite; see {self._folder.file(FILE)}"
+                f"{self.skipped} steps were dropped because they were not finite; see {self._folder.file(NONFINITE)}"
             )
 
     def __enter__(self):
@@ -113,7 +113,7 @@ class Guard(Callback):
         checkpoint = self._checkpoint()
         kept = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
         message = (
-            f"{what}. The batch's images are listed in {self._folder.file(FILE)}; {kept}. "
+            f"{what}. The batch's images are listed in {self._folder.file(NONFINITE)}; {kept}. "
             f"Lower the learning rate, or look at these images{other}"
         )
         self._folder.note(f"error: {message}")
@@ -122,7 +122,7 @@ class Guard(Callback):
     def _write(self, names, dropped=False):
         images = _images(self._problem, self._step)
         entry = {"step": self._step, "dropped": dropped, "not_finite": names, **self._rates, "images": images}
-        self._folder.add(FILE, entry)
+        self._folder.add(NONFINITE, entry)
 
     def _rates_in_words(self):
         return ", ".join(f"{name} = {rate:g}" for name, rate in self._rates.items()) or "the first step"

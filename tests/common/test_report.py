@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from common import report
-from common.results import figures, papers
+from common.results import figures, papers, rows
 from tests import run_folders
 from tests.fuzzing.driver import ROOT
 
@@ -58,8 +58,8 @@ def test_csv_labels_and_files_by_name(folder, tmp_path, capsys):
 def test_the_papers_error_stands_beside_and_is_marked(tmp_path, capsys):
     (row,) = [row for row in papers.tables()["riemannian-svhn"].rows if row.name == "vgg19-sgdg"]
     flags = {
-        **papers.defaults(papers.settings_of("grassmann")),
-        **papers.values(row.flags),
+        **rows.defaults(rows.settings_of("grassmann")),
+        **rows.values(row.flags),
         "data": "svhn",
         "widths": None,
     }

@@ -11,7 +11,7 @@ import types
 import pytest
 
 from common import reproduce
-from common.results import figures, papers
+from common.results import figures, papers, rows
 from tests import run_folders
 from tests.fuzzing.driver import ROOT
 
@@ -26,7 +26,7 @@ class Fake:
         self.ran.append(job.name)
         if job.row.name in self._failing:
             return 3, None
-        flags = {"widths": None, **papers.values(job.arguments)}
+        flags = {"widths": None, **rows.values(job.arguments)}
         del flags["resume"]
         run_folders.write(pathlib.Path(job.path), job.row.method, **flags)
         return 0, signal.SIGINT if len(self.ran) == self._stop_after else None
@@ -63,7 +63,9 @@ def test_only_what_is_missing_is_run_and_the_table_is_written(tmp_path, capsys):
     run_folders.write(place / "opt_cp" / "seed-0")  # finished
     fake = Fake(stop_after=2)
     assert made(tmp_path, fake) == 128 + signal.SIGINT
-    assert fake.ran == ["baseline/seed-0", "baseline/seed-1"] and not list(place.glob("*.md"))
+    assert fake.ran == ["baseline/seed-0", "baseline/seed-1"]
+    so_far = (place / "opt-comparison-digits.md").read_text()
+    assert "| ordinary training | CNN-6 64-64-64-64 | digits | 1 of 2 finished |" in so_far
     out = capsys.readouterr().out
     assert "3 of 4 runs are missing\nrun 1 of 3: (cd opt_cp && " in out
     assert "interrupted; the same command goes on" in out and out.count("# done") == 1
@@ -128,7 +130,7 @@ def test_a_table_of_two_data_sets_with_the_papers_figures(tmp_path, capsys):
 )
 def test_a_short_run_validates_at_least_eight_times(tmp_path, capsys, data, words, frequency):
     assert made(tmp_path, Fake(), *words, data=data, rows="opt_cp", runs=1, dry_run=True) == 0
-    flags = papers.values(capsys.readouterr().out.split(") ")[0].split()[5:])
+    flags = rows.values(capsys.readouterr().out.split(") ")[0].split()[5:])
     assert (flags.get("vali_freq"), flags.get("report_freq")) == (frequency, frequency)
 
 

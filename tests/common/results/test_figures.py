@@ -62,8 +62,8 @@ def test_a_change_that_is_rounding_is_drawn_flat(group):
     flat = {key: {**line, "energy_1": {"a": 0.7 + 1e-9 * key[0]}} for key, line in run.metrics.items()}
     shape = figures.draw([dataclasses.replace(group, runs=(dataclasses.replace(run, metrics=flat),))], 1)
     assert shape.axes[-1].get_ylim() == (-1e-3, 1e-3)
-    assert figures.relative({0: 0.5, 10: 0.505, 20: 0.5}) == pytest.approx({0: 0, 10: 1.0, 20: 0})
-    assert figures.relative({10: 0.5}) == {} and figures.relative({}) == {}
+    assert runs.relative({0: 0.5, 10: 0.505, 20: 0.5}) == pytest.approx({0: 0, 10: 1.0, 20: 0})
+    assert runs.relative({10: 0.5}) == {} and runs.relative({}) == {}
 
 
 def test_groups_are_named_by_what_differs_and_the_papers_number_is_marked(group):

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from common.cli.settings import Common, OptSettings
-from common.results import papers
+from common.results import papers, rows
 
 OPTIMIZERS = ("sgd", "sgdg", "adamg")
 # Test errors in percent of SGD / SGD-G / Adam-G, as published.
@@ -54,7 +54,7 @@ def test_the_commands_are_the_published_ones():
 
 def test_an_svhn_command():
     (row,) = [row for row in papers.tables()["riemannian-svhn"].rows if row.name == "wrn-22-8-adamg"]
-    assert papers.values(row.flags) == {
+    assert rows.values(row.flags) == {
         "model": "resnet", "depth": "22", "widen_factor": "8", "optimizer": "adamg", "grassmann": "True",
         "learnRate": "0.001", "learnRateG": "0.005", "omega": "0.1", "grad_clip": "0.1", "weightDecay": "0.0005",
         "keep_prob": "0.6", "learnRateDecay": "0.1",
@@ -64,9 +64,9 @@ def test_an_svhn_command():
 def test_every_command_is_one_that_its_program_takes():
     for table in papers.tables().values():
         for row in table.rows:
-            settings = papers.settings_of(row.folder)
+            settings = rows.settings_of(row.folder)
             types = {field.name: field for field in dataclasses.fields(settings)}
-            assert set(papers.values(row.flags)) <= set(types), row
+            assert set(rows.values(row.flags)) <= set(types), row
 
 
 def test_the_rows_of_the_comparison():
@@ -77,7 +77,7 @@ def test_the_rows_of_the_comparison():
 
 def test_a_new_folder_with_a_train_script_is_a_row(monkeypatch):
     new, other = types.SimpleNamespace(Settings=OptSettings), types.SimpleNamespace(Settings=Common)
-    monkeypatch.setattr(papers.start, "train_modules", lambda: {"grassmann": other, "opt_new": new})
+    monkeypatch.setattr(rows.start, "train_modules", lambda: {"grassmann": other, "opt_new": new})
     assert [(row.name, row.folder) for row in papers.tables()["opt-comparison"].rows] == [
         ("baseline", "opt_new"),
         ("upt", "opt_new"),
@@ -117,10 +117,10 @@ def test_a_run_with_another_flag_has_none(flags, other):
 
 
 def test_values_of_flags():
-    assert papers.values(["--a=1", "--xla", "--nonesterov", "--a=2=3"]) == {
+    assert rows.values(["--a=1", "--xla", "--nonesterov", "--a=2=3"]) == {
         "a": "2=3",
         "xla": "True",
         "nesterov": "False",
     }
-    assert papers.same("0.10", "0.1") and papers.same(True, "True") and papers.same(None, None)
-    assert not papers.same("0", None) and not papers.same("a", "b")
+    assert rows.same("0.10", "0.1") and rows.same(True, "True") and rows.same(None, None)
+    assert not rows.same("0", None) and not rows.same("a", "b")

@@ -176,7 +176,7 @@ def poisoned(monkeypatch, *arguments, **options):
 
 
 def entries(path):
-    return [json.loads(line) for line in (path / nonfinite.FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (path / "nonfinite.jsonl").read_text().splitlines()]
 
 
 def test_stop_names_everything_and_keeps_the_last_checkpoint(tmp_path, monkeypatch, capsys):
@@ -186,7 +186,7 @@ def test_stop_names_everything_and_keeps_the_last_checkpoint(tmp_path, monkeypat
     assert error.startswith("error: step 4 is not finite: the loss, the gradient of conv1_0/weight, ")
     assert error.count("\n") == 1 and "Traceback" not in error
     told = "and 18 more (lr = 0.0001); no variable was changed"
-    for words in (told, f"{tmp_path}/model.ckpt-3", str(tmp_path / nonfinite.FILE)):
+    for words in (told, f"{tmp_path}/model.ckpt-3", str(tmp_path / "nonfinite.jsonl")):
         assert words in error
     assert error in (tmp_path / "log.txt").read_text()
     assert {path.name for path in tmp_path.glob("*.index")} == {"model.ckpt-1.index", "model.ckpt-3.index"}
@@ -247,7 +247,7 @@ def test_skip_counts_goes_on_and_resumes_exactly(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("text", ["some other text\n[3]\n{}\n", '{"step": "x", "dropped": true}\n', "\x00\n" + "[" * 10**5])
 def test_a_file_of_that_name_with_another_text_is_left_alone(text, tmp_path):
-    path = tmp_path / nonfinite.FILE
+    path = tmp_path / "nonfinite.jsonl"
     path.write_text(text + '\n{"step": 1, "dropped": true}\n{"step": 2, "dropped": false}\n{"step": 3, "dropped": true}\n')
     assert nonfinite._dropped_before(str(path), 3) == 1
     assert nonfinite._dropped_before(str(tmp_path / "none"), 3) == 0

@@ -1,0 +1,123 @@
+"""Rows of tables: a folder with flags of its train.py. What their flags mean, and when two are the same."""
+
+import dataclasses
+import pathlib
+
+from common.cli import start
+from common.cli.settings import Common
+from common.flags import FIXED, STEERS
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+      name: of its folder.
+      folder: where its train.py is.
+      flags: of its command, without data set, seed and place.
+      paper: {data set: the paper's test error in percent}.
+      label: what tables and legends call it; None for method, network and data set.
+      kind: rows of one kind share the panels of the figure; those of kind "" are in all of them.
+      rates: candidates, each the flags of its rates; the best one on a holdout is chosen. None needed if empty.
+      share: of the table's length.
+      longer: how many times as long the run is; its rates are those of the row itself.
+      data: the set that is trained on, if the table writes sets of its own.
+      begins_at: name of the row whose run of the same seed it begins at (--fixed).
+    """
+
+    name: str
+    folder: str
+    flags: tuple[str, ...]
+    paper: dict = dataclasses.field(default_factory=dict)
+    label: str | None = None
+    kind: str = ""
+    rates: tuple[tuple[str, ...], ...] = ()
+    share: float = 1.0
+    longer: int = 1
+    data: str | None = None
+    begins_at: str | None = None
+
+    @property
+    def place(self):
+        """The name of its folder."""
+        return self.name if self.longer == 1 else f"{self.name}-{self.longer}x"
+
+    @property
+    def title(self):
+        """The label, with the length if that is another one; None without a label."""
+        return self.label if self.longer == 1 else f"{self.label}, {self.longer} x updates"
+
+    @property
+    def method(self):
+        """What the first line of flags.txt calls it."""
+        rotation = values(self.flags).get("rotation")
+        return f"{self.folder}-{rotation}" if rotation else self.folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+      name: of it.
+      rows: its `Row`s.
+      data: the data sets it may be made for.
+      default: those it is made for if none is named.
+      steps: updates of a run; None if the programs' own presets say so.
+      widths: of the programs that have --widths; None if the rows say so.
+      holdout: {data set: images kept apart where rates are chosen}.
+      write_sets: `write_sets(data, folder)` writes the sets of its rows, NAME.npz, and NAME-rates.npz for the choice of
+        rates, into a folder; None if rows train on the data set itself.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    data: tuple[str, ...]
+    default: tuple[str, ...]
+    steps: int | None = None
+    widths: str | None = None
+    holdout: dict = dataclasses.field(default_factory=dict)
+    write_sets: object = None
+
+
+def values(flags):
+    """Returns {name: text} of flags as a command line has them; the last of equal names counts, as it does there."""
+    pairs = [flag.lstrip("-").partition("=") for flag in flags]
+    return dict((name, value) if equals else _switch(name) for name, equals, value in pairs)
+
+
+def _switch(name):
+    """--xla is --xla=True, --noxla is --xla=False."""
+    return (name[2:], "False") if name.startswith("no") else (name, "True")
+
+
+def settings_of(method):
+    """Returns the settings class of the program whose run folders say `method`; `Common` for an unknown one."""
+    module = start.train_modules().get(method.partition("-")[0])
+    return module.Settings if module else Common
+
+
+def defaults(settings_class):
+    """Returns {name: text} of what decides what is trained, apart from the seed, and has a default."""
+    deciding = settings_class.names(FIXED, STEERS)
+    fields = [field for field in dataclasses.fields(settings_class) if field.name in deciding]
+    return {f.name: str(f.default) for f in fields if f.default is not None and f.name != "seed"}
+
+
+def differing(wanted, flags, ignored):
+    """Returns [(name, value in `flags`, wanted value)] of the flags that are not as wanted; None is no value."""
+    pairs = [(name, flags.get(name), value) for name, value in wanted.items() if name not in ignored]
+    return [(name, value, expected) for name, value, expected in pairs if not same(value, expected)]
+
+
+def same(first, second):
+    """Returns whether two values of a flag are one: 0.10 is 0.1."""
+    if first is None or second is None:
+        return first is second
+    try:
+        return float(first) == float(second)
+    except ValueError:
+        return str(first) == str(second)

@@ -1,0 +1,189 @@
+"""Tables whose rates are chosen on a holdout, with a launcher that only writes what a run would leave."""
+
+import csv
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+from common import reproduce
+from common.data.dataset import Dataset
+from common.results import fewshot, papers, rows
+from tests import run_folders
+
+NAME = "opt-fashion-digits"
+# Errors on the holdout for each rate, in percent; None diverges.
+ERRORS = {
+    "baseline": {"0.005": 14.0, "0.01": 11.0, "0.02": 12.0, "0.04": None},
+    "opt_cp": {"0.03": 9.5, "0.06": 9.25, "0.1": 9.0, "0.2": 8.5},
+    "upt": dict.fromkeys(("0.005", "0.01", "0.02", "0.04")),
+}
+
+
+class Fake:
+    """Trains by writing run folders, with `ERRORS` on the holdout and 20 + seed percent on the test set."""
+
+    def __init__(self, failing=()):
+        self.ran, self._failing = [], failing
+
+    def __call__(self, job):
+        self.ran.append(job.name)
+        if job.name in self._failing:
+            return 3, None
+        flags = rows.values(job.arguments)
+        del flags["resume"]
+        error = 20.0 + int(flags["seed"])
+        if "holdout" in flags:
+            error = ERRORS[job.row.name][flags["base_lr"]]
+        folder = pathlib.Path(job.path)
+        run_folders.write(folder, job.row.method, errors=[] if error is None else [(2, 50.0), (4, error)], **flags)
+        (folder / "log.txt").write_text(
+            "network CNN-6, 4 updates\nweights: 9 trainable of 9; degrees of freedom without gamma and beta: 1234\n"
+        )
+        if error is None:
+            (folder / "nonfinite.jsonl").write_text('{"step": 1, "dropped": false}\n')
+            return 1, None
+        if "holdout" in flags:
+            text = (folder / "metrics.jsonl").read_text()
+            (folder / "metrics.jsonl").write_text(text.replace('"test"', '"holdout"'))
+        return 0, None
+
+
+def made(tmp_path, fake, *words, table="opt-fashion", **flags):
+    flags = {"data": "digits", "rows": "baseline,opt_cp", "runs": 2, "dir": str(tmp_path / "runs"), **flags}
+    return reproduce.run([table, *words], reproduce.Settings(**flags), fake)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    monkeypatch.setattr("common.results.figures.save", lambda shape, path: open(path, "w").close())
+
+
+def test_rates_are_chosen_on_the_holdout_and_the_first_seed_of_every_row_comes_first(tmp_path, capsys):
+    fake = Fake()
+    assert made(tmp_path, fake, out=str(tmp_path / "out")) == 0
+    assert fake.ran == [
+        *(f"baseline/rate-{rate}" for rate in ERRORS["baseline"]), "baseline/seed-0",
+        *(f"opt_cp/rate-{rate}" for rate in ERRORS["opt_cp"]), "opt_cp/seed-0",
+        "baseline/seed-1", "opt_cp/seed-1",
+    ]  # fmt: skip
+    out = capsys.readouterr().out
+    trial, final = [re.search(rf"run {n} of 12: .*?train.py (.*) --seed", out)[1] for n in (1, 5)]
+    assert trial == (
+        "--data=digits --rotation=none --widths=32,32,32,32 --max_steps=667 --report_freq=667 --vali_freq=667 "
+        "--save_freq=166 --max_to_keep=1 --holdout=287 --base_lr=0.005"
+    )
+    assert final == (
+        "--data=digits --rotation=none --widths=32,32,32,32 --max_steps=2000 --report_freq=250 --vali_freq=250 "
+        "--save_freq=500 --max_to_keep=1 --base_lr=0.01"
+    )
+    table = (tmp_path / "out" / f"{NAME}.md").read_text()
+    assert table in out and table.splitlines()[2:] == [
+        "| ordinary training | CNN-6 32-32-32-32 | digits | 2 | 4 | 20.50 (20.00..21.00) | 0.8200 | 2.5 | 1,234 | 0.01 |",
+        "| opt_cp | CNN-6 32-32-32-32 | digits | 2 | 4 | 20.50 (20.00..21.00) | 0.8200 | 2.5 | 1,234 | 0.2 (edge) |",
+    ]
+    choices = list(csv.DictReader(open(tmp_path / "out" / f"{NAME}-rates.csv")))
+    assert [(row["rates"], row["holdout_error"], row["chosen"]) for row in choices[:4]] == [
+        ("0.005", "14.0", "False"), ("0.01", "11.0", "True"), ("0.02", "12.0", "False"), ("0.04", "inf", "False"),
+    ]  # fmt: skip
+    kept = tmp_path / "out" / NAME / "opt_cp" / "seed-1"
+    assert {path.name for path in kept.iterdir()} == {"log.txt", "flags.txt", "metrics.jsonl", "start.json"}
+    again = Fake()
+    assert made(tmp_path, again, runs=3) == 0 and again.ran == ["baseline/seed-2", "opt_cp/seed-2"]
+
+
+def test_a_row_of_which_a_choice_is_missing_is_not_run_and_the_others_are(tmp_path, capsys):
+    fake = Fake(failing=["baseline/rate-0.02"])
+    assert made(tmp_path, fake, runs=1) == 1
+    assert "baseline/seed-0" not in fake.ran and fake.ran[-1] == "opt_cp/seed-0"
+    err = capsys.readouterr().err
+    assert "FAILED: baseline/rate-0.02 (status 3)" in err and "FAILED: baseline/seed-0 (no rate could be chosen" in err
+    again = Fake()
+    assert made(tmp_path, again, runs=1) == 0 and again.ran == ["baseline/rate-0.02", "baseline/seed-0"]
+
+
+def test_a_row_that_diverges_at_every_rate_is_said(tmp_path, capsys):
+    fake = Fake()
+    assert made(tmp_path, fake, rows="upt", runs=1) == 1 and len(fake.ran) == 4
+    assert "or because all diverged" in capsys.readouterr().err
+
+
+def test_what_is_not_known_yet_is_not_in_a_dry_run_s_commands(tmp_path, capsys):
+    assert made(tmp_path, Fake(), rows="opt_cp", runs=1, dry_run=True) == 0
+    assert "--base_lr=BEST --seed=0" in capsys.readouterr().out
+
+
+def test_longer_runs_are_of_the_first_row_and_of_the_best_on_the_holdout(tmp_path):
+    fake = Fake()
+    assert made(tmp_path, fake, long=True, steps=100) == 0
+    assert fake.ran[-4:] == ["baseline-4x/seed-0", "opt_cp-4x/seed-0", "baseline-16x/seed-0", "opt_cp-16x/seed-0"]
+    text = (tmp_path / "runs" / NAME / "opt_cp-16x" / "seed-0" / "flags.txt").read_text()
+    assert "--max_steps=1600\n" in text and "--base_lr=0.2\n" in text and "--vali_freq=200\n" in text
+    assert "| opt_cp, 16 x updates |" in (tmp_path / "runs" / NAME / f"{NAME}.md").read_text()
+
+
+def test_stochastic_runs_have_episodes_and_as_many_updates(tmp_path, capsys):
+    made(tmp_path, Fake(), rows="sopt_gs", runs=1, dry_run=True)
+    out = capsys.readouterr().out
+    assert "--episodes=40 --episode_steps=17 --max_steps=667 " in out
+    assert "--episodes=40 --episode_steps=50 --max_steps=2000 " in out
+
+
+def test_every_row_has_four_candidates_and_every_command_is_one_that_its_program_takes(tmp_path, capsys):
+    for name in ("opt-fashion", "riemannian-fashion", "finetune-fashion"):
+        table = papers.tables()[name]
+        for row in table.rows:
+            known = set(rows.settings_of(row.folder).names())
+            assert len(row.rates) == 4 and set(rows.values([*row.flags, *sum(row.rates, ())])) <= known, row
+        assert len({row.label for row in table.rows if row.label}) in (0, len(table.rows))
+
+
+def test_fine_tuning_begins_at_the_pretrained_network_of_the_same_seed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(fewshot, "write_of", lambda *_: pytest.fail("no set is written in a dry run"))
+    made(tmp_path, Fake(), table="finetune-fashion", data=None, rows="orthogonal-50", dry_run=True)
+    place = tmp_path / "runs" / "finetune-fashion-fashion_mnist"
+    *_, first, second, count = capsys.readouterr().out.splitlines()
+    assert f"--data={place}/sets/second-half-50.npz" in second and "--max_steps=500" in second
+    assert f"--fixed={place}/pretrained/seed-1" in second and "pretrained/seed-1" in first
+    assert count == "12 of 12 runs are missing"
+
+
+def dataset(count=8):
+    """Images that name their class and number: pixel values 10 * class + number."""
+    labels = np.tile(np.arange(4, dtype=np.int32), count)
+    images = np.zeros([len(labels), 2, 2, 3], np.uint8) + (10 * labels + np.arange(len(labels)) // 4)[:, None, None, None]
+    return Dataset("small", 4, images.astype(np.uint8), labels, images[:4].astype(np.uint8), labels[:4], False)
+
+
+def test_sets_for_fine_tuning(tmp_path):
+    fewshot.write(dataset(), tmp_path, counts=(1, 2), validated=3)
+    sets = {path.stem: np.load(path) for path in tmp_path.iterdir()}
+    found = {
+        name: {key: arrays[key][:, 0, 0, 0].tolist() for key in arrays if key.startswith("x")}
+        for name, arrays in sets.items()
+    }
+    assert found == {
+        "first-half": {"x_train": [0, 10, 1, 11, 2, 12, 3, 13, 4, 14, 5, 15, 6, 16, 7, 17], "x_test": [0, 10]},
+        "first-half-rates": {"x_train": [0, 10, 1, 11, 2, 12, 3, 13, 4, 14], "x_val": [5, 15, 6, 16, 7, 17]},
+        "second-half-1": {"x_train": [20, 30], "x_test": [20, 30]},
+        "second-half-1-rates": {"x_train": [20, 30], "x_val": [25, 35, 26, 36, 27, 37]},
+        "second-half-2": {"x_train": [20, 30, 21, 31], "x_test": [20, 30]},
+        "second-half-2-rates": {"x_train": [20, 30, 21, 31], "x_val": [25, 35, 26, 36, 27, 37]},
+    }
+    assert sets["second-half-2"]["y_train"].tolist() == [0, 1, 0, 1] == sets["first-half"]["y_train"].tolist()[:4]
+    with pytest.raises(ValueError, match="small has a class of 8 images, expected 9"):
+        fewshot.write(dataset(), tmp_path, counts=(6,), validated=3)
+
+
+@pytest.mark.parametrize(
+    "table, words, flags, message",
+    [
+        ("opt-fashion", ["--max_steps=3"], {}, "the table sets --max_steps itself"),
+        ("opt-comparison", [], {"steps": 5}, "the runs of opt-comparison are the paper's"),
+        ("riemannian-fashion", [], {"long": True, "rows": None}, "--widths and --long are not for riemannian-fashion"),
+    ],
+)
+def test_flags_of_other_tables_are_errors(tmp_path, table, words, flags, message):
+    with pytest.raises(ValueError, match=message):
+        made(tmp_path, Fake(), *words, table=table, **flags)
