@@ -101,10 +101,10 @@ def settings_of(method):
 
 
 def defaults(settings_class):
-    """Returns {name: text} of what decides what is trained, apart from the seed, and has a default."""
-    deciding = settings_class.names(FIXED, STEERS)
-    fields = [field for field in dataclasses.fields(settings_class) if field.name in deciding]
-    return {f.name: str(f.default) for f in fields if f.default is not None and f.name != "seed"}
+    """Returns {name: text} of what decides what is trained, apart from the seed: what a run has that does not say."""
+    deciding = set(settings_class.names(FIXED, STEERS)) - {"seed"}
+    values = {f.name: f.metadata["earlier"] or f.default for f in dataclasses.fields(settings_class)}
+    return {name: str(value) for name, value in values.items() if name in deciding and value is not None}
 
 
 def differing(wanted, flags, ignored):
