@@ -10,7 +10,7 @@ import sys
 
 from common import flags
 from common.command import main
-from common.results import groups, output, runs, tables
+from common.results import groups, runs, tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,11 @@ def run(words, settings):
     labels = settings.labels.split(",") if settings.labels else None
     found = groups.grouped(runs.find([flags.local_path("RUN", word) for word in words]), labels)
     in_csv = settings.format == "csv"
-    print(tables.to_csv(list(map(groups.values, found))) if in_csv else tables.markdown(groups.texts(found)), end="")
+    print(tables.to_csv(list(map(tables.values, found))) if in_csv else tables.markdown(tables.texts(found)), end="")
     sys.stdout.flush()
     for line in (line for group in found for line in group.remarks()):
         print(line, file=sys.stderr)
-    output.write(found, settings.energy, paths, settings.draw)
+    tables.write(found, settings.energy, paths, settings.draw)
     print(f"written: {settings.out}", file=sys.stderr)
     return 0
 
@@ -46,11 +46,11 @@ def run(words, settings):
 def _paths(out):
     """Returns the files to write for --out."""
     paths = [flags.local_path("--out", path) for path in out.split(",")]
-    if all(path.endswith(output.ENDINGS) for path in paths):
+    if all(path.endswith(tables.ENDINGS) for path in paths):
         return paths
     if len(paths) > 1 or os.path.isfile(paths[0]):
-        raise ValueError(f"--out={out}: expected a folder, or files that end in {', '.join(output.ENDINGS)}")
-    return output.files_of(os.path.join(paths[0], "report"))
+        raise ValueError(f"--out={out}: expected a folder, or files that end in {', '.join(tables.ENDINGS)}")
+    return tables.files_of(os.path.join(paths[0], "report"))
 
 
 if __name__ == "__main__":

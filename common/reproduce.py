@@ -15,7 +15,7 @@ import sys
 
 from common import files, flags
 from common.command import main
-from common.results import groups, jobs, output, papers, tables
+from common.results import jobs, papers, tables
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
@@ -130,7 +130,7 @@ def _write(plan, job, settings):
             os.makedirs(kept, exist_ok=True)
             shutil.copyfile(source, os.path.join(kept, name))
     stem = os.path.join(folder, plan.name)
-    output.write(plan.groups(), 1, output.files_of(stem), draw=False)
+    tables.write(plan.groups(), 1, tables.files_of(stem), draw=False)
     if plan.table.steps:
         files.replace(f"{stem}-rates.csv", tables.to_csv(plan.choices()))
 
@@ -142,11 +142,11 @@ def _out(plan, settings):
 def _deliver(plan, settings):
     """Prints and writes the table of a data set and, if it can be drawn, its figure."""
     found, folder = plan.groups(), _out(plan, settings)
-    print(f"\n{plan.name}\n\n{tables.markdown(groups.texts(found))}")
+    print(f"\n{plan.name}\n\n{tables.markdown(tables.texts(found))}")
     for line in (line for group in found for line in group.remarks()):
         _say(line, sys.stderr)
     try:
-        output.write(found, 1, output.files_of(os.path.join(folder, plan.name)))
+        tables.write(found, 1, tables.files_of(os.path.join(folder, plan.name)))
     except ValueError as error:  # the tables are written before the figure
         _say(f"no figure: {error}", sys.stderr)
     _say(f"written: {folder}")

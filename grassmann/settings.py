@@ -78,6 +78,13 @@ class Settings(Common):
         True, "task=see also prints values, and draws the first layer's filters", on_resume=FREE, per_worker=True
     )
 
+    @classmethod
+    def title(cls, method, flags):
+        if flags.get("grassmann") != "True":
+            return "SGD"  # which all optimizers are off the manifold
+        titles = {"sgd": "SGD, unit start", "sgdg": "SGD-G", "adamg": "Adam-G"}
+        return titles.get(flags.get("optimizer"), method)
+
     def __post_init__(self):
         super().__post_init__()
         if self.model is None:

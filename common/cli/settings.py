@@ -151,6 +151,11 @@ class Common(flags.Checked):
         if self.visible_devices is not None and not re.fullmatch(_DEVICE_LIST, self.visible_devices):
             raise ValueError(f"--visible_devices={self.visible_devices}: expected numbers of GPUs, as in 0,1")
 
+    @classmethod
+    def title(cls, method, flags):
+        """Returns what tables call a run: `method` is the first line of its flags.txt, `flags` {name: text} are the rest."""
+        return {"none": "ordinary training", "free": "UPT"}.get(method.rpartition("-")[2], method)
+
     def check_task(self):
         """Raises ValueError if the task lacks a flag."""
         if self.task in ("test", "export") and self.load is None:

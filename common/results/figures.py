@@ -31,18 +31,15 @@ class Panel:
     logarithmic: bool = True
 
 
-def _validation_loss(run):
-    return run.curve(run.validated, "cross_entropy", "fit", "loss")
-
-
 def panels(power, groups=()):
     """Returns the panels of curves of groups, with the hyperspherical energy of power s."""
     split = _named(run.validated for group in groups for run in group.runs)
+    loss = lambda run: run.curve(run.validated, "cross_entropy", "fit", "loss")  # noqa: E731
     change = f"energy (s = {power}) against its first value"
     return (
         Panel(f"{split} error", "error, %", lambda run: run.curve(run.validated, "error")),
         Panel("training error", "error, %", lambda run: run.curve("train", "error")),
-        Panel(f"{split} cross-entropy", "mean over images", _validation_loss),
+        Panel(f"{split} cross-entropy", "mean over images", loss),
         Panel("training loss without L2", "mean over images", lambda run: run.curve("train", "fit")),
         Panel(change, "change, %", lambda run: relative(run.energy(power)), logarithmic=False),
     )
@@ -65,22 +62,51 @@ def points(groups, power):
     ]
 
 
+def _shown(groups, power):
+    """Returns [(panel, numbers of the groups in it)] that have points; of error and energy one for each kind of group."""
+    made = panels(power, groups)
+    kinds = [kind for kind in dict.fromkeys(group.kind for group in groups) if kind]
+    shown = [(panel, range(len(groups))) for panel in made]
+    if kinds:
+        shown = [
+            (dataclasses.replace(panel, title=f"{panel.title}: {kind}"), _of_kind(groups, kind))
+            for panel in (made[0], made[-1])
+            for kind in kinds
+        ]
+    return [(panel, own) for panel, own in shown if any(groups[index].curve(panel.of_run) for index in own)]
+
+
+def _of_kind(groups, *kinds):
+    return [index for index, group in enumerate(groups) if group.kind in ("", *kinds)]
+
+
+def _styles(groups):
+    """Returns the style of each group: those of one place in their kinds look alike, for no panel has both."""
+    common, counts, places = len(_of_kind(groups)), {}, []
+    for group in groups:
+        counts[group.kind] = counts.get(group.kind, -1) + 1
+        places.append(counts[group.kind] + (common if group.kind else 0))
+    return [style(place) for place in places]
+
+
 def draw(groups, power):
     """Returns the figure of groups. Raises ValueError if Matplotlib is missing or nothing can be drawn yet."""
-    shown = [panel for panel in panels(power, groups) if any(group.curve(panel.of_run) for group in groups)]
+    shown, styles = _shown(groups, power), _styles(groups)
     errors = [[newest for newest, _ in group.errors()] for group in groups]
     title, labels = _labels(groups)
     if not shown and not any(errors):
         raise ValueError(f"{title}: nothing to draw yet; wait for a run's first report, or use --nodraw")
-    shape, axes = _figure(len(shown) + any(errors), -(-len(groups) // 2) + 1)
+    legend = _legend(groups, labels, styles)
+    height = max(3.3, 0.16 * len(groups))
+    shape, axes = _figure(len(shown) + any(errors), height, -(-len(legend) // 3) + 1)
     shape.suptitle(title, fontsize=11)
     if any(errors):
-        _final_errors(axes[0], errors, groups, labels)
-    for panel, own in zip(shown, axes[any(errors) :]):
-        for index, group in enumerate(groups):
-            _line(own, group.curve(panel.of_run), labels[index], **style(index))
-        _finish(own, panel)
-    _legend(shape, groups, labels)
+        _final_errors(axes[0], errors, groups, labels, styles)
+    for (panel, own), place in zip(shown, axes[any(errors) :]):
+        for index in own:
+            _line(place, groups[index].curve(panel.of_run), styles[index])
+        _finish(place, panel)
+    _draw_legend(shape, legend)
     return shape
 
 
@@ -101,7 +127,7 @@ def style(index):
     }
 
 
-def _figure(count, legend_lines):
+def _figure(count, height, legend_lines):
     """Returns (figure, `count` axes in rows of three)."""
     try:
         import matplotlib.figure
@@ -110,9 +136,8 @@ def _figure(count, legend_lines):
         raise ValueError(advice) from None
     columns = min(count, 3)
     rows = -(-count // columns)
-    shape = matplotlib.figure.Figure(
-        figsize=(4.6 * columns, 3.3 * rows + 0.22 * legend_lines + 0.4), layout="constrained"
-    )
+    size = 4.6 * columns, height * rows + 0.22 * legend_lines + 0.4
+    shape = matplotlib.figure.Figure(figsize=size, layout="constrained")
     return shape, [shape.add_subplot(rows, columns, index + 1) for index in range(count)]
 
 
@@ -124,13 +149,13 @@ def _labels(groups):
     return ", ".join(shared) or f"{len(groups)} groups of runs", labels
 
 
-def _line(axes, curve, label, **style):
+def _line(axes, curve, style):
     """Draws [(updates, median, lowest, highest, runs)]."""
     if not curve:
         return
     updates, median, lowest, highest, runs = zip(*curve)
     every = max(1, len(updates) // _FEW)
-    axes.plot(updates, median, label=label, linewidth=1.4, markersize=4, markevery=every, **style)
+    axes.plot(updates, median, linewidth=1.4, markersize=4, markevery=every, **style)
     if max(runs) > 1:
         axes.fill_between(updates, lowest, highest, color=style["color"], alpha=0.12, linewidth=0)
 
@@ -153,15 +178,15 @@ def _is_wide(numbers):
     return min(numbers) > 0 and max(numbers) > _WIDE * min(numbers)
 
 
-def _final_errors(axes, errors, groups, labels):
+def _final_errors(axes, errors, groups, labels, styles):
     """Draws the newest error of every run, a row for each group, with their median and the paper's number."""
     split = _named(group.split for group in groups)
-    for index, (own, paper) in enumerate(zip(errors, [group.paper for group in groups])):
-        axes.plot(own, [index] * len(own), alpha=0.7, markersize=6, **{**style(index), "linestyle": "none"})
+    for index, (own, group) in enumerate(zip(errors, groups)):
+        axes.plot(own, [index] * len(own), alpha=0.7, markersize=6, **{**styles[index], "linestyle": "none"})
         if own:
             axes.plot([statistics.median(own)], [index], marker="|", color="black", markersize=16, linestyle="none")
-        if paper is not None:
-            axes.plot([paper], [index], **_PAPER)
+        if group.paper is not None:
+            axes.plot([group.paper], [index], **_PAPER)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     if _is_wide([number for line in axes.get_lines() for number in line.get_xdata()]):
@@ -173,12 +198,22 @@ def _final_errors(axes, errors, groups, labels):
     axes.grid(axis="x", alpha=0.3)
 
 
-def _legend(shape, groups, labels):
+def _legend(groups, labels, styles):
+    """Returns [(text, style)]: the groups with their runs; of groups that look alike the name that they share."""
+    if any(group.kind for group in groups):
+        found = {}
+        for group, style in zip(groups, styles):
+            if group.kind is not None:
+                found.setdefault(tuple(style.values()), (group.legend or group.names[0], style))
+        return list(found.values())
+    counts = [f"{len(group.runs)} run{'' if len(group.runs) == 1 else 's'}" for group in groups]
+    entries = [(f"{label} ({count})", style) for label, count, style in zip(labels, counts, styles)]
+    has_paper = any(group.paper is not None for group in groups)
+    return entries + ([("the paper's number (median of five runs)", _PAPER)] if has_paper else [])
+
+
+def _draw_legend(shape, entries):
     from matplotlib.lines import Line2D
 
-    counts = [f"{len(group.runs)} run{'' if len(group.runs) == 1 else 's'}" for group in groups]
-    names = [f"{label} ({count})" for label, count in zip(labels, counts)]
-    entries = [Line2D([], [], label=name, markersize=5, **style(index)) for index, name in enumerate(names)]
-    if any(group.paper is not None for group in groups):
-        entries.append(Line2D([], [], label="the paper's number (median of five runs)", **_PAPER))
-    shape.legend(handles=entries, loc="outside lower center", ncols=3, fontsize=9)
+    handles = [Line2D([], [], label=text, **{"markersize": 5, **style}) for text, style in entries]
+    shape.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)

@@ -1,12 +1,11 @@
-"""Runs that differ only in their seed are one group: its curves, and its row in a table."""
+"""Runs that differ only in their seed are one group: which runs count, their errors and curves."""
 
 import dataclasses
 import statistics
 
 from common.flags import FREE, PLACE
 from common.results import papers, rows
-from common.results.runs import Run, names, relative
-from common.results.tables import EMPTY, number, significant
+from common.results.runs import Run, names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +20,8 @@ class Group:
       wanted: how many runs there are to be.
       repeated: lines about runs that do not count because another one has their seed.
       rates: that were chosen for it, as text; None for a group whose rates are not chosen.
-      kind: groups of one kind share the panels of the figure; those of kind "" are in all of them.
+      kind: groups of one kind share panels of the figure; those of kind "" are in all of them, of kind None in none.
+      legend: what the figure's legend calls the group and those like it of other kinds; None for the method.
     """
 
     names: tuple
@@ -31,7 +31,8 @@ class Group:
     wanted: int = 0
     repeated: tuple = ()
     rates: str | None = None
-    kind: str = ""
+    kind: str | None = ""
+    legend: str | None = None
 
     @property
     def title(self):
@@ -115,7 +116,8 @@ def of_row(row, data, runs, wanted, rates=None):
     flags = {**rows.defaults(rows.settings_of(row.method)), **rows.values(row.flags), "data": data}
     # Flags of the user's own may have made it another network.
     own = runs[0].names if runs else names(row.method, flags)
-    return Group(own, tuple(runs), row.paper.get(data), row.title, wanted, rates=rates, kind=row.kind)
+    paper, kind = row.paper.get(data), row.kind if row.longer == 1 else None
+    return Group(own, tuple(runs), paper, row.title, wanted, rates=rates, kind=kind, legend=row.label)
 
 
 def _key(run):
@@ -158,95 +160,3 @@ def _label(group, groups):
     differing = sorted(name for name in set().union(*flags) if len({other.get(name) for other in flags}) > 1)
     words = [f"{name} {own.get(name, 'none')}" for name in differing] or [group.runs[0].path]
     return ", ".join([*group.names, *words])
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-def values(group):
-    """Returns the row of a group for a CSV file: {field: number or text}, None for what is not known."""
-    method, network, data = group.names
-    counted = group.counted
-    lengths = {run.steps for run in counted}
-    curves = [curve for curve in (run.energy(1) for run in counted) if curve]
-    changes = [relative(curve) for curve in curves]
-    return {
-        "label": group.label,
-        "method": method,
-        "network": network,
-        "data": data,
-        "runs": max(len(group.runs), group.wanted),
-        "finished": len(group.complete),
-        "updates": max((run.done for run in counted), default=0),
-        "updates_of_run": lengths.pop() if len(lengths) == 1 else None,
-        "split": group.split,
-        **_spread("final_error", [newest for newest, _ in group.errors()]),
-        **_spread("best_error", [lowest for _, lowest in group.errors()]),
-        "images_per_second": _median([run.images_per_second for run in counted]),
-        "seconds": _median([run.seconds for run in counted]),
-        "paper_error": group.paper,
-        "rates": group.rates,
-        "free_parameters": _median([run.freedom for run in counted]),
-        **_spread("energy_1", [curve[max(curve)] for curve in curves]),
-        **_spread("energy_1_change", [change[max(change)] for change in changes if change]),
-    }
-
-
-def _median(numbers):
-    known = [value for value in numbers if value is not None]
-    return statistics.median(known) if known else None
-
-
-def _spread(name, errors):
-    return {
-        name: _median(errors),
-        f"{name}_lowest": min(errors, default=None),
-        f"{name}_highest": max(errors, default=None),
-    }
-
-
-def texts(groups):
-    """Returns the rows of groups for a Markdown table; the paper's column is there if it has any number of these.
-
-    Groups whose rates were chosen have energy and rates in place of the best error, which nobody could choose, and speed.
-    """
-    made = []
-    for group in groups:
-        row = values(group)
-        finished = row["finished"] == row["runs"]
-        ended = row["updates"] == row["updates_of_run"] or not row["updates_of_run"]
-        cells = {
-            "method": group.label or row["method"],
-            "network": row["network"],
-            "data": row["data"],
-            "runs": f"{row['runs']}" if finished else f"{row['finished']} of {row['runs']} finished",
-            "updates": f"{row['updates']:,}" + ("" if ended else f" of {row['updates_of_run']:,}"),
-            "final test error, %": _error(row, "final_error"),
-        }
-        if any(other.rates for other in groups):
-            cells |= {
-                "energy (s = 1)": number(row["energy_1"], ".4f"),
-                "its change, %": number(row["energy_1_change"], ".2g"),
-                "free parameters": number(row["free_parameters"], ",.0f"),
-                "rates": group.rates or EMPTY,
-            }
-        else:
-            cells |= {
-                "best test error, %": _error(row, "best_error"),
-                "images/s": number(row["images_per_second"], ",.4g"),
-                "seconds": significant(row["seconds"]),
-            }
-        if any(other.paper is not None for other in groups):
-            cells["the paper's test error, %"] = EMPTY if group.paper is None else f"{group.paper:.2f} (paper)"
-        made.append(cells)
-    return made
-
-
-def _error(row, name):
-    """A median and, in brackets, the range."""
-    if row[name] is None:
-        return EMPTY
-    low, high = (f"{row[f'{name}{end}']:.2f}" for end in ("_lowest", "_highest"))
-    of = "" if row["split"] == "test" else f", {row['split']}"
-    so_far = "" if row["finished"] else " so far"
-    return f"{row[name]:.2f}" + (f" ({low}..{high})" if low != high else "") + of + so_far

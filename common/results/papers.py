@@ -123,10 +123,10 @@ def _opt_fashion():
     for name in folders:
         flags = ("--bn_decay=0.999", "--warmup_steps=0", *_PUBLISHED.get(name, ()))
         rates = _OWN_RATES.get(name, _rates("base_lr", 0.05, 0.1, 0.2, 0.4))
-        yield Row(f"{name}-published", name, flags, label=f"{name} as published", rates=rates, kind="as published")
+        yield Row(f"{name}-published", name, flags, label=name, rates=rates, kind="as published")
     for name in _ON_SPHERES:
         flags = ("--generator_optimizer=sgdg",)
-        yield Row(f"{name}-sgdg", name, flags, label=f"{name}, P on G(1, n)", rates=_SPHERE_RATES, kind="preset")
+        yield Row(f"{name}-sgdg", name, flags, label=f"{name} on G(1, n)", rates=_SPHERE_RATES, kind="preset")
 
 
 def _finetune():
@@ -141,11 +141,10 @@ def _finetune():
     labels = {"orthogonal": f"{_EXAMPLE} --fixed", "ordinary": "ordinary fine-tuning", "scratch": "from scratch"}
     batch = "--batch_size=128"
     yield Row("pretrained", _EXAMPLE, (*scratch, batch), label="trained on classes 0-4", rates=_BASELINE_RATES,
-              data=fewshot.FIRST)  # fmt: skip
+              kind=None, data=fewshot.FIRST)  # fmt: skip
     for count, (name, (flags, rates, others)) in itertools.product(fewshot.COUNTS, kinds.items()):
-        label = f"{labels[name]}, {count} images a class"
-        yield Row(f"{name}-{count}", _EXAMPLE, (*flags, batch), label=label, kind=f"{count} images a class", rates=rates,
-                  share=0.25, data=fewshot.name(count), **others)  # fmt: skip
+        yield Row(f"{name}-{count}", _EXAMPLE, (*flags, batch), label=labels[name], kind=f"{count} images a class",
+                  rates=rates, share=0.25, data=fewshot.name(count), **others)  # fmt: skip
 
 
 def _there(rows):  # until the flags are

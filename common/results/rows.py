@@ -20,7 +20,7 @@ class Row:
       flags: of its command, without data set, seed and place.
       paper: {data set: the paper's test error in percent}.
       label: what tables and legends call it; None for method, network and data set.
-      kind: rows of one kind share the panels of the figure; those of kind "" are in all of them.
+      kind: rows of one kind share panels of the figure; those of kind "" are in all of them, of kind None in none.
       rates: candidates, each the flags of its rates; the best one on a holdout is chosen. None needed if empty.
       share: of the table's length.
       longer: how many times as long the run is; its rates are those of the row itself.
@@ -33,7 +33,7 @@ class Row:
     flags: tuple[str, ...]
     paper: dict = dataclasses.field(default_factory=dict)
     label: str | None = None
-    kind: str = ""
+    kind: str | None = ""
     rates: tuple[tuple[str, ...], ...] = ()
     share: float = 1.0
     longer: int = 1
@@ -47,8 +47,9 @@ class Row:
 
     @property
     def title(self):
-        """The label, with the length if that is another one; None without a label."""
-        return self.label if self.longer == 1 else f"{self.label}, {self.longer} x updates"
+        """The label with the kind, and the length if that is another one; None without a label."""
+        longer = f"{self.longer} x updates" if self.longer > 1 else None
+        return ", ".join(filter(None, (self.label, self.kind, longer))) if self.label else None
 
     @property
     def method(self):

@@ -10,12 +10,11 @@ from common import flags
 from common.data.names import title as data_title
 from common.files import FLAGS, LOG, METRICS, NONFINITE, START
 from common.nn.names import network_name
+from common.results.rows import settings_of
 
 UNKNOWN = "?"
 _HEAD = re.compile(r"^network .*?(\d+) updates", re.MULTILINE)  # of the log; a run that goes on writes another one
 _FREEDOM = re.compile(r"degrees of freedom without gamma and beta: (\d+)")
-_OPTIMIZERS = {"sgd": "SGD", "sgdg": "SGD-G", "adamg": "Adam-G"}
-_BASELINES = {"none": "ordinary training", "free": "UPT"}
 _LAST_STEP = 2**31
 
 
@@ -121,13 +120,9 @@ def names(method, flags):
     network = network_name(model, flags.get("depth"), flags.get("widen_factor")) if model else UNKNOWN
     if "widths" in flags:
         network += f" {flags['widths'].replace(',', '-')}"
-    if method == "grassmann":
-        optimizer, manifold = flags.get("optimizer", UNKNOWN), flags.get("grassmann") == "True"
-        method = _OPTIMIZERS.get(optimizer, optimizer) if manifold else "SGD"  # off the manifold all are SGD
-        method += ", unit start" if manifold and optimizer == "sgd" else ""
     data = data_title(flags.get("data", UNKNOWN))
     data += f", holdout {flags['holdout']}" if "holdout" in flags else ""
-    return _BASELINES.get(method.rpartition("-")[2], method), network, data
+    return settings_of(method).title(method, flags), network, data
 
 
 def find(paths):

@@ -81,7 +81,7 @@ def test_rates_are_chosen_on_the_holdout_and_the_first_seed_of_every_row_comes_f
     table = (tmp_path / "out" / f"{NAME}.md").read_text()
     assert table in out and table.splitlines()[2:] == [
         "| ordinary training | CNN-6 32-32-32-32 | digits | 2 | 4 | 20.50 (20.00..21.00) | 0.8200 | 2.5 | 1,234 | 0.01 |",
-        "| opt_cp | CNN-6 32-32-32-32 | digits | 2 | 4 | 20.50 (20.00..21.00) | 0.8200 | 2.5 | 1,234 | 0.2 (edge) |",
+        "| opt_cp, preset | CNN-6 32-32-32-32 | digits | 2 | 4 | 20.50 (20.00..21.00) | 0.8200 | 2.5 | 1,234 | 0.2 (edge) |",
     ]
     choices = list(csv.DictReader(open(tmp_path / "out" / f"{NAME}-rates.csv")))
     assert [(row["rates"], row["holdout_error"], row["chosen"]) for row in choices[:4]] == [
@@ -120,7 +120,7 @@ def test_longer_runs_are_of_the_first_row_and_of_the_best_on_the_holdout(tmp_pat
     assert fake.ran[-4:] == ["baseline-4x/seed-0", "opt_cp-4x/seed-0", "baseline-16x/seed-0", "opt_cp-16x/seed-0"]
     text = (tmp_path / "runs" / NAME / "opt_cp-16x" / "seed-0" / "flags.txt").read_text()
     assert "--max_steps=1600\n" in text and "--base_lr=0.2\n" in text and "--vali_freq=200\n" in text
-    assert "| opt_cp, 16 x updates |" in (tmp_path / "runs" / NAME / f"{NAME}.md").read_text()
+    assert "| opt_cp, preset, 16 x updates |" in (tmp_path / "runs" / NAME / f"{NAME}.md").read_text()
 
 
 def test_stochastic_runs_have_episodes_and_as_many_updates(tmp_path, capsys):
@@ -136,7 +136,7 @@ def test_every_row_has_four_candidates_and_every_command_is_one_that_its_program
         for row in table.rows:
             known = set(rows.settings_of(row.folder).names())
             assert len(row.rates) == 4 and set(rows.values([*row.flags, *sum(row.rates, ())])) <= known, row
-        assert len({row.label for row in table.rows if row.label}) in (0, len(table.rows))
+        assert len({row.title for row in table.rows if row.title}) in (0, len(table.rows))
 
 
 def test_fine_tuning_begins_at_the_pretrained_network_of_the_same_seed(tmp_path, capsys, monkeypatch):

@@ -9,7 +9,7 @@ pytest.importorskip("matplotlib")
 
 from matplotlib import colors  # noqa: E402
 
-from common.results import figures, groups, runs
+from common.results import figures, groups, runs, tables
 from tests import run_folders  # noqa: E402
 
 # Okabe and Ito's palette as they publish it, in parts of 255.
@@ -110,5 +110,25 @@ def test_what_was_measured_on_a_holdout_says_so(group):
     assert titles == [title.replace("test", "holdout") for title in PANELS]
     titles = [axes.get_title() for axes in figures.draw([group, other], 1).axes]
     assert titles == [title.replace("test", "test or holdout") for title in PANELS]
-    (row,) = groups.texts([other])
-    assert (row["final test error, %"], groups.values(other)["split"]) == ("20.00, holdout", "holdout")
+    (row,) = tables.texts([other])
+    assert (row["final test error, %"], tables.values(other)["split"]) == ("20.00, holdout", "holdout")
+
+
+def test_groups_of_two_kinds_have_panels_of_their_own_and_share_styles(group):
+    def of(label, kind, legend):
+        return dataclasses.replace(group, label=label, kind=kind, legend=legend)
+
+    shape = figures.draw(
+        [of("plain", "", "plain"), of("a, one", "one", "a"), of("b, one", "one", "b"), of("a, two", "two", "a"),
+         of("plain, longer", None, "plain")], 1,
+    )  # fmt: skip
+    change = PANELS[-1]
+    assert [axes.get_title() for axes in shape.axes] == [
+        PANELS[0], "test error: one", "test error: two", f"{change}: one", f"{change}: two",
+    ]  # fmt: skip
+    final, one, two = [[line.get_color() for line in axes.get_lines()] for axes in shape.axes[:3]]
+    assert len(one) == 3 and two == one[:2] and len(set(one)) == 3
+    assert [label.get_text() for label in shape.axes[0].get_yticklabels()] == [
+        "plain", "a, one", "b, one", "a, two", "plain, longer",
+    ]  # fmt: skip
+    assert [entry.get_text() for entry in shape.legends[0].get_texts()] == ["plain", "a", "b"]

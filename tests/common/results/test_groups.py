@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from common.results import groups, runs
+from common.results import groups, runs, tables
 from tests import run_folders
 
 
@@ -34,7 +34,7 @@ def test_medians_and_ranges_are_numpys(tmp_path):
     curve = group.curve(lambda run: run.curve("test", "error"))
     assert [point[0] for point in curve] == [2, 3, 4] and [point[4] for point in curve] == [4, 4, 4]
     np.testing.assert_allclose([point[1:4] for point in curve], expected)
-    row = groups.values(group)
+    row = tables.values(group)
     final, best = errors[:, -1], errors.min(axis=1)
     for name, values in (("final_error", final), ("best_error", best)):
         found = [row[name], row[f"{name}_lowest"], row[f"{name}_highest"]]
@@ -46,10 +46,10 @@ def test_medians_and_ranges_are_numpys(tmp_path):
 def test_unfinished_runs_do_not_count_beside_finished_ones(tmp_path):
     folders = [{"errors": [(2, 1.0), (4, 30.0)]}, {"seed": 1, "errors": [(2, 50.0)]}]
     (group,) = groups.grouped(read(tmp_path, *folders))
-    assert groups.values(group)["final_error"] == 30.0 and groups.values(group)["finished"] == 1
+    assert tables.values(group)["final_error"] == 30.0 and tables.values(group)["finished"] == 1
     assert [point[4] for point in group.curve(lambda run: run.curve("test", "error"))] == [2, 1]
     alone = groups.Group(group.names, group.runs[1:])
-    assert (groups.values(alone)["final_error"], groups.values(alone)["finished"]) == (50.0, 0)
+    assert (tables.values(alone)["final_error"], tables.values(alone)["finished"]) == (50.0, 0)
 
 
 def test_labels_are_one_for_each_group(tmp_path):
@@ -70,7 +70,7 @@ def test_a_seed_that_was_run_twice_counts_once_by_its_newest_complete_run(tmp_pa
         os.utime(run_folders.write(tmp_path / str(index), **options) / "metrics.jsonl", (index, index))
     (group,) = groups.grouped(runs.find([str(tmp_path)]))
     assert [run.path[-1] for run in group.runs] == ["1", "3"]
-    row = groups.values(group)
+    row = tables.values(group)
     assert (row["runs"], row["finished"], row["final_error"]) == (2, 2, 30.0)
     assert group.remarks() == [f"seed 0 was run 3 times: {tmp_path}/1 counts, the newest complete one"]
     (unfinished,) = groups.grouped([runs.read(str(tmp_path / "2")), runs.read(str(tmp_path / "2"))])
