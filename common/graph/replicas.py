@@ -7,6 +7,7 @@ from many, in one process or in several.
 
 from common.compat import tf
 from common.graph.precision import excluded
+from common.graph.side_by_side import flat, parts
 
 _GROUP_KEY = 1
 _FIRST_LOCAL_KEY = 1 << 20  # plus the number of a process's first replica: groups within that process
@@ -71,7 +72,7 @@ class Replica:
         """
         if self.count == 1:
             return list(tensors)
-        return _parts(self._all_here(self._reduce(_flat(tensors)) / self.count), tensors)
+        return parts(self._all_here(self._reduce(flat(tensors)) / self.count), tensors)
 
     def _all_here(self, tensor):
         """Returns `tensor` once all replicas of this process have got so far.
@@ -102,15 +103,6 @@ class Replica:
             )
         self._last = total.op
         return total
-
-
-def _flat(tensors):
-    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
-
-
-def _parts(flat, tensors):
-    parts = tf.split(flat, [tensor.shape.num_elements() for tensor in tensors])
-    return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors)]
 
 
 ALONE = Replica()

@@ -2,6 +2,7 @@
 
 from common.compat import tf
 from common.graph.linalg import identity
+from common.graph.side_by_side import elementwise, joined
 
 
 def cross_entropy(logits, labels):
@@ -22,8 +23,17 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=1e-4):
 
 def decay(variables, coefficient):
     """L2 term: coefficient/2 times the sum of squares of all `variables`; a scalar, 0 for none."""
-    terms = [tf.nn.l2_loss(variable) for variable in variables]
-    return coefficient * total(*terms) if terms else 0.0
+    return coefficient * _half_squares(*map(tf.convert_to_tensor, variables)) if variables else 0.0
+
+
+@tf.custom_gradient
+def _half_squares(*tensors):
+    """Half the sum of the squares of all numbers: its gradient would else take an operation for each tensor."""
+
+    def gradient(upstream):
+        return elementwise(lambda tensor: upstream * tensor, tensors)
+
+    return total(*[tf.nn.l2_loss(tensor) for tensor in joined(tensors)]), gradient
 
 
 @tf.custom_gradient

@@ -9,6 +9,7 @@ replicas: their gradients are taken apart and not averaged.
 
 from common.compat import tf
 from common.graph.precision import gradients as gradients_of
+from common.graph.side_by_side import elementwise
 from common.nn.map_batches import pull_back
 
 
@@ -36,7 +37,10 @@ def mean_gradients(fit, penalty, members, others, kernels, replica, scale=1.0):
     found |= _pulled_back({name: kernel for name, kernel in large.items() if name not in small}, found)
     with tf.control_dependencies(list(found.values())):  # known from the beginning, they would be in memory all the while
         own = dict(zip((member.op.name for member in members), tf.gradients(penalty, members)))
-    return [_sum(found.get(member.op.name), own[member.op.name]) for member in members], others
+    both = [name for name in found if own[name] is not None]
+    sums = elementwise(tf.add, [found[name] for name in both], [own[name] for name in both])
+    total = own | found | dict(zip(both, sums))
+    return [total[member.op.name] for member in members], others
 
 
 def _is_larger(kernel):
@@ -49,9 +53,3 @@ def _pulled_back(kernels, upstream):
     results = [kernel.rotated for kernel in kernels.values()]
     generators = [kernel.generator for kernel in kernels.values()]
     return dict(zip(kernels, pull_back(results, generators, [upstream[name] for name in kernels])))
-
-
-def _sum(first, second):
-    if first is None or second is None:
-        return second if first is None else first
-    return first + second

@@ -5,9 +5,8 @@ import dataclasses
 from common.compat import tf
 from common.graph import variables
 from common.graph.replicas import ALONE
+from common.graph.side_by_side import joined
 from common.training.gradients import mean_gradients
-
-_SMALL = 50_000  # numbers below which a copy of a tensor costs less than two more kernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +83,11 @@ def make_train_op(
 
 
 def _finite_together(quantities):
-    """Whether every number is finite; small tensors are put side by side, since each check costs more than they do.
+    """Whether every number is finite.
 
     Every number is looked at: a sum can overflow, and Grappler turns g * 0 into 0, though it may be NaN.
     """
-    small = [quantity for quantity in quantities if quantity.shape.num_elements() < _SMALL]
-    large = [quantity for quantity in quantities if quantity.shape.num_elements() >= _SMALL]
-    together = tf.concat([tf.reshape(quantity, [-1]) for quantity in small], axis=0)
-    return tf.reduce_all(tf.stack([_all_finite(quantity) for quantity in [together, *large]]))
+    return tf.reduce_all(tf.stack([_all_finite(tensor) for tensor in joined(quantities)]))
 
 
 def _all_finite(tensor):

@@ -9,17 +9,17 @@ import pytest
 from benchmarks import profile, programs
 
 MOST = {
-    ("cnn6", "ordinary"): 270,
-    ("cnn6", "opt_cp"): 420,
-    ("cnn6", "opt_gs"): 430,
-    ("cnn6", "opt_hr"): 475,
-    ("cnn6", "opt_ls"): 1480,
-    ("cnn6", "opt_ogd"): 460,
-    ("cnn6", "opt_or"): 380,
-    ("cnn6", "sopt_gs"): 445,
-    ("resnet-28-1", "sgd"): 790,
-    ("resnet-28-1", "sgdg"): 1680,
-    ("resnet-28-1", "adamg"): 2330,
+    ("cnn6", "ordinary"): 215,
+    ("cnn6", "opt_cp"): 343,
+    ("cnn6", "opt_gs"): 355,
+    ("cnn6", "opt_hr"): 400,
+    ("cnn6", "opt_ls"): 1405,
+    ("cnn6", "opt_ogd"): 413,
+    ("cnn6", "opt_or"): 308,
+    ("cnn6", "sopt_gs"): 379,
+    ("resnet-28-1", "sgd"): 574,
+    ("resnet-28-1", "sgdg"): 1651,
+    ("resnet-28-1", "adamg"): 2305,
 }
 FAST = [("cnn6", "ordinary"), ("cnn6", "opt_cp")]
 
@@ -29,7 +29,7 @@ FAST = [("cnn6", "ordinary"), ("cnn6", "opt_cp")]
 )
 def test_a_step_has_no_more_operations_than_this(network, method):
     found = profile.count(programs.Job(network, method, batch_size=4, width=16, algorithms="gpu"))
-    assert 0.9 * MOST[network, method] < found["operations"] <= MOST[network, method], found["kinds"]
+    assert 0.95 * MOST[network, method] < found["operations"] <= MOST[network, method], found["kinds"]
 
 
 def test_every_method_is_counted():
