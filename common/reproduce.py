@@ -79,7 +79,7 @@ def run(words, settings, train=None):
 
 
 def _plan(table, data, settings, extra):
-    folder = os.path.join(os.path.abspath(settings.dir), f"{table.name}-{data}")
+    folder = os.path.join(os.path.abspath(settings.dir), jobs.place(table, data))
     only = tuple(settings.rows.split(",")) if settings.rows else None
     return jobs.Plan(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)
 

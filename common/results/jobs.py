@@ -117,7 +117,7 @@ class Plan:
     @property
     def name(self):
         """Of the folder, and of the table's files."""
-        return f"{self.table.name}-{self.data}"
+        return place(self.table, self.data)
 
     @property
     def sets(self):
@@ -231,6 +231,11 @@ class Plan:
             flags += (f"--episodes={_EPISODES}", f"--episode_steps={-(-steps // _EPISODES)}")
         often = _often(steps, 1 if share == _TRIAL else _VALIDATIONS)  # a validation costs as much as thirty updates
         return (*flags, f"--max_steps={steps}", *often, f"--save_freq={max(1, steps // 4)}", "--max_to_keep=1")
+
+
+def place(table, data):
+    """Returns the name of a table's folder and files for a data set; with steps of its own it is made for one."""
+    return table.name if table.steps and data in table.default else f"{table.name}-{data}"
 
 
 def _often(steps, times=_VALIDATIONS):
