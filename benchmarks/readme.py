@@ -1,7 +1,8 @@
 """Fills README.md and benchmarks/README.md from the files in benchmarks/results: `python -m benchmarks.readme`.
 
 Between `<!-- results of NAME -->` and `<!-- end -->` stands what NAME.json (of a benchmark) holds, or NAME.png and
-NAME.md, the figure and the table that `python -m common.reproduce TABLE --out=benchmarks/results` has left.
+NAME.md, the figure and the table that `python -m common.reproduce TABLE --out=benchmarks/results` has left. Of
+`<!-- results of NAME or OTHER -->` it is the first whose files are there.
 """
 
 import pathlib
@@ -12,24 +13,25 @@ from benchmarks import maps, profile, records, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = {"README.md": "benchmarks/results", "benchmarks/README.md": "results"}  # and where they find the figures
-_PLACE = re.compile(r"(<!-- results of ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- results of ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile)}
 
 
 def filled(text, results, link):
     """Returns a text with every place filled from the folder `results`, which the text calls `link`."""
-    return _PLACE.sub(lambda place: f"{place[1]}\n{_section(results / place[2], link)}\n{place[3]}", text)
+    return _PLACE.sub(lambda place: f"{place[1]}\n{_section(place[2].split(' or '), results, link)}\n{place[3]}", text)
 
 
-def _section(stem, link):
-    measured, table = stem.with_suffix(".json"), stem.with_suffix(".md")
-    if measured.exists():
-        content = records.read(measured)
-        return f"{_BENCHMARKS[content['benchmark']].tables(content['rows'])}\n{records.footnotes(content)}"
-    if not table.exists():
-        return "Not run yet.\n"
-    figure = f"![{stem.name}]({link}/{stem.name}.png)\n\n" if stem.with_suffix(".png").exists() else ""
-    return figure + table.read_text(encoding="utf-8")
+def _section(names, results, link):
+    for stem in (results / name for name in names):
+        measured, table, figure = (stem.with_suffix(ending) for ending in (".json", ".md", ".png"))
+        if measured.exists():
+            content = records.read(measured)
+            return f"{_BENCHMARKS[content['benchmark']].tables(content['rows'])}\n{records.footnotes(content)}"
+        if table.exists():
+            shown = f"![{stem.name}]({link}/{figure.name})\n\n" if figure.exists() else ""
+            return shown + table.read_text(encoding="utf-8")
+    return "Not run yet.\n"
 
 
 def main():

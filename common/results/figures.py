@@ -144,7 +144,9 @@ def _figure(count, height, legend_lines):
 def _labels(groups):
     """Returns (the names that all groups share, for each group what tells it from the others)."""
     shared = [name for name in groups[0].names if all(name in group.names for group in groups)]
-    others = [", ".join(name for name in group.names if name not in shared) for group in groups]
+    others = [
+        ", ".join([*(name for name in group.names if name not in shared), *group.differing]) for group in groups
+    ]
     labels = [group.label or other or group.title for group, other in zip(groups, others)]
     return ", ".join(shared) or f"{len(groups)} groups of runs", labels
 

@@ -17,6 +17,7 @@ class Group:
       runs: the `Run`s; there may be none yet.
       paper: the paper's test error for the group, in percent, or None.
       label: what tables and legends call the group in place of `names`, or None.
+      differing: the flags by which groups of the same names differ, in words.
       wanted: how many runs there are to be.
       repeated: lines about runs that do not count because another one has their seed.
       rates: that were chosen for it, as text; None for a group whose rates are not chosen.
@@ -28,6 +29,7 @@ class Group:
     runs: tuple[Run, ...]
     paper: float | None = None
     label: str | None = None
+    differing: tuple = ()
     wanted: int = 0
     repeated: tuple = ()
     rates: str | None = None
@@ -36,8 +38,13 @@ class Group:
 
     @property
     def title(self):
-        """What legends call the group."""
-        return self.label or ", ".join(self.names)
+        """What the group is called where nothing else says its network and data."""
+        return self.label or ", ".join([*self.names, *self.differing])
+
+    @property
+    def method(self):
+        """What the group is called beside its network and data."""
+        return self.label or ", ".join([self.names[0], *self.differing])
 
     @property
     def complete(self):
@@ -104,7 +111,8 @@ def grouped(runs, labels=None):
         counted, repeated = _one_a_seed(same)
         paper = papers.published_error(same[0].method, same[0].flags)
         groups.append(Group(same[0].names, counted, paper, wanted=len(counted), repeated=repeated))
-    labels = labels or [_label(group, groups) for group in groups]
+    groups = [dataclasses.replace(group, differing=_differing(group, groups)) for group in groups]
+    labels = labels or [None] * len(groups)
     if len(labels) != len(groups):
         titles = "; ".join(group.title for group in groups)
         raise ValueError(f"--labels has {len(labels)} names for {len(groups)} groups of runs ({titles}); name each")
@@ -117,7 +125,7 @@ def of_row(row, data, runs, wanted, rates=None):
     # Flags of the user's own may have made it another network.
     own = runs[0].names if runs else names(row.method, flags)
     paper, kind = row.paper.get(data), row.kind if row.longer == 1 else None
-    return Group(own, tuple(runs), paper, row.title, wanted, rates=rates, kind=kind, legend=row.label)
+    return Group(own, tuple(runs), paper, row.title, wanted=wanted, rates=rates, kind=kind, legend=row.label)
 
 
 def _key(run):
@@ -147,16 +155,14 @@ def _one_a_seed(runs):
     return tuple(counted.values()), tuple(lines)
 
 
-def _label(group, groups):
-    """Returns None, or for a group whose names others have too, those and the flags in which the groups differ."""
-    same = [other for other in groups if other.names == group.names]
-    if len(same) == 1:
-        return None
-    flags = []
-    for run in (other.runs[0] for other in same):
-        method, pairs, _, _ = _key(run)
-        flags.append({**dict(pairs), "method": method, "load": run.flags.get("load", "none")})
-    own = flags[same.index(group)]
-    differing = sorted(name for name in set().union(*flags) if len({other.get(name) for other in flags}) > 1)
+def _differing(group, groups):
+    """Returns, for a group whose names others have too, the flags in which they differ, or its path if there are none."""
+    flags = {}
+    for other in groups:
+        if other.names == group.names:
+            method, pairs, _, _ = _key(other.runs[0])
+            flags[id(other)] = {**dict(pairs), "method": method, "load": other.runs[0].flags.get("load", "none")}
+    own, others = flags[id(group)], flags.values()
+    differing = sorted(name for name in set().union(*others) if len({other.get(name) for other in others}) > 1)
     words = [f"{name} {own.get(name, 'none')}" for name in differing] or [group.runs[0].path]
-    return ", ".join([*group.names, *words])
+    return tuple(words) if len(flags) > 1 else ()

@@ -104,7 +104,7 @@ def _texts(group, groups):
     finished = row["finished"] == row["runs"]
     ended = row["updates"] == row["updates_of_run"] or not row["updates_of_run"]
     cells = {
-        "method": group.label or row["method"],
+        "method": group.method,
         "network": row["network"],
         "data": row["data"],
         "runs": f"{row['runs']}" if finished else f"{row['finished']} of {row['runs']} finished",

@@ -107,7 +107,7 @@ def test_a_worker_that_ends_is_an_error(monkeypatch):
 
 
 def test_a_file_is_filled_from_the_results(tmp_path):
-    text = "a\n" + "".join(f"<!-- results of {name} -->\nold\n<!-- end -->\n" for name in ("maps", "step", "table"))
+    text = "a\n" + "".join(f"<!-- results of {name} -->\nold\n<!-- end -->\n" for name in ("maps", "step", "none or table"))
     row = {"map": "cayley", "n": 8, "m": 4, "device": "cpu", "run": 0, "both_ms": 2.0, "both_turns": 1}
     (tmp_path / "maps.json").write_text(json.dumps({"benchmark": "maps", "runs": [{"cores": 2}], "rows": [row]}))
     (tmp_path / "table.md").write_text("| method |\n")
@@ -117,6 +117,10 @@ def test_a_file_is_filled_from_the_results(tmp_path):
     assert "<!-- results of step -->\n\nNot run yet.\n\n<!-- end -->" in filled and filled.startswith("a\n<!-- results")
     assert "\n![table](results/table.png)\n\n| method |\n\n<!-- end -->" in filled
     assert readme.filled(filled, tmp_path, "results") == filled
+    (tmp_path / "none.md").write_text("| first |\n")
+    assert "| first |" in readme.filled(filled, tmp_path, "results") and "| method |" not in readme.filled(
+        filled, tmp_path, "results"
+    )
 
 
 @pytest.mark.parametrize("name", readme.FILES)

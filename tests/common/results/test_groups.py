@@ -24,6 +24,7 @@ def test_runs_that_differ_only_in_their_seed_are_one_group(tmp_path):
     assert titles[1] == "opt_cp, CNN-6 64-64-64-64, digits, base_lr 0.2, load none"
     assert titles[2] == "opt_gs, CNN-6 64-64-64-64, digits" and titles[4] == "opt_cp, CNN-6 64-64-64-64, svhn"
     assert len(set(titles)) == len(titles)
+    assert [row["method"] for row in tables.texts(found)][1:3] == ["opt_cp, base_lr 0.2, load none", "opt_gs"]
 
 
 def test_medians_and_ranges_are_numpys(tmp_path):
