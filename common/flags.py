@@ -51,6 +51,7 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       needs: (text, test): the flag does nothing unless `test(settings)`, which `text` says.
       replaces: name of a flag that counts as left out in flag files, if this one is on the command line.
       earlier: the value of runs that were made before there was this flag, where that is not the default.
+        Left out, it stays what the run has that training goes on with, or whose checkpoint is loaded.
       path: see `path`.
     """
     per_worker = on_resume is PLACE if per_worker is None else per_worker
@@ -163,10 +164,11 @@ def gone(lines):
 
 
 def with_earlier(settings, before):
-    """Returns settings in which flags without a value have that of the run whose `text` is `before`, if it lacks them."""
-    known, missing = parsed(before), [f for f in dataclasses.fields(settings) if f.metadata["earlier"] is not None]
-    values = {f.name: f.metadata["earlier"] for f in missing if f.name not in known and getattr(settings, f.name) is None}
-    return dataclasses.replace(settings, **values) if known else settings
+    """Returns settings that go on from a run whose `text` is `before`: see `earlier` of `option`."""
+    old = parsed(before)
+    left_out = [f for f in dataclasses.fields(settings) if f.metadata["earlier"] and getattr(settings, f.name) is None]
+    values = {f.name: type_of(f)(old.get(f.name, f.metadata["earlier"])) for f in left_out}
+    return dataclasses.replace(settings, **values) if old else settings
 
 
 def differences(settings, before):

@@ -48,13 +48,17 @@ class Grassmann(Program):
 
     def resolve(self, settings, dataset):
         run = preset_of(settings, dataset.name)
-        return dataclasses.replace(
+        settings = dataclasses.replace(
             settings,
             data=dataset.name,
             batch_size=settings.batch_size or run.batch_size,
             padding_size=settings.padding_of(dataset, run.padding_size),
             crop_size=settings.crop_size or min(dataset.train_images.shape[1:3]),
         )
+        if settings.bn_decay is not None:
+            return settings
+        updates = schedule(settings, dataset).after_last_drop()
+        return dataclasses.replace(settings, bn_decay=BATCH_NORM.decay_for(updates))
 
     def problem(self, settings, dataset):
         settings = self.resolve(settings, dataset)
@@ -63,7 +67,7 @@ class Grassmann(Program):
             pipeline=pipeline(settings, dataset),
             network=networks.network(settings.model, settings.depth, settings.widen_factor),
             factory_of=by_shape if settings.grassmann else kernels.by_place(kernels.plain()),
-            batch_norm=BATCH_NORM,
+            batch_norm=dataclasses.replace(BATCH_NORM, decay=settings.bn_decay),
             fit=losses.cross_entropy,
             penalty=lambda replica: penalty(settings, replica),
             optimizers=lambda step, replica: optimizers(settings, self.rates(settings, dataset, step), replica),

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from common.cli.settings import VGGS, Common
+from common.cli.settings import VGGS, Common, decay_option
 from common.data.names import is_own
 from common.flags import FREE, STEERS, option
 
@@ -57,6 +57,7 @@ class Settings(Common):
     )
     keep_prob: float | None = option(None, "probability with which dropout keeps a value", above=0, maximum=1)
     batch_size: int | None = option(None, "images per update; 128, on digits 32", minimum=1)
+    bn_decay: float | None = decay_option(0.99)
     crop_size: int | None = option(
         None, "height and width of what the network sees; 32, for own images theirs", minimum=1
     )

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from common.cli.recipe import Method, by_algorithm, own_steps
+from common.cli.recipe import Method, by_algorithm, own_steps, preset_of
 from common.data.names import is_own
 from common.nn.kernels import by_place, rotated
 from common.nn.schedules import StepDecay
@@ -55,16 +55,17 @@ class StochasticOpt(Method):
         return StepDecay(min(steps, settings.max_steps or steps), boundaries, factor=0.1)
 
     def resolve(self, settings, dataset):
-        settings = super().resolve(settings, dataset)
         episodes, episode_steps = EPISODES.get(dataset.name, SHORT)
         if is_own(dataset.name):
             episode_steps = settings.episode_steps or episode_steps
-            episodes = max(1, own_steps(len(dataset.train_images), settings.batch_size) // episode_steps)
-        return dataclasses.replace(
+            batch_size = settings.batch_size or preset_of(dataset.name).batch_size
+            episodes = max(1, own_steps(len(dataset.train_images), batch_size) // episode_steps)
+        settings = dataclasses.replace(
             settings,
             episodes=settings.episodes or episodes,
             episode_steps=settings.episode_steps or episode_steps,
         )
+        return super().resolve(settings, dataset)
 
     def callbacks(self, settings, session, training):
         if settings.rotation != "method":

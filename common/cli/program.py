@@ -130,8 +130,7 @@ def run(program, settings, remarks=()):
         )
     beginning = resume.beginning(settings) if workers.is_chief else contextlib.nullcontext(resume.Start())
     with Interruption() as interruption, beginning as start:
-        before = resume.flags_beside(start.checkpoint)
-        settings = flags.with_earlier(settings, before) if before else settings
+        settings = flags.with_earlier(settings, resume.begun_by(settings) or "")
         dataset = _dataset(program, settings)
         for line in dataset.remarks:
             datasets.to_stderr(line)

@@ -177,7 +177,7 @@ class Method(Program):
             base_lr *= FIXED_SHARE
             inputs = settings.fixed_inputs or fixed.inputs_of(settings)
             settings = dataclasses.replace(settings, fixed=os.path.abspath(settings.fixed), fixed_inputs=inputs)
-        return dataclasses.replace(
+        settings = dataclasses.replace(
             settings,
             data=dataset.name,
             max_steps=settings.max_steps or steps,
@@ -186,6 +186,10 @@ class Method(Program):
             generator_start=generator_start if method.generator_start else None,
             batch_size=batch_size,
         )
+        if settings.bn_decay is not None:
+            return settings
+        updates = self.of(settings).schedule(settings).after_last_drop()
+        return dataclasses.replace(settings, bn_decay=BATCH_NORM.decay_for(updates))
 
     def start_values(self, settings, problem, of_replicas):
         if settings.fixed is None:
@@ -199,14 +203,15 @@ class Method(Program):
         padding = settings.padding_of(dataset, preset_of(dataset.name).padding)
         own = {"offset": 127.5, "scale": 128.0, "epsilon": BATCH_NORM.epsilon}
         own |= json.loads(settings.fixed_inputs or "{}")
+        # Of a trained network the averages go on from where they are; corrected, they would begin anew at step 0.
+        batch_norm = BatchNormConstants(settings.bn_decay, own["epsilon"], corrected=settings.fixed is None)
         crop_size = min(dataset.train_images.shape[1:3])
         return Problem(
             dataset=dataset,
             pipeline=Pipeline(own["offset"], own["scale"], padding, "symmetric", crop_size, settings.mirrors(dataset)),
             network=network,
             factory_of=method.factory_of(settings),
-            # Of a trained network the averages go on from where they are; corrected, they would begin anew at step 0.
-            batch_norm=dataclasses.replace(BATCH_NORM, epsilon=own["epsilon"], corrected=settings.fixed is None),
+            batch_norm=batch_norm,
             fit=losses.smoothed_cross_entropy,
             penalty=lambda replica: method.penalty(settings, replica),
             optimizers=lambda step, replica: method.optimizers(settings, step, replica),

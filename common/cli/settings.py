@@ -27,7 +27,16 @@ _FILES = ("a data set that has files", lambda settings: settings.data not in FIL
 _WORKERS = ("--worker_hosts", lambda settings: settings.worker_hosts is not None or "TF_CONFIG" in os.environ)
 _EXPORT = ("--task=export", lambda settings: settings.task == "export")
 _NPZ = ("--task=export --export_format=npz", lambda s: s.task == "export" and s.export_format == "npz")
+_PRECISE = ("--bn_statistics=precise", lambda settings: settings.bn_statistics == "precise")
 _DEVICES = ("several devices", lambda settings: settings.num_gpus > 1 or _WORKERS[1](settings))
+
+
+def decay_option(paper):
+    """Returns the flag --bn_decay; `paper` is the paper's constant, which all runs had before this flag."""
+    return option(
+        None, f"decay of batch norm's averages; {paper}, or less where few updates follow the last drop of the rate",
+        minimum=0, below=1, on_resume=STEERS, earlier=paper,
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +78,13 @@ class Common(flags.Checked):
     )  # fmt: skip
     drift_bound: float | None = option(
         None, "drift of orthogonal matrices and unit neurons above which they are repaired", above=0, on_resume=STEERS
+    )
+    bn_statistics: str = option(
+        "moving", "precise makes batch norm's averages anew from training batches: at the end of a run, to test, to export",
+        ("moving", "precise"), on_resume=FREE,
+    )  # fmt: skip
+    bn_batches: int = option(
+        100, "training batches from which they are made", minimum=1, on_resume=FREE, needs=_PRECISE
     )
     seed: int = option(0, "everything random follows from it", minimum=0, maximum=2**31 - 1)
     report_freq: int = option(
@@ -166,6 +182,10 @@ class Common(flags.Checked):
         names = ("vali_batch_size", "seed", "nan_policy", "precision", "loss_scale", "xla", "sync_bn")
         return {name: getattr(self, name) for name in names}
 
+    def fresh_batches(self):
+        """Returns from how many training batches batch norm's averages are made anew; None if they are not."""
+        return self.bn_batches if self.bn_statistics == "precise" else None
+
     def padding_of(self, dataset, usual):
         """Returns by how many pixels a training image is padded: a sixteenth of the side of own images."""
         usual = min(dataset.train_images.shape[1:3]) // 16 if is_own(dataset.name) else usual
@@ -230,6 +250,7 @@ class OptSettings(Common):
         None, "learning rate at the start; 0.1 on CIFAR, 0.001 of adam and adamw", above=0, on_resume=STEERS
     )
     batch_size: int | None = option(None, "images per update; 128 on CIFAR, 32 on digits and own images", minimum=1)
+    bn_decay: float | None = decay_option(0.999)
     padding_size: int | None = option(
         None, "pixels reflected round an image before the crop; 4 on CIFAR, 2 on digits", minimum=0
     )

@@ -11,16 +11,13 @@ from common.graph import variables
 from common.nn import networks
 from common.runs import checkpoints, resume
 from common.training import export, filters
-from common.training.evaluation import Evaluation
+from common.training.evaluation import Evaluation, opened
 from common.training.trainer import counts, size_of, train
 
 
 def _test(program, settings, dataset, chosen, start, interruption):
-    evaluation = Evaluation(program.problem(settings, dataset), part=dataset.parts()[-1])
-    with chosen.session(settings.log_device_placement) as session:
-        session.run(tf.global_variables_initializer())
-        evaluation.store.fill(session)
-        checkpoints.load(session, start.checkpoint, checkpoints.model_variables())
+    problem, batches = program.problem(settings, dataset), settings.fresh_batches()
+    with opened(problem, chosen, start.checkpoint, batches, settings.log_device_placement) as (session, evaluation):
         begin = time.perf_counter()
         figures = evaluation.figures(session)
         on = "" if evaluation.split == "test" else f" on the {evaluation.split}, for there is no test part"
@@ -35,9 +32,10 @@ def _export(program, settings, dataset, chosen, start, interruption):
         "network": networks.network_name(settings.model, settings.depth, settings.widen_factor),
         "flags": {name: value for name, value in trained.items() if _decides(settings, name)},
     }
-    form = export.form_of(settings.export_format, settings.fold)
+    form, batches = export.form_of(settings.export_format, settings.fold), settings.fresh_batches()
+    about |= {"statistics": f"made anew from {batches} training batches"} if batches else {}
     problem = program.problem(settings, dataset)
-    for line in export.export(problem, chosen, start.checkpoint, settings.export_dir, about, form):
+    for line in export.export(problem, chosen, start.checkpoint, settings.export_dir, about, form, batches):
         say(line)
     return 0
 

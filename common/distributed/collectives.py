@@ -20,6 +20,7 @@ class Kind(enum.IntEnum):
     BEGINNING = 2
     EVALUATION = 3
     BARRIER = 4
+    STATISTICS = 5
     VARIABLES = 1000  # and those after it
 
 

@@ -15,7 +15,7 @@ from common.graph.variables import Role
 from common.nn.kernels import Layer, Place
 
 _PRODUCTS, _NORMALIZATIONS = "common/layers/products", "common/layers/normalizations"
-_UPDATE_RATES = "common/layers/update_rates"
+_UPDATE_RATES, _STATISTICS = "common/layers/update_rates", "common/layers/statistics"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,13 @@ class BatchNormConstants:
     decay: float
     epsilon: float
     corrected: bool
+
+    def decay_for(self, updates):
+        """Returns `decay`, or less in a run that has so few updates after the last drop of its learning rate.
+
+        min(decay, 1 - 5 / updates): of what came before the drop e^-5 is left at the end, 0.7 %.
+        """
+        return min(self.decay, max(0.0, 1.0 - 5.0 / max(updates, 1)))
 
     def update_rate(self, step):
         """Returns the weight of the batch of `step` in the moving averages: 1 - decay, or (1-d) / (1-d^(step+1))."""
@@ -147,6 +154,11 @@ def normalizations():
     return tf.get_collection(_NORMALIZATIONS)
 
 
+def statistics():
+    """Returns (average, what this batch adds to it) of every batch normalization built so far for training."""
+    return tf.get_collection(_STATISTICS)
+
+
 def batch_norm(inputs, mode, scale=True):
     """Batch normalization over all axes but the last (Ioffe & Szegedy, 2015): gamma * (x - mean) / std + beta.
 
@@ -180,6 +192,7 @@ def batch_norm(inputs, mode, scale=True):
     with excluded():
         rate = _update_rate(mode, dtype)
         for average, batch in ((mean, batch_mean), (variance, batch_variance)):
+            tf.add_to_collection(_STATISTICS, (average, batch))
             variables.change_later(average, rate * (batch - average), local=replica.count < mode.replica.count)
     return tf.cast(outputs, inputs.dtype.base_dtype)
 

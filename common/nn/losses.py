@@ -1,8 +1,13 @@
 """Losses and regularisers."""
 
+import math
+
 from common.compat import tf
 from common.graph.linalg import identity
 from common.graph.side_by_side import elementwise, joined
+
+
+FLOOR = 1e-4  # what OPT adds to a softmax before the logarithm
 
 
 def cross_entropy(logits, labels):
@@ -10,7 +15,7 @@ def cross_entropy(logits, labels):
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
-def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=1e-4):
+def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=FLOOR):
     """Cross-entropy of each image as OPT trains on it: labels smoothed, -sum t log(softmax + floor).
 
     t = (1 - smoothing) onehot + smoothing / classes. The floor bounds the loss of a hopeless image by -log(floor).
@@ -19,6 +24,14 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=1e-4):
     share = smoothing / classes
     targets = tf.one_hot(labels, classes, 1.0 - smoothing + share, share, dtype=logits.dtype)
     return -tf.reduce_sum(targets * tf.log(tf.nn.softmax(logits) + floor), axis=-1)
+
+
+def sure_at_chance(classes, floor=FLOOR):
+    """Returns the mean of `smoothed_cross_entropy` of sure answers of which 1 - 1 / classes are wrong.
+
+    -log(floor) (1 - 1 / classes), for any smoothing. The gradient of the wrong ones is 0.
+    """
+    return -math.log(floor) * (1.0 - 1.0 / classes)
 
 
 def decay(variables, coefficient):

@@ -66,6 +66,10 @@ class StepDecay(Schedule):
         passed = tf.reduce_sum(tf.cast(step >= tf.constant(self.boundaries, step.dtype), tf.float64))
         return tf.pow(tf.constant(self.factor, tf.float64), passed)
 
+    def after_last_drop(self):
+        """Returns how many updates follow the last drop within the run; all of them if there is none."""
+        return self.steps - max((boundary for boundary in self.boundaries if boundary < self.steps), default=0)
+
     def stretched(self, steps):
         """Returns the same schedule over another number of updates: the boundaries move in proportion.
 

@@ -129,6 +129,14 @@ def text(program, settings, start):
     return f"# {program.method(settings)}\n{flags.origin_line(origin)}{flags.text(settings)}"
 
 
+def begun_by(settings):
+    """Returns the flags.txt of the run that settings go on with or load, or None; any process of a cluster may ask."""
+    before = flags.recorded_in(settings.train_path) if settings.resume and settings.train_path else None
+    if before is None and settings.load is not None:
+        return flags.recorded_in(checkpoints.folder_of(settings.load) or os.path.dirname(settings.load))
+    return before
+
+
 def _loaded(settings, note):
     """Returns the checkpoint that --load means, or None."""
     if settings.load is None:

@@ -1,10 +1,12 @@
 """Evaluation over a whole test set, with every kernel computed once."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
 
 from common.compat import tf
+from common.console import say
 from common.data import batches
 from common.data.store import store
 from common.distributed import collectives
@@ -13,6 +15,9 @@ from common.distributed.collectives import Kind
 from common.graph import variables
 from common.nn import kernels, losses, metrics
 from common.nn.layers import Mode
+from common.runs import checkpoints
+from common.training.problem import build
+from common.training.statistics import Precise
 
 ENERGY_POWERS = (0, 1, 2)
 
@@ -135,6 +140,32 @@ class Evaluation:
             fed, error = self._errors[kernel.rotate, int(kernel.generator.shape[0])]
             errors[scope] = session.run(error, {fed: session.run(kernel.generator)})
         return figures | {"orthogonality": errors}
+
+
+@contextlib.contextmanager
+def opened(problem, chosen, checkpoint, batches=None, log_placement=False):
+    """Yields (session, `Evaluation`) of a checkpoint on the test set, or on what there is in its place.
+
+    Args:
+      problem: the `Problem` that was trained.
+      chosen: `Devices`.
+      checkpoint: its path.
+      batches: from how many training batches the averages of batch norm are made anew (see statistics.py), or None.
+      log_placement: as for `Devices.session`.
+    """
+    training = build(problem, chosen.names) if batches else None
+    evaluation = Evaluation(problem, training.kernels[0] if batches else None, part=problem.dataset.parts()[-1])
+    precise = Precise(training, batches) if batches else None
+    with chosen.session(log_placement) as session:
+        session.run(tf.global_variables_initializer())
+        for store in [evaluation.store, *(training.stores if batches else [])]:
+            store.fill(session)
+        for replica in range(len(chosen.names) if batches else 1):
+            checkpoints.load(session, checkpoint, checkpoints.model_variables(replica))
+        if batches:
+            precise.make(session)
+            say(precise.line)
+        yield session, evaluation
 
 
 def _energies(of_layers):

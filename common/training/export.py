@@ -8,10 +8,8 @@ import tempfile
 import numpy as np
 
 from common import files
-from common.compat import tf
 from common.graph import variables
-from common.runs import checkpoints
-from common.training.evaluation import Evaluation
+from common.training.evaluation import opened
 from common.training.folding import read
 from common.training.npz import Npz
 from common.training.saved_model import SavedModel
@@ -41,7 +39,7 @@ def form_of(export_format, fold):
     return {"saved_model": SavedModel, "npz": functools.partial(Npz, fold=fold)}[export_format]
 
 
-def export(problem, chosen, checkpoint, path, about, form=SavedModel):
+def export(problem, chosen, checkpoint, path, about, form=SavedModel, batches=None):
     """Writes the network of a checkpoint and yields lines that say what was done.
 
     Args:
@@ -51,17 +49,14 @@ def export(problem, chosen, checkpoint, path, about, form=SavedModel):
       path: the folder to make; it is there only when everything is in it and has been read back: the exported network
         has then classified the whole test set.
       about: what is to be told in model.json, besides what follows from the above.
+      batches: as for `evaluation.opened`.
       form: `form(problem, parameters)` with `write`, `read_back` and `summary`, as `SavedModel` has them.
 
     Raises ValueError if the checkpoint holds numbers that are not finite, if the network is too large, and if the
     exported network does not compute what the evaluation does.
     """
     scores, part = [], problem.dataset.parts()[-1]
-    evaluation = Evaluation(problem, part=part)
-    with chosen.session() as session:
-        session.run(tf.global_variables_initializer())
-        evaluation.store.fill(session)
-        checkpoints.load(session, checkpoint, checkpoints.model_variables())
+    with opened(problem, chosen, checkpoint, batches) as (session, evaluation):
         figures = evaluation.figures(session, scores=scores)
         parameters = read(session, evaluation.kernels)
         updates = int(session.run(variables.global_step()))

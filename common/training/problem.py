@@ -94,6 +94,7 @@ class Training:
       error: share of the batch that is classified wrongly.
       report: loss, fit and error as means over all replicas, and the learning rates.
       rates: {name: learning rate} of `step`, which may be fed: the index of the update under way.
+      steps: the `step` of each replica.
       train_op: one update of every replica; dropped if it is not finite.
       health: what of this step is finite.
       global_step: the number of updates done, an int64 variable.
@@ -116,6 +117,7 @@ class Training:
     report: dict
     rates: dict
     step: tf.Tensor
+    steps: list
     train_op: tf.Operation
     health: Health
     global_step: tf.Variable
@@ -145,8 +147,10 @@ def build(problem, devices=(None,), dtype=tf.float32, cluster=ALONE):
     train_op = tf.group(*[replica.train_op for replica in replicas], name="train")
     stores = [store for replica in replicas for store in replica.stores]
     groups = [groups for replica in replicas for groups in replica.groups]
-    of_replicas = [replica.kernels[0] for replica in replicas]
-    return dataclasses.replace(replicas[0], train_op=train_op, kernels=of_replicas, groups=groups, stores=stores)
+    of_replicas, steps = [replica.kernels[0] for replica in replicas], [replica.step for replica in replicas]
+    return dataclasses.replace(
+        replicas[0], train_op=train_op, kernels=of_replicas, groups=groups, stores=stores, steps=steps
+    )
 
 
 def _build_replica(problem, replica, device, dtype, wish):
@@ -182,6 +186,6 @@ def _build_replica(problem, replica, device, dtype, wish):
         stop = report.pop("stop", None)
         report |= rates
     return Training(
-        images, labels, logits, [of_layers], fit, regularisation, loss, error, report, rates, step_value, train_op, health,
-        step, [groups], [training_set], wish, stop,
+        images, labels, logits, [of_layers], fit, regularisation, loss, error, report, rates, step_value, [step_value],
+        train_op, health, step, [groups], [training_set], wish, stop,
     )  # fmt: skip

@@ -14,14 +14,16 @@ from common.distributed import consistency
 from common.distributed.peers import Peers
 from common.files import FLAGS
 from common.graph import variables
-from common.nn import networks
+from common.nn import losses, networks
 from common.runs import checkpoints, resume
 from common.runs.folder import Elsewhere, RunFolder
 from common.runs.saver import Keeper
 from common.training import callbacks, drift, loop, problem, summaries
 from common.training.cluster_callbacks import Agreement, Alignment
 from common.training.evaluation import Evaluation
+from common.training.floor import Floor
 from common.training.nonfinite import Guard, bad_variables
+from common.training.statistics import AtTheEnd, Precise
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
 
@@ -65,6 +67,8 @@ class _Run:
         self.test = Evaluation(
             self.task, self.training.kernels[0], cluster=self.cluster, part=self.dataset.parts()[-1]
         ) if tested else None
+        batches = self.settings.fresh_batches()
+        self.precise = Precise(self.training, batches, self.cluster) if batches else None
         before = self.start.steered_from
         self.rates_before = self.program.problem(before, self.dataset).rates(self.training.step) if before else {}
         self.of_method = self.program.callbacks(self.settings, self.session, self.training)
@@ -122,6 +126,9 @@ class _Run:
             if first >= steps:
                 self.folder.say(f"{first} updates are done already; a larger --max_steps goes on")
                 if alone and not self.folder.measured_before(first - 1, self.evaluation.split):
+                    for callback in self.at_the_end:
+                        callback.at(first - 1)
+                        self.save.at(first - 1)
                     validate.at(first - 1)
                 if alone and not validate.dropped and not self.folder.measured_before(first - 1, "test"):
                     self._test(first - 1)
@@ -193,6 +200,8 @@ class _Run:
         guard = Guard(folder, session, self.task, training, first, last, settings.save_freq, newest)
         progress = [callbacks.Progress(training.report, first, self.steps, settings.batch_size)]
         report = [callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts)]
+        if self.task.fit is losses.smoothed_cross_entropy:
+            report.append(Floor(folder, training.report, self.dataset.classes, settings.report_freq, last))
         dropped_if = {"stopping": self.interruption.stopping} if alone else {}  # several processes finish it
         validate = callbacks.Validate(
             folder, session, self.evaluation, training.report["lr"], settings.vali_freq, last, clock, **dropped_if
@@ -201,13 +210,15 @@ class _Run:
         several = self.cluster.count * len(self.chosen.names) > 1
         alignment = [Alignment(self.peers, session, settings.save_freq, last)] if several else []
         patience = callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE)
-        self.save = save
+        self.save, precise = save, self.precise
+        self.at_the_end = [AtTheEnd(precise, folder, session, last, save, **dropped_if)] if precise else []
         return guard, validate, [
             *([] if alone else [self.stop]),
             guard,
             *(progress if chief else []),
             *self.of_method,
             *(report if chief else []),
+            *self.at_the_end,
             validate,
             of_drift,
             *alignment,
@@ -234,6 +245,8 @@ def _first_lines(program, settings, dataset, chosen):
     """Yields what is known before the graph is built."""
     title = networks.network_name(settings.model, settings.depth, settings.widen_factor)
     yield from dataset.lines()
+    fresh = f", made anew from {settings.bn_batches} training batches at the end" if settings.fresh_batches() else ""
+    yield f"batch norm's averages: decay {settings.bn_decay:.4g}{fresh}"
     yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
     if chosen.cluster.count > 1:
         replicas = chosen.cluster.count * len(chosen.names)

@@ -167,6 +167,15 @@ def test_batch_size_and_name_are_resolved_from_the_data():
     assert Grassmann().resolve(Settings(model="vgg13", optimizer="sgd", batch_size=7), small()).batch_size == 7
 
 
+def test_averages_of_a_short_run_forget_what_came_before_the_last_drop():
+    """The drop is at the first update after 160 of 200 epochs of 10 batches."""
+    flags = {"model": "resnet", "optimizer": "sgd"}
+    cifar, short = named_like(50_000, "cifar10"), named_like(1280, "cifar10")
+    for dataset, steps, expected in ((cifar, None, 0.99), (short, 2000, 1 - 5 / 399), (short, 200, 1 - 5 / 39)):
+        settings = Settings(**flags, max_steps=steps)
+        assert Grassmann().resolve(settings, dataset).bn_decay == min(0.99, expected)
+
+
 def test_images_are_standardised_by_channel_and_augmented_but_svhn_is_only_scaled():
     dataset = dataclasses.replace(named_like(3), mirror=True)
     pixels = np.random.RandomState(0).randint(0, 256, [3, 32, 32, 3]).astype(np.uint8)

@@ -163,6 +163,24 @@ def test_schedule_of_ogd():
     np.testing.assert_allclose([rate["rotation_lr"] for rate in rates], 0.02 * 0.2 ** np.arange(4), rtol=1e-5)
 
 
+def test_averages_of_a_short_run_forget_what_came_before_the_last_drop():
+    """exp(-5) = 0.0067 of it is left. The last drop is after 433 of 500 updates, and in sopt_gs after 17 of 20 episodes."""
+    digits, cifar = synthetic.load(64, 32), dataclasses.replace(synthetic.load(64, 32), name="cifar100")
+    cases = [
+        ("opt_hr", cifar, {"max_steps": None}, 0.999),
+        ("opt_hr", digits, {"max_steps": 2000}, 1 - 5 / 268),
+        ("opt_hr", digits, {"max_steps": 2000, "schedule": "cosine"}, 1 - 5 / 268),
+        ("opt_hr", digits, {"max_steps": 500, "rotation": "none"}, 1 - 5 / 67),
+        ("opt_hr", digits, {"max_steps": 6}, 0.0),
+        ("opt_hr", digits, {"max_steps": 2000, "bn_decay": 0.0}, 0.0),
+        ("sopt_gs", digits, {"max_steps": None, "episodes": 20, "episode_steps": 25}, 1 - 5 / 75),
+    ]
+    for folder, dataset, options, expected in cases:
+        method, settings = method_of(folder), settings_of(folder, **options)
+        assert method.resolve(settings, dataset).bn_decay == pytest.approx(expected, rel=1e-12), options
+        assert method.problem(settings, dataset).batch_norm.decay == pytest.approx(expected, rel=1e-12)
+
+
 # Rates in units of the given ones for batch 128 of a recipe for 32, three updates of warm-up: steps 0 to 3, two drops.
 SCALED = {"none": [1 / 3, 2 / 3, 1, 1, 0.1, 0.01], "linear": [2, 3, 4, 4, 0.4, 0.04]}
 

@@ -62,3 +62,12 @@ def test_gradient_of_orthogonality():
         slope = np.sum(session.run(gradient, {place: kernel}) * direction)
         ends = [session.run(loss, {place: kernel + step * direction}) for step in (1e-5, -1e-5)]
     np.testing.assert_allclose(slope, (ends[0] - ends[1]) / 2e-5, rtol=1e-7)
+
+
+def test_sure_answers_at_chance_have_the_loss_that_is_said():
+    """Each of 5 classes surely answered once for an image of each class: 4 in 5 are wrong, whatever the smoothing."""
+    logits, labels = np.repeat(1000.0 * np.eye(5), 5, axis=0), np.tile(np.arange(5), 5)
+    for smoothing in (0.0, 0.01, 0.3):
+        loss = losses.smoothed_cross_entropy(tf.constant(logits), tf.constant(labels), smoothing)
+        np.testing.assert_allclose(evaluate(tf.reduce_mean(loss)), losses.sure_at_chance(5), rtol=1e-4)
+    assert abs(losses.sure_at_chance(10) - 8.28931) < 1e-5

@@ -28,6 +28,12 @@ def test_a_stretched_schedule_moves_its_boundaries_in_proportion():
     np.testing.assert_allclose(rates(short, [239, 240], base=2.0), [2.0, 0.2], rtol=1e-14)
 
 
+def test_the_updates_after_the_last_drop_are_those_within_the_run():
+    assert [SCHEDULE.stretched(steps).after_last_drop() for steps in (75_000, 2000, 500, 1)] == [10_000, 267, 67, 1]
+    assert StepDecay(60, (40, 65, 85), 0.1).after_last_drop() == 20
+    assert StepDecay(30, (40, 65, 85), 0.1).after_last_drop() == 30
+
+
 def test_a_larger_batch_scales_every_rate_in_proportion_and_a_smaller_one_too():
     for batch, whole in ((512, 0.4), (128, 0.1), (64, 0.05)):
         schedule = SCHEDULE.for_batch("linear", batch, 128, 0)

@@ -30,9 +30,9 @@ METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay omega weightDecay
     biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps
-    sync_bn schedule""".split()
+    sync_bn schedule bn_decay""".split()
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
-    visible_devices log_device_placement tensorboard verbose k map_algorithm""".split()
+    visible_devices log_device_placement tensorboard verbose k map_algorithm bn_statistics bn_batches""".split()
 PLACE = """task train_dir train_path load export_dir export_format fold resume worker_hosts task_index start_timeout
     collective_timeout""".split()
 FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
@@ -68,7 +68,7 @@ OTHER = {
     "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0,
     "xla": True, "sync_bn": False, "model": "cnn9", "widths": (4, 4, 4, 5), "batch_size": 9,
     "worker_hosts": "a:1,b:1", "task_index": 1, "start_timeout": 9.0, "collective_timeout": 9.0,
-    "schedule": "cosine", "optimizer": "adam",
+    "schedule": "cosine", "optimizer": "adam", "bn_decay": 0.5, "bn_statistics": "precise", "bn_batches": 7,
 }  # fmt: skip
 
 
@@ -117,8 +117,10 @@ def test_a_flag_that_a_run_is_older_than_has_the_value_that_it_had_then(tmp_path
         before = (tmp_path / "flags.txt").read_text()
         assert "generator_start" not in before
         assert flags.with_earlier(SMALL, before).generator_start == "paper"
-        assert flags.with_earlier(SMALL, f"{before}--generator_start=unit\n") == SMALL
-        other = dataclasses.replace(SMALL, generator_start="0.1")
+        later = flags.with_earlier(SMALL, f"{before}--generator_start=unit\n--bn_decay=0.5\n")
+        assert (later.generator_start, later.bn_decay) == ("unit", 0.5)
+        assert flags.with_earlier(SMALL, "") == SMALL
+        other = dataclasses.replace(SMALL, generator_start="0.1", bn_decay=0.0)
         assert flags.with_earlier(other, before) == other
         assert check() == []
     with going_on(tmp_path, generator_start="paper") as check:
@@ -275,6 +277,22 @@ def test_a_run_stopped_during_its_last_validation_does_it_when_it_goes_on(tmp_pa
     for _ in range(2):
         assert train(monkeypatch, path, resume=True, vali_freq=99) == 0
         assert_equal_runs(tmp_path / "whole", path)
+
+
+def test_a_run_of_before_bn_decay_goes_on_with_the_papers_constant(tmp_path, monkeypatch, capsys):
+    """flags.txt of such a run lacks the flag; once it has gone on, flags.txt has it. A new run is short: 0."""
+    whole, path = tmp_path / "whole", tmp_path / "run"
+    assert train(monkeypatch, whole, bn_decay=0.999) == 0
+    assert train(monkeypatch, path, bn_decay=0.999, at=2, act=terminate) == 128 + signal.SIGTERM
+    recorded = (path / "flags.txt").read_text()
+    (path / "flags.txt").write_text(recorded.replace("--bn_decay=0.999\n", ""))
+    stops = {"at": 4, "act": terminate}
+    for status, options in ((128 + signal.SIGTERM, stops), (0, {})):
+        assert train(monkeypatch, path, resume=True, bn_decay=None, **options) == status
+        assert (path / "flags.txt").read_text() == recorded and "CHANGED" not in capsys.readouterr().out
+    assert_equal_runs(whole, path, dropped=[2])
+    assert train(monkeypatch, tmp_path / "new", bn_decay=None, max_steps=1) == 0
+    assert "--bn_decay=0.0\n" in (tmp_path / "new" / "flags.txt").read_text()
 
 
 def test_a_save_that_fails_is_reported_and_tried_again(tmp_path, monkeypatch, capsys):
