@@ -177,6 +177,7 @@ def published_error(method, flags):
     A run that differs from the paper's command in anything but its seed, its place and the machine has none.
     """
     settings = settings_of(method)
+    flags = {**defaults(settings), **flags}  # what an earlier program did not say
     unset = dict.fromkeys(set(settings.names(FIXED, STEERS)) - {"seed", "padding_size"})
     resolved = {"batch_size": str(BATCH_SIZE), "crop_size": "32", "data": flags.get("data")}
     recipe = {**unset, **defaults(settings), **resolved}
