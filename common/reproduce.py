@@ -15,7 +15,8 @@ import sys
 
 from common import files, flags
 from common.command import main
-from common.results import jobs, papers, tables
+from common.results import papers, tables
+from common.results.plan import Plan, place
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
@@ -27,9 +28,9 @@ class Settings(flags.Checked):
     runs: int = flags.option(5, "runs of each row: seeds 0, 1, ...", minimum=1)
     data: str | None = flags.option(None, "data set; all of the table's if left out")
     rows: str | None = flags.option(None, "names of the rows wanted, with commas between them; all if left out")
-    steps: int | None = flags.option(None, "-fashion: updates of a run; 2000 if left out", minimum=1)
-    widths: str | None = flags.option(None, "opt-fashion: filters of the three stages and fc6; 32 if left out")
-    long: bool = flags.option(False, "-fashion: the first row and the best one also with 4 and 16 times the updates")
+    steps: int | None = flags.option(None, "tables on Fashion-MNIST: updates of a run; 2000 if left out", minimum=1)
+    widths: str | None = flags.option(None, "their filters of the three stages and fc6; 32 everywhere if left out")
+    long: bool = flags.option(False, "the first row and the best one also with 4 and 16 times the updates")
     dir: str = flags.path("./logs/reproduce", "folder of the runs, of all tables")
     out: str | None = flags.path(None, "folder for the table and figure; the table's own under --dir if left out")
     dry_run: bool = flags.option(False, "print the commands, and run none")
@@ -79,9 +80,9 @@ def run(words, settings, train=None):
 
 
 def _plan(table, data, settings, extra):
-    folder = os.path.join(os.path.abspath(settings.dir), jobs.place(table, data))
+    folder = os.path.join(os.path.abspath(settings.dir), place(table, data))
     only = tuple(settings.rows.split(",")) if settings.rows else None
-    return jobs.Plan(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)
+    return Plan(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)
 
 
 def _table(words):

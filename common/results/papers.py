@@ -131,10 +131,10 @@ def _opt_fashion():
 
 def _finetune():
     """A network trained on half of the classes goes over to the other half; some images a class."""
-    scratch = (f"--widths={_NARROW}", "--rotation=none")
+    scratch = ("--rotation=none",)
     begins = {"begins_at": "pretrained"}
     kinds = {
-        "orthogonal": ((f"--widths={_NARROW}", "--fresh_score"), _rates("base_lr", 0.003, 0.01, 0.03, 0.1), begins),
+        "orthogonal": (("--fresh_score",), _rates("base_lr", 0.003, 0.01, 0.03, 0.1), begins),
         "ordinary": ((*scratch, "--fresh_score"), _rates("base_lr", 0.0003, 0.001, 0.003, 0.01), begins),
         "scratch": (scratch, _BASELINE_RATES, {}),
     }
@@ -165,7 +165,7 @@ def tables():
         Table("opt-comparison", paper_rows, ("cifar100", "cifar10", *FILELESS), ("cifar100",)),
         Table("opt-fashion", tuple(_there(_opt_fashion())), widths=_NARROW, **fashion),
         Table("riemannian-fashion", tuple(_riemannian_fashion()), **fashion),
-        Table("finetune-fashion", tuple(_finetune()), ("fashion_mnist",), ("fashion_mnist",), 2000,
+        Table("finetune-fashion", tuple(_finetune()), ("fashion_mnist",), ("fashion_mnist",), 2000, _NARROW,
               write_sets=fewshot.write_of),
     )  # fmt: skip
     return {table.name: table for table in made}

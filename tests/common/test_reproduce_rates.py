@@ -181,7 +181,8 @@ def test_sets_for_fine_tuning(tmp_path):
     [
         ("opt-fashion", ["--max_steps=3"], {}, "the table sets --max_steps itself"),
         ("opt-comparison", [], {"steps": 5}, "the runs of opt-comparison are the paper's"),
-        ("riemannian-fashion", [], {"long": True, "rows": None}, "--widths and --long are not for riemannian-fashion"),
+        ("riemannian-fashion", [], {"widths": "8", "rows": None}, "the widths of riemannian-fashion are its own"),
+        ("opt-comparison", [], {"long": True}, "opt-comparison has no longer runs"),
     ],
 )
 def test_flags_of_other_tables_are_errors(tmp_path, table, words, flags, message):

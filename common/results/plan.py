@@ -1,74 +1,19 @@
-"""The runs of a table: their commands, which of them are done, and the rates that were chosen for each row."""
+"""All runs of a table: their order, their lengths, and the rates that are chosen for each row."""
 
 import dataclasses
 import math
 import os
-import shlex
 
-from common.cli.settings import FILELESS, Common
-from common.flags import FREE
-from common.results import fewshot, groups, rows, runs
+from common.cli.settings import FILELESS
+from common.results import fewshot, groups, rows
+from common.results.job import OWN, Job
 
-_OWN = ("data", "seed", "train_path", "resume", "task", "load", "train_dir", "flagfile", "fixed")  # the table's business
 _SHORT_STEPS = 400  # the fewest updates of a run on the small data sets
 _VALIDATIONS = 8  # of a short run: its curves are to be lines
 _TRIAL = 1 / 3  # of a run's length, where rates are chosen
 _EPISODES = 40  # of programs whose schedule follows episodes
 _LONGER = (4, 16)  # times as many updates, with --long
 _UNKNOWN = "BEST"
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One run of a row.
-
-    Attributes:
-      row: the `rows.Row`.
-      name: of its folder within the table's.
-      path: of its folder, absolute.
-      arguments: of train.py.
-      is_trial: whether it is one of those by which rates are chosen.
-      lacks: why it cannot be run yet; "" if it can.
-    """
-
-    row: rows.Row
-    name: str
-    path: str
-    arguments: tuple[str, ...]
-    is_trial: bool = False
-    lacks: str = ""
-
-    @property
-    def folder(self):
-        """Where the job's train.py is."""
-        return str(rows.ROOT / self.row.folder)
-
-    def __str__(self):
-        """The command as one types it in the root of the clone."""
-        return f"(cd {self.row.folder} && python train.py {shlex.join(self.arguments)})"
-
-    def run(self):
-        """Returns the `Run` in the job's folder, as far as there is one."""
-        return runs.read(self.path)
-
-    def is_done(self):
-        """Returns whether the results are there: the run has ended, or has shown that it diverges.
-
-        Raises ValueError if they are those of a run with other flags.
-        """
-        run = self.run()
-        if self.lacks or not (run.complete or run.diverged):
-            return False
-        wanted = {"max_steps": None, **rows.values(self.arguments)}
-        ignored = (*_OWN, *Common.names(FREE))
-        found = [("method", run.method, self.row.method), *rows.differing(wanted, run.flags, ignored)]
-        differing = [f"{name}: {there or 'none'} there, {here or 'none'} here" for name, there, here in found if there != here]
-        if differing:
-            raise ValueError(
-                f"{self.path} holds the results of a run with other flags ({'; '.join(differing)}): choose another "
-                "--dir, or give the flags that it had"
-            )
-        return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +48,7 @@ class Plan:
         for name in self.only or ():
             if name not in names:
                 raise ValueError(f"--rows: {self.table.name} has no row {name!r}, but {', '.join(names)}")
-        own = (*_OWN, "max_steps", "holdout", "widths") if self.table.steps else _OWN
+        own = (*OWN, "max_steps", "holdout", "widths") if self.table.steps else OWN
         for flag in self.extra:
             if not flag.startswith("--") or flag == "--":
                 raise ValueError(f"unexpected argument {flag!r}: what follows -- are flags, as in --device=gpu")
@@ -111,8 +56,10 @@ class Plan:
                 raise ValueError(f"{flag} after --: the table sets --{name} itself")
         if self.table.steps is None and self.steps:
             raise ValueError(f"--steps={self.steps}: the runs of {self.table.name} are the paper's; leave it out")
-        if self.table.widths is None and (self.widths or self.long):
-            raise ValueError(f"--widths and --long are not for {self.table.name}; leave them out")
+        if self.widths and not self.table.widths:
+            raise ValueError(f"--widths={self.widths}: the widths of {self.table.name} are its own; leave it out")
+        if self.long and not self.table.holdout:
+            raise ValueError(f"--long: {self.table.name} has no longer runs; leave it out")
 
     @property
     def name(self):
@@ -136,11 +83,9 @@ class Plan:
 
         The best one is that whose rates had the lowest error on the holdout: the test set decides nothing.
         """
-        if not self.long:
-            return []
-        errors = [(min([error for _, error in self.choice(row) if error is not None], default=math.inf), row) for row in self.rows]
-        best = min((pair for pair in errors if pair[1].kind), key=lambda pair: pair[0], default=(math.inf, None))
-        chosen = [self.rows[0]] + ([best[1]] if best[0] < math.inf else [])
+        known = [row for row in self.rows if row.kind and self.chosen(row)] if self.long else []
+        best = min(known, key=lambda row: min(error for _, error in self.choice(row)), default=None)
+        chosen = [row for row in (self.rows[0], best) if row] if self.long else []
         return [dataclasses.replace(row, longer=times) for times in _LONGER for row in chosen]
 
     def jobs(self):
@@ -160,13 +105,11 @@ class Plan:
         if rates is None:
             rates = tuple(f"{flag.partition('=')[0]}={_UNKNOWN}" for flag in row.rates[0])
             lacks = "no rate could be chosen, for want of runs or because all diverged"
-        return self._made(row, f"{row.place}/seed-{seed}", seed, row.longer, (), rates, lacks)
+        return self._made(row, f"{row.place}/seed-{seed}", seed, rates, lacks=lacks)
 
     def trials(self, row):
         """Returns the runs that decide about a row's rates: seed 0, a third of the length, validated on a holdout."""
-        held = () if row.data else (f"--holdout={self.table.holdout.get(self.data)}",)
-        names = [f"{row.name}/rate-{text(rates)}" for rates in row.rates]
-        return [self._made(row, name, 0, _TRIAL, held, rates) for name, rates in zip(names, row.rates)]
+        return [self._made(row, f"{row.name}/rate-{text(rates)}", 0, rates, trial=True) for rates in row.rates]
 
     def choice(self, row):
         """Returns [(rates, error in percent on the holdout at the end)]: None if unknown, infinite if it diverged."""
@@ -206,30 +149,31 @@ class Plan:
             for rates, error in self.choice(row)
         ]
 
-    def _made(self, row, name, seed, share, held, rates, lacks=""):
-        is_trial = share == _TRIAL
-        data = self.data
-        if row.data:
-            data = os.path.join(self.sets, f"{row.data}{fewshot.RATES if is_trial else ''}.npz")
-        begun = (f"--fixed={os.path.join(self.folder, row.begins_at, f'seed-{seed}')}",) if row.begins_at else ()
+    def _made(self, row, name, seed, rates, trial=False, lacks=""):
         path = os.path.join(self.folder, name)
-        place = (f"--seed={seed}", f"--train_path={path}", "--resume")
-        flags = (f"--data={data}", *row.flags, *begun, *self._length(row, share), *held, *rates, *self.extra, *place)
-        return Job(row, name, path, flags, is_trial, lacks)
+        held = ()
+        if row.data:
+            data = os.path.join(self.sets, f"{row.data}{fewshot.RATES if trial else ''}.npz")
+        else:
+            data, held = self.data, (f"--holdout={self.table.holdout.get(self.data)}",) if trial else ()
+        begun = (f"--fixed={os.path.join(self.folder, row.begins_at, f'seed-{seed}')}",) if row.begins_at else ()
+        own = (*row.flags, *begun, *self._length(row, trial), *held, *rates)
+        last = (*self.extra, f"--seed={seed}", f"--train_path={path}", "--resume")
+        return Job(row, name, path, (f"--data={data}", *own, *last), trial, lacks)
 
-    def _length(self, row, share):
-        """The flags of a run's length, and by which a short one reports and validates at least eight times."""
+    def _length(self, row, trial):
+        """The flags of a run's length and widths, and by which a short one reports and validates eight times."""
         steps = self.steps or self.table.steps
         if steps is None:
             given = rows.values(self.extra).get("max_steps", str(_SHORT_STEPS) if self.data in FILELESS else "")
-            return _often(int(given) if given.isdigit() else 0)
-        steps = max(1, round(steps * row.share * share))
+            return _often(int(given) if given.isdigit() else 0, _VALIDATIONS)
+        steps = max(1, round(steps * row.share * (_TRIAL if trial else row.longer)))
         names = rows.settings_of(row.folder).names()
         widths = self.widths or self.table.widths
         flags = (f"--widths={widths}",) if widths and "widths" in names else ()
         if row.method == row.folder and "episodes" in names:
             flags += (f"--episodes={_EPISODES}", f"--episode_steps={-(-steps // _EPISODES)}")
-        often = _often(steps, 1 if share == _TRIAL else _VALIDATIONS)  # a validation costs as much as thirty updates
+        often = _often(steps, 1 if trial else _VALIDATIONS)  # a validation costs as much as 26 updates
         return (*flags, f"--max_steps={steps}", *often, f"--save_freq={max(1, steps // 4)}", "--max_to_keep=1")
 
 
@@ -238,7 +182,7 @@ def place(table, data):
     return table.name if table.steps and data in table.default else f"{table.name}-{data}"
 
 
-def _often(steps, times=_VALIDATIONS):
+def _often(steps, times):
     if not steps or steps >= _VALIDATIONS * 500:  # the fewest updates between validations by default
         return ()
     every = max(1, steps // times)
