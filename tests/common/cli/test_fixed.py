@@ -109,7 +109,8 @@ def test_a_network_begins_at_its_source(folder, words, source, sources):
 @pytest.mark.parametrize(("folder", "words"), [("opt_hr", ()), slowly("opt_gs", ("--rotation=none",))])
 def test_averages_go_on_from_where_they_are(folder, words, sources):
     path, expected = sources("opt_hr", updates=60)
-    network = Network(folder, f"--fixed={path}", "--weight_decay=0", "--base_lr=1e-30", *words, train=True)
+    still = "--weight_decay=0", "--base_lr=1e-30", "--bn_decay=0.999"
+    network = Network(folder, f"--fixed={path}", *still, *words, train=True)
     averages = variables.with_role(Role.MOVING)
     before, done = network.session.run(averages), 0
     for steps in (1, 3, 10):

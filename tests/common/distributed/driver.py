@@ -25,6 +25,7 @@ from common.distributed.peers import Peers
 from common.graph import variables
 from common.training import problem
 from common.training.evaluation import Evaluation
+from common.training.statistics import Precise
 from grassmann.program import Grassmann
 from grassmann.settings import Settings as GrassmannSettings
 
@@ -52,7 +53,10 @@ ALL = [f"{case}-{dtype}" for case in CASES for dtype in DTYPES]
 
 
 def trained(program, settings, dtype, cluster, count, steps):
-    """Returns {name: value} of all replicas here, and the figures of an evaluation, after so many steps."""
+    """Returns {name: value} of all replicas here, and the figures of an evaluation, after so many steps.
+
+    The averages of batch norm are made anew then.
+    """
     dataset = synthetic.load(train=24, test=14)
     settings = program.resolve(settings, dataset)
     chosen = devices.choose("cpu", count, cluster=cluster)
@@ -64,6 +68,7 @@ def trained(program, settings, dtype, cluster, count, steps):
             training = problem.build(task, chosen.names, dtype, cluster)
             evaluation = Evaluation(task, training.kernels[0], dtype, cluster=cluster)
             callbacks = program.callbacks(settings, session, training)
+            precise = Precise(training, 2, cluster)
             peers.prepare()
             initialize = tf.global_variables_initializer()
         session.run(initialize)
@@ -77,6 +82,7 @@ def trained(program, settings, dtype, cluster, count, steps):
             _, loss = session.run([training.train_op, training.report["loss"]])
             for callback in callbacks:
                 callback.after_step(step, {})
+        assert precise.make(session)
         figures = evaluation.figures(session)
         values = session.run({variable.op.name: variable for variable in tf.global_variables()})
         peers.barrier(session)
