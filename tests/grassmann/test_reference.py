@@ -45,7 +45,7 @@ def test_trajectory_of_sgdg():
     expected = json.loads((REFERENCE / "trajectories" / "grassmann_wrn_sgdg.json").read_text())
     generator = np.random.RandomState(11)
     images, labels = generator.randn(5, 32, 32, 32, 3), generator.randint(0, 10, (5, 32))
-    sizes = {"widen_factor": 2, "batch_size": 32, "vali_batch_size": 32, "max_steps": 1000}
+    sizes = {"widen_factor": 2, "batch_size": 32, "vali_batch_size": 32, "max_steps": 1000, "bn_decay": 0.99}
     flags = Settings(data="cifar10", **sizes, **OF_PAPER)
     dataset = synthetic.load(train=32, test=32)
     object.__setattr__(dataset, "name", "cifar10")
