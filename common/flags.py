@@ -166,8 +166,9 @@ def gone(lines):
 def with_earlier(settings, before):
     """Returns settings that go on from a run whose `text` is `before`: see `earlier` of `option`."""
     old = parsed(before)
-    left_out = [f for f in dataclasses.fields(settings) if f.metadata["earlier"] and getattr(settings, f.name) is None]
-    values = {f.name: type_of(f)(old.get(f.name, f.metadata["earlier"])) for f in left_out}
+    left_out = [field for field in dataclasses.fields(settings) if getattr(settings, field.name) is None]
+    earlier = {field: field.metadata["earlier"] for field in left_out}
+    values = {f.name: type_of(f)(old.get(f.name, value)) for f, value in earlier.items() if value is not None}
     return dataclasses.replace(settings, **values) if old else settings
 
 
@@ -180,7 +181,8 @@ def differences(settings, before):
     old, new = parsed(before), settings.texts()
     changes = []
     for field in dataclasses.fields(settings):
-        default = field.metadata["earlier"] if field.name in new and field.metadata["earlier"] else field.default
+        earlier = field.metadata["earlier"] if field.name in new else None
+        default = field.default if earlier is None else earlier
         default = None if default is None else _text(default)
         pair = old.get(field.name, default), new.get(field.name)
         if pair[0] != pair[1] and field.metadata["on_resume"] is not PLACE:

@@ -13,7 +13,7 @@ from sopt_gs.subset import Episodes, SubsetRotated
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
 SHORT = (20, 25)
-EPISODES = {**dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER), "fashion_mnist": (100, 200)}
+EPISODES = {**dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER), "fashion_mnist": (20, 100)}
 _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
 
 

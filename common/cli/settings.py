@@ -249,6 +249,10 @@ class OptSettings(Common):
     base_lr: float | None = option(
         None, "learning rate at the start; 0.1 on CIFAR, 0.001 of adam and adamw", above=0, on_resume=STEERS
     )
+    warmup_steps: int | None = option(
+        None, "first updates, over which the learning rates rise; 0 on CIFAR, else a tenth of them", minimum=0,
+        on_resume=STEERS, earlier=0,
+    )  # fmt: skip
     batch_size: int | None = option(None, "images per update; 128 on CIFAR, 32 on digits and own images", minimum=1)
     bn_decay: float | None = decay_option(0.999)
     padding_size: int | None = option(

@@ -30,7 +30,8 @@ def method_of(folder):
 
 
 def settings_of(folder, **options):
-    options = {"data": "synthetic", "widths": (8, 8, 8, 8), "batch_size": 16, "base_lr": 0.1, "max_steps": 6, **options}
+    small = {"data": "synthetic", "widths": (8, 8, 8, 8), "batch_size": 16, "max_steps": 6}
+    options = {**small, "base_lr": 0.1, "warmup_steps": 0, **options}
     if folder == "sopt_gs":
         options = {"episodes": 4, "episode_steps": 3, **options}
     return method_of(folder).settings_class(**options)
@@ -248,6 +249,22 @@ def test_generators_start_at_the_deviation_that_is_asked_for(start, size):
     for value in run.session.run(generators):
         expected = size or len(value) ** -0.5
         assert abs(value.std() / expected - 1) < 5 / len(value)
+
+
+@pytest.mark.parametrize(("data", "steps", "start", "warmup"), [
+    ("cifar100", 75_000, "paper", 0), ("fashion_mnist", 2_000, "unit", 200), ("digits", 500, "unit", 50),
+])  # fmt: skip
+def test_presets_rise_for_a_tenth_but_for_the_paper(data, steps, start, warmup):
+    dataset, step = dataclasses.replace(synthetic.load(64, 32), name=data), tf.placeholder(tf.int64, [])
+    method, settings = method_of("opt_hr"), method_of("opt_hr").settings_class(data=data)
+    resolved = method.resolve(settings, dataset)
+    found = method.steps(resolved, dataset), resolved.generator_start, resolved.warmup_steps
+    assert found == (steps, start, warmup)
+    with tf.Session() as session:
+        for asked, share in ((None, 1 / warmup if warmup else 1), (0, 1), (4, 0.25)):
+            of_flags = method.resolve(dataclasses.replace(settings, warmup_steps=asked), dataset)
+            rate = session.run(method.rates(of_flags, step), {step: 0})["lr"]
+            np.testing.assert_allclose(rate, 0.1 * share, rtol=1e-12)
 
 
 def test_only_methods_that_start_at_random_have_a_start():

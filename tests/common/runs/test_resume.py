@@ -120,7 +120,7 @@ def test_a_flag_that_a_run_is_older_than_has_the_value_that_it_had_then(tmp_path
         later = flags.with_earlier(SMALL, f"{before}--generator_start=unit\n--bn_decay=0.5\n")
         assert (later.generator_start, later.bn_decay) == ("unit", 0.5)
         assert flags.with_earlier(SMALL, "") == SMALL
-        other = dataclasses.replace(SMALL, generator_start="0.1", bn_decay=0.0)
+        other = dataclasses.replace(SMALL, generator_start="0.1", bn_decay=0.0, warmup_steps=5)
         assert flags.with_earlier(other, before) == other
         assert check() == []
     with going_on(tmp_path, generator_start="paper") as check:
