@@ -119,12 +119,11 @@ def grouped(runs, labels=None):
     return [dataclasses.replace(group, label=label) for group, label in zip(groups, labels)]
 
 
-def of_row(row, data, runs, wanted, rates=None):
-    """Returns the `Group` of a row of a table; `runs` may be fewer than are `wanted`."""
-    flags = {**rows.defaults(rows.settings_of(row.method)), **rows.values(row.flags), "data": data}
-    # Flags of the user's own may have made it another network.
-    own = runs[0].names if runs else names(row.method, flags)
-    paper, kind = row.paper.get(data), row.kind if row.longer == 1 else None
+def of_row(row, flags, runs, wanted, rates=None):
+    """Returns the `Group` of a row of a table, whose commands have `flags`; `runs` may be fewer than are `wanted`."""
+    flags = {**rows.defaults(rows.settings_of(row.method)), **flags}
+    paper, kind = row.paper.get(flags["data"]), row.kind if row.longer == 1 else None
+    own = names(row.method, flags)
     return Group(own, tuple(runs), paper, row.title, wanted=wanted, rates=rates, kind=kind, legend=row.label)
 
 

@@ -129,9 +129,9 @@ class Plan:
         """Returns the `Group` of each row, with the runs that there are."""
         found = []
         for row in [*self.rows, *self.longer()]:
-            seeds = range(self.seeds if row.longer == 1 else 1)
-            own = [run for run in (self.final(row, seed).run() for seed in seeds) if run.done]
-            found.append(groups.of_row(row, self.data, own, len(seeds), self._rates(row)))
+            jobs = [self.final(row, seed) for seed in range(self.seeds if row.longer == 1 else 1)]
+            own = [run for run in (job.run() for job in jobs) if run.done]
+            found.append(groups.of_row(row, rows.values(jobs[0].arguments), own, len(jobs), self._rates(row)))
         return found
 
     def _rates(self, row):
