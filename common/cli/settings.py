@@ -169,7 +169,7 @@ class Common(flags.Checked):
 
     @classmethod
     def title(cls, method, flags):
-        """Returns what tables call a run: `method` is the first line of its flags.txt, `flags` {name: text} are the rest."""
+        """Returns what tables call a run; `method` is the first line of its flags.txt, `flags` {name: text} the rest."""
         return {"none": "ordinary training", "free": "UPT"}.get(method.rpartition("-")[2], method)
 
     def check_task(self):

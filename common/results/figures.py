@@ -63,7 +63,7 @@ def points(groups, power):
 
 
 def _shown(groups, power):
-    """Returns [(panel, numbers of the groups in it)] that have points; of error and energy one for each kind of group."""
+    """Returns [(panel, numbers of the groups in it)] that have points; for each kind one of error and of energy."""
     made = panels(power, groups)
     kinds = [kind for kind in dict.fromkeys(group.kind for group in groups) if kind]
     shown = [(panel, range(len(groups))) for panel in made]

@@ -155,7 +155,7 @@ def _one_a_seed(runs):
 
 
 def _differing(group, groups):
-    """Returns, for a group whose names others have too, the flags in which they differ, or its path if there are none."""
+    """Returns the flags in which groups of the same names differ, or the path if none; nothing for names of its own."""
     flags = {}
     for other in groups:
         if other.names == group.names:

@@ -97,7 +97,10 @@ def _rates(name, *rates):
 
 _BASELINE_RATES = _rates("base_lr", 0.005, 0.01, 0.02, 0.04)
 _OPT_RATES = _rates("base_lr", 0.03, 0.06, 0.1, 0.2)
-_OWN_RATES = {"opt_ogd": _rates("rotation_lr", 0.01, 0.02, 0.05, 0.1), "opt_or": _rates("base_lr", 0.001, 0.003, 0.01, 0.03)}
+_OWN_RATES = {
+    "opt_ogd": _rates("rotation_lr", 0.01, 0.02, 0.05, 0.1),
+    "opt_or": _rates("base_lr", 0.001, 0.003, 0.01, 0.03),
+}
 _SPHERE_RATES = _rates("generator_lr", 0.02, 0.05, 0.1, 0.2)
 
 
@@ -113,13 +116,12 @@ def _opt_rows(folders, flags=()):
 
 
 def _opt_fashion():
-    """Both baselines; every method with this project's preset, as published, and with P on spheres where that can be."""
+    """Both baselines; every method with this project's preset and as published, and with P on spheres if it can be."""
     folders = _opt_folders()
     for row in _opt_rows(folders):
-        rates = _OWN_RATES.get(row.name, _OPT_RATES) if row.name in folders else _BASELINE_RATES
-        label = row.name if row.name in folders else {"baseline": "ordinary training", "upt": "UPT"}[row.name]
-        kind = "preset" if row.name in folders else ""
-        yield dataclasses.replace(row, label=label, rates=rates, kind=kind)
+        rates, kind = (_OPT_RATES, "preset") if row.name in folders else (_BASELINE_RATES, "")
+        label = settings_of(row.folder).title(row.method, {})
+        yield dataclasses.replace(row, label=label, rates=_OWN_RATES.get(row.name, rates), kind=kind)
     for name in folders:
         flags = ("--bn_decay=0.999", "--warmup_steps=0", *_PUBLISHED.get(name, ()))
         rates = _OWN_RATES.get(name, _rates("base_lr", 0.05, 0.1, 0.2, 0.4))

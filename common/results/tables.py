@@ -87,7 +87,8 @@ def _median(numbers):
 
 def _spread(name, numbers):
     known = [value for value in numbers if value is not None]
-    return {name: _median(known), f"{name}_lowest": min(known, default=None), f"{name}_highest": max(known, default=None)}
+    ends = {f"{name}_lowest": min(known, default=None), f"{name}_highest": max(known, default=None)}
+    return {name: _median(known), **ends}
 
 
 def texts(groups):

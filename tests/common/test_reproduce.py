@@ -11,7 +11,7 @@ import types
 import pytest
 
 from common import reproduce
-from common.results import figures, papers, rows
+from common.results import figures, rows
 from tests import run_folders
 from tests.fuzzing.driver import ROOT
 

@@ -79,9 +79,10 @@ def test_rates_are_chosen_on_the_holdout_and_the_first_seed_of_every_row_comes_f
         "--save_freq=500 --max_to_keep=1 --base_lr=0.01"
     )
     table = (tmp_path / "out" / f"{NAME}.md").read_text()
+    cells = "CNN-6 32-32-32-32 | digits | 2 | 4 | 20.50 (20.00..21.00) | 0.8200 | 2.5 | 1,234"
     assert table in out and table.splitlines()[2:] == [
-        "| ordinary training | CNN-6 32-32-32-32 | digits | 2 | 4 | 20.50 (20.00..21.00) | 0.8200 | 2.5 | 1,234 | 0.01 |",
-        "| opt_cp, preset | CNN-6 32-32-32-32 | digits | 2 | 4 | 20.50 (20.00..21.00) | 0.8200 | 2.5 | 1,234 | 0.2 (edge) |",
+        f"| ordinary training | {cells} | 0.01 |",
+        f"| opt_cp, preset | {cells} | 0.2 (edge) |",
     ]
     choices = list(csv.DictReader(open(tmp_path / "out" / f"{NAME}-rates.csv")))
     assert [(row["rates"], row["holdout_error"], row["chosen"]) for row in choices[:4]] == [
@@ -152,8 +153,9 @@ def test_fine_tuning_begins_at_the_pretrained_network_of_the_same_seed(tmp_path,
 def dataset(count=8):
     """Images that name their class and number: pixel values 10 * class + number."""
     labels = np.tile(np.arange(4, dtype=np.int32), count)
-    images = np.zeros([len(labels), 2, 2, 3], np.uint8) + (10 * labels + np.arange(len(labels)) // 4)[:, None, None, None]
-    return Dataset("small", 4, images.astype(np.uint8), labels, images[:4].astype(np.uint8), labels[:4], False)
+    pixels = (10 * labels + np.arange(len(labels)) // 4).astype(np.uint8)
+    images = np.tile(pixels[:, None, None, None], [1, 2, 2, 3])
+    return Dataset("small", 4, images, labels, images[:4], labels[:4], False)
 
 
 def test_sets_for_fine_tuning(tmp_path):
