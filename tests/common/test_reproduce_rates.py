@@ -3,6 +3,8 @@
 import csv
 import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from common import reproduce
 from common.data.dataset import Dataset
 from common.results import fewshot, papers, rows
 from tests import run_folders
+from tests.fuzzing.driver import ROOT
 
 NAME = "opt-fashion-digits"
 # Errors on the holdout for each rate, in percent; None diverges.
@@ -190,3 +193,19 @@ def test_sets_for_fine_tuning(tmp_path):
 def test_flags_of_other_tables_are_errors(tmp_path, table, words, flags, message):
     with pytest.raises(ValueError, match=message):
         made(tmp_path, Fake(), *words, table=table, **flags)
+
+
+@pytest.mark.slow
+def test_a_tiny_table_is_really_run(tmp_path):
+    command = [
+        sys.executable, "-m", "common.reproduce", "opt-fashion", "--data=synthetic", "--runs=1", "--steps=16",
+        "--widths=4,4,4,4", "--rows=sopt_gs", f"--dir={tmp_path}/runs", f"--out={tmp_path}/out",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "out" / "opt-fashion-synthetic.md").read_text()
+    assert "| sopt_gs, preset | CNN-6 4-4-4-4 | synthetic | 1 | 16 |" in table and table in done.stdout
+    curves = csv.DictReader(open(tmp_path / "out" / "opt-fashion-synthetic-curves.csv"))
+    assert len([row for row in curves if row["quantity"] == "test error"]) >= 8
+    kept = tmp_path / "out" / "opt-fashion-synthetic" / "sopt_gs" / "seed-0"
+    assert {path.name for path in kept.iterdir()} == {"log.txt", "flags.txt", "metrics.jsonl", "start.json"}
