@@ -101,6 +101,13 @@ def test_extra_flags_come_last_but_for_the_place(tmp_path, capsys):
     assert made(tmp_path, Fake(), "--max_steps=4", "--widths=4,4,4,4", "--num_gpus=2", rows="opt_cp", runs=1) == 0
 
 
+def test_an_unfinished_run_with_other_flags_is_not_gone_on_with(tmp_path):
+    place = tmp_path / "runs" / "opt-comparison-digits" / "opt_cp" / "seed-0"
+    run_folders.write(place, errors=[(2, 40.0)], widths="8,8,8,8")
+    with pytest.raises(ValueError, match="widths: 8,8,8,8 there, 64,64,64,64 here"):
+        made(tmp_path, Fake(), rows="opt_cp", runs=1)
+
+
 def test_results_of_another_method_are_not_taken(tmp_path):
     run_folders.write(tmp_path / "runs" / "opt-comparison-digits" / "opt_cp" / "seed-0", "opt_gs")
     with pytest.raises(ValueError, match="method: opt_gs there, opt_cp here"):
