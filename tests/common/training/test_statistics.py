@@ -106,7 +106,7 @@ def test_what_the_averages_were_before_does_not_matter():
         np.testing.assert_array_equal(again[name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("sync_bn", [True, False])
+@pytest.mark.parametrize("sync_bn", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_two_replicas_are_as_one_and_each_works_on_its_share_of_the_batches(sync_bn):
     (before,), (after,), inputs, _ = made()
     of_two, copies, _, _ = made(count=2, sync_bn=sync_bn)
@@ -176,6 +176,7 @@ def test_only_the_averages_differ_from_those_of_a_run_without_and_a_test_has_its
     assert figures == 3 * VALIDATION.findall(log)
 
 
+@pytest.mark.slow
 def test_an_export_has_them_if_asked_to(whole, tmp_path, capsys):
     train(tmp_path / "moving", bn_statistics="moving")
     export = {"task": "export", "load": str(tmp_path / "moving"), "export_format": "npz"}
@@ -188,7 +189,7 @@ def test_an_export_has_them_if_asked_to(whole, tmp_path, capsys):
     assert model["statistics"] == "made anew from 2 training batches"
 
 
-@pytest.mark.parametrize("calls", [1, 3])
+@pytest.mark.parametrize("calls", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_run_stopped_before_or_after_they_are_made_ends_as_if_it_had_not_been(calls, whole, tmp_path, monkeypatch):
     """`stopping` is asked before each of two batches, then before the first batch of the validation."""
     make, path = Precise.make, tmp_path / "run"
