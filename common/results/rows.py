@@ -104,8 +104,12 @@ def settings_of(method):
 def defaults(settings_class):
     """Returns {name: text} of what decides what is trained, apart from the seed: what a run has that does not say."""
     deciding = set(settings_class.names(FIXED, STEERS)) - {"seed"}
-    values = {f.name: f.metadata["earlier"] or f.default for f in dataclasses.fields(settings_class)}
+    values = {f.name: _earlier(f) for f in dataclasses.fields(settings_class)}
     return {name: str(value) for name, value in values.items() if name in deciding and value is not None}
+
+
+def _earlier(field):
+    return field.default if field.metadata["earlier"] is None else field.metadata["earlier"]
 
 
 def differing(wanted, flags, ignored):
