@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+from common.console import complain
+
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _POLL = 0.02  # seconds; shorter than the time in which one worker notices that another has ended
 _DRAIN = 5.0  # seconds for the last lines of processes that have ended
@@ -23,40 +25,30 @@ def end_with(parent):
             os._exit(1)
 
 
-@contextlib.contextmanager
 def noted_signals():
-    """Within it a signal is only noted, in the list that this yields; what is ignored (nohup: SIGHUP) stays ignored."""
+    """Has signals only noted from now on, in the list that it returns; ignored ones (nohup: SIGHUP) stay ignored."""
     came = []
-    numbers = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: came.append(number))
+    return came
 
 
-def run_together(command, environments, grace, came, say):
-    """Runs a command once in each environment; returns (index, exit status) of the process that failed first, or None.
+def run_together(command, environments, grace, came=()):
+    """Runs a command once in each environment; returns the exit status of the process that failed first, or 0.
 
     Each line of process i appears behind `[i] `. When one fails or a signal comes, which all get, the rest have
-    `grace` seconds to end, then SIGTERM, as many seconds later SIGKILL. A second signal kills all at once.
-
-    Args:
-      command: a list of words.
-      environments: a dict for each process.
-      grace: seconds.
-      came: the list of `noted_signals`.
-      say: takes a line for the user.
+    `grace` seconds to end, then SIGTERM, as many seconds later SIGKILL. A second signal kills all at once. `came` is the list of `noted_signals`.
 
     Raises OSError if the command cannot be started. Whatever is raised, no process is left running.
     """
-    processes, pumps, parent = [], [], os.getpid()
+    processes, threads, parent = [], [], os.getpid()
     try:
         for environment in environments:
             processes.append(
                 subprocess.Popen(
                     command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    text=True, errors="replace",
                     start_new_session=True,  # a terminal's Ctrl-C reaches the launcher alone
                     preexec_fn=lambda: end_with(parent),
                 )
@@ -65,56 +57,58 @@ def run_together(command, environments, grace, came, say):
         lock = threading.Lock()
         for index, process in enumerate(processes):
             for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
-                pumps.append(threading.Thread(target=_copy, args=(source, target, f"[{index}] ", lock), daemon=True))
-                pumps[-1].start()
-        return _wait(processes, grace, came, say)
+                threads.append(threading.Thread(target=_copy, args=(source, target, f"[{index}] ", lock), daemon=True))
+                threads[-1].start()
+        return _wait(processes, grace, came)
     finally:
-        _send(processes, signal.SIGKILL)
         for process in processes:
+            process.kill()
             process.wait()
-        for pump in pumps:
-            pump.join(_DRAIN)
+        for thread in threads:
+            thread.join(_DRAIN)
 
 
-def _wait(processes, grace, came, say):
-    failed, passed, deadline, harsher = None, 0, None, [signal.SIGTERM, signal.SIGKILL]
-    while True:
-        running = [index for index, process in enumerate(processes) if process.poll() is None]
-        codes = [(process.returncode, index) for index, process in enumerate(processes) if process.returncode]
-        if codes and failed is None:
-            code, index = min(codes)  # Popen counts signals below 0: of several, one that a signal ended is the cause
-            failed = index, code if code > 0 else 128 - code
-            how = f"status {code}" if code > 0 else signal.Signals(-code).name
-            rest = f"; the others have {grace:g} s to end by themselves" if running else ""
-            say(f"worker {index} ended with {how}{rest}")
-        if not running:
-            return failed
-        if len(came) > passed:
-            passed += 1
-            # Workers save a checkpoint on SIGINT and SIGTERM alike; the rest are passed on as SIGTERM.
-            soft = signal.SIGINT if came[0] == signal.SIGINT else signal.SIGTERM
-            _send(processes, soft if passed == 1 else signal.SIGKILL)
-        if deadline is None and (failed or passed):
-            deadline = time.monotonic() + grace
-        elif deadline is not None and harsher and time.monotonic() >= deadline:
-            number, deadline = harsher.pop(0), time.monotonic() + grace
-            say(f"worker {', '.join(map(str, running))} has not ended: {number.name}")
-            _send(processes, number)
+def _wait(processes, grace, came):
+    """Returns the status of the first that fails, or 0; ends the others after it, and all after a signal."""
+    while not came and not _failed(processes) and _running(processes):
         time.sleep(_POLL)
+    first = _failed(processes)
+    if came:
+        _send(processes, came[0])
+    elif first:
+        rest = f"; the others have {grace:g} s to end by themselves" if _running(processes) else ""
+        how = f"status {first[1]}" if first[1] > 0 else signal.Signals(-first[1]).name
+        complain(f"launch: worker {first[0]} ended with {how}{rest}")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline, before = time.monotonic() + grace, len(came)
+        while _running(processes) and time.monotonic() < deadline and len(came) == before:
+            time.sleep(_POLL)
+        if running := _running(processes):
+            number = signal.SIGKILL if len(came) > 1 else number
+            complain(f"launch: worker {', '.join(map(str, running))} has not ended: {number.name}")
+            _send(processes, number)
+    code = (first or _failed(processes) or (0, 0))[1]
+    return code if code >= 0 else 128 - code  # Popen counts signals below 0
+
+
+def _running(processes):
+    return [index for index, process in enumerate(processes) if process.poll() is None]
+
+
+def _failed(processes):
+    """Returns (index, return code) of one that failed, or None."""
+    return next(((index, process.returncode) for index, process in enumerate(processes) if process.returncode), None)
 
 
 def _send(processes, number):
-    """Sends a signal to those that run and to their process groups."""
     for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, number)
+        process.send_signal(number)
 
 
 def _copy(source, target, prefix, lock):
     """Copies lines behind a prefix. A target that nobody reads any more is left out; the worker goes on."""
     with source:
         for line in source:
-            text = line.decode(errors="replace").rstrip("\r\n")
-            with lock, contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: it is None
-                target.write(f"{prefix}{text}\n")
+            with lock, contextlib.suppress(OSError, ValueError):
+                target.write(prefix + line.rstrip("\n") + "\n")
                 target.flush()
