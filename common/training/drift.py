@@ -9,79 +9,64 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.training.loop import Periodic
+from common.runs import checkpoints
+from common.training.loop import Callback
 
 PERIOD = 500  # updates between two looks; not --vali_freq, which changes nothing that is trained
 
 
 @dataclasses.dataclass(frozen=True)
 class Invariant:
-    """What an optimizer keeps true of a variable.
+    """What an optimizer keeps true of a variable: `repair(array)` is the nearest value that is right, in float64.
 
-    Attributes:
-      figure: what `error` is called in a log.
-      error: `error(float64 array) -> number`, how far a variable is off.
-      repair: `repair(float64 array) -> array`, the nearest value that is right.
-      bound: the error above which it is repaired.
+    It is repaired where the error, called `name` in a log, is above `bound`.
     """
 
-    figure: str
-    error: Callable
+    name: str
     repair: Callable
+    error: Callable
     bound: float
 
 
-def polar_factor(matrix):
-    """Returns U V^T of U S V^T: the orthogonal matrix nearest to a square one in the Frobenius norm."""
+def _polar_factor(matrix):
+    """U V^T of U S V^T: the orthogonal matrix nearest to a square one in the Frobenius norm."""
     left, _, right = np.linalg.svd(matrix)
     return left @ right
 
 
-def neuron_norms(kernel):
-    """Returns the norms of the neurons, which are all axes but the last; the axes are kept."""
+def _norms(kernel):
     return np.sqrt(np.sum(np.square(kernel), axis=tuple(range(kernel.ndim - 1)), keepdims=True))
 
 
-ORTHOGONAL = Invariant("||QQ^T - I||", lambda q: np.linalg.norm(q @ q.T - np.eye(len(q))), polar_factor, bound=0.5)
+ORTHOGONAL = Invariant("||QQ^T - I||", _polar_factor, lambda q: np.linalg.norm(q @ q.T - np.eye(len(q))), bound=0.5)
 UNIT_NEURONS = Invariant(
     "largest deviation of a neuron's norm from 1",
-    lambda kernel: np.max(np.abs(neuron_norms(kernel) - 1.0)),
-    lambda kernel: kernel / neuron_norms(kernel),
+    lambda kernel: kernel / _norms(kernel),
+    lambda kernel: np.max(np.abs(_norms(kernel) - 1.0)),
     bound=1e-3,
 )
 
 
-class Drift(Periodic):
-    """Looks at invariants every `frequency` steps and repairs what is off by more than its bound, on all replicas.
+class Drift(Callback):
+    """Every `period` updates repairs what is off by more than its bound (or than `bound`), on all replicas.
 
-    A repair follows from the variables and the step alone, so a run that goes on does the same. After a last step that
-    ends no period it is only told: a longer run passes there without one. Slots stay: SGD-G and Adam-G normalise a
-    kernel at the start of each step, and Cayley SGD takes of its momentum M what is tangent at X, whatever X is.
-
-    Args:
-      folder, session, training: a `RunFolder`, the session and a `Training`.
-      frequency, last: as for `Periodic`.
-      bound: in place of all bounds; None keeps them.
+    A repair follows from the variables and the step alone, so a run that goes on does the same. Slots stay: SGD-G and
+    Adam-G normalise a kernel at the start of each step, and Cayley SGD takes of its momentum M what is tangent at X.
     """
 
-    def __init__(self, folder, session, training, frequency, last, bound=None):
-        super().__init__(frequency, last, {})
-        self._folder, self._session, self._bound = folder, session, bound
+    def __init__(self, folder, session, training, period, bound=None):
+        self._folder, self._session, self._period, self._bound = folder, session, period, bound
         of_replicas = [
-            [(v, optimizer.keeps) for optimizer, group in groups if getattr(optimizer, "keeps", None) for v in group]
+            [(v, optimizer.keeps) for optimizer, group in groups if hasattr(optimizer, "keeps") for v in group]
             for groups in training.groups
         ]
         self._kept = [([copy for copy, _ in same], same[0][1]) for same in zip(*of_replicas)]
 
-    def act(self, step, values):
-        for copies, invariant in self._kept:
+    def after_step(self, step, values):
+        for copies, kept in self._kept if (step + 1) % self._period == 0 else ():
             value = self._session.run(copies[0]).astype(np.float64)
-            error, bound = invariant.error(value), self._bound or invariant.bound
+            error, bound = kept.error(value), self._bound or kept.bound
             if error > bound:
-                repair = (step + 1) % self._frequency == 0
-                if repair:  # an initializer's input is fed: no new operation in the finished graph
-                    feeds = {copy.initializer.inputs[1]: invariant.repair(value) for copy in copies}
-                    self._session.run([copy.initializer for copy in copies], feeds)
-                done = "replaced by the nearest value without it" if repair else "left as it is"
-                what = f"drift of {copies[0].op.name}: {invariant.figure} = {error:.2e}, above {bound:g}"
-                self._folder.say(f"step {step}, {what}; {done}")
+                checkpoints.assign(self._session, dict.fromkeys(copies, kept.repair(value)))
+                what = f"drift of {copies[0].op.name}: {kept.name} = {error:.2e}, above {bound:g}"
+                self._folder.say(f"step {step}, {what}; replaced by the nearest value without it")

@@ -3,9 +3,8 @@
 The graph itself drops such a step (see step.py). What is here says which step, which quantities, rates and images.
 """
 
-import contextlib
-import json
 import os
+import re
 
 import numpy as np
 
@@ -18,14 +17,13 @@ from common.training.loop import Callback
 
 MOST_IN_A_ROW = 50  # dropped steps after which skipping is given up: other batches do not help then
 _SHOWN = 3  # quantities named in a message
-_NOT_RATES = ("loss", "fit", "error")  # what a report holds besides learning rates
 
 
 class NonFinite(ValueError):
     """Ends the run; its message is one line."""
 
 
-class Guard(Callback):
+class FiniteCheck(Callback):
     """Ends the run at the first step that is not finite, or counts such steps. It comes before all other callbacks.
 
     It is a context round the loop, too: errors of the maps, which refuse generators that are not finite, become a
@@ -38,94 +36,74 @@ class Guard(Callback):
       first, last: the first and the last update.
       frequency: of checkpoints.
       checkpoint: a function that returns the newest checkpoint, or None.
-
-    Attributes:
-      skipped: the number of dropped steps of the run so far, those before a resume included.
     """
 
     def __init__(self, folder, session, problem, training, first, last, frequency, checkpoint):
         self._folder, self._session, self._problem, self._training = folder, session, problem, training
-        self._last, self._frequency, self._checkpoint = last, frequency, checkpoint
-        rates = {name: rate for name, rate in training.report.items() if name not in _NOT_RATES}
-        self._fetches = {"finite": training.health.finite, "rates": rates}
-        self._step, self._rates, self._in_a_row = first, {}, 0
-        self._skip = problem.nan_policy == "skip"
-        self.skipped = _dropped_before(folder.file(NONFINITE), first) if self._skip else 0
+        self._step, self._last, self._frequency, self._checkpoint = first, last, frequency, checkpoint
+        self._skip, self._in_a_row = problem.nan_policy == "skip", 0
+        self._skipped = _dropped_before(folder.file(NONFINITE), first) if self._skip else 0
 
     def counts(self):
-        """Returns what reports say of dropped steps: nothing, unless they are skipped."""
-        return {"skipped": self.skipped} if self._skip else {}
+        """Returns what reports say of dropped steps, those before a resume included: nothing, unless they are skipped."""
+        return {"skipped": self._skipped} if self._skip else {}
 
     def fetches(self, step):
         self._step = step
-        return self._fetches
+        return self._training.health.finite
 
-    def after_step(self, step, values):
-        self._rates = {name: float(rate) for name, rate in values["rates"].items()}
-        names = [name for name, finite in zip(self._training.health.names, values["finite"]) if not finite]
+    def after_step(self, step, finite):
+        names = [name for name, good in zip(self._training.health.names, finite) if not good]
+        self._in_a_row = self._in_a_row + 1 if names else 0
         if names:
-            self._drop(step, names)
-            return
-        self._in_a_row = 0
-        if (step + 1) % self._frequency == 0 or step == self._last:
+            what = f"step {step} is not finite: {_some(names)}"
+            if not self._skip:
+                raise self._ended(f"{what}; no variable was changed", names, "; --nan_policy=skip drops such steps")
+            if self._in_a_row >= MOST_IN_A_ROW:
+                raise self._ended(f"{what}, as are the {MOST_IN_A_ROW - 1} before it; no variable was changed", names)
+            self._skipped += 1
+            self._write(names, dropped=True)
+            self._folder.say(f"{what}; dropped, {self._skipped} in all")
+        elif (step + 1) % self._frequency == 0 or step == self._last:
             self._check_variables()
 
     def end(self, step, interrupted):
         if interrupted:
             self._check_variables()  # a checkpoint follows
-        if self.skipped:
-            self._folder.say(
-                f"{self.skipped} steps were dropped because they were not finite; see {self._folder.file(NONFINITE)}"
-            )
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, traceback):
         if isinstance(error, tf.errors.InvalidArgumentError):
-            names = bad_variables(self._session)
-            found = f"; not finite: {_some(names)}" if names else ""
-            what = f"step {self._step}: {one_line(error)} ({self._rates_in_words()}){found}"
-            raise self._ended(what, [one_line(error), *names]) from None
-
-    def _drop(self, step, names):
-        self._in_a_row += 1
-        what = f"step {step} is not finite: {_some(names)} ({self._rates_in_words()})"
-        if not self._skip:
-            other = "; --nan_policy=skip drops such steps and goes on"
-            raise self._ended(f"{what}; no variable was changed", names, other)
-        self.skipped += 1
-        if self._in_a_row >= MOST_IN_A_ROW:
-            before = f"as are the {MOST_IN_A_ROW - 1} before it; no variable was changed by them"
-            raise self._ended(f"{what}, {before}", names)
-        self._write(names, dropped=True)
-        self._folder.say(f"{what}; dropped, {self.skipped} in all")
+            names = [one_line(error), *bad_variables(self._session)]
+            raise self._ended(f"step {self._step}: {_some(names)}", names) from None
 
     def _check_variables(self):
-        names = bad_variables(self._session)
-        if names:
-            what = f"after step {self._step} these are not finite: {_some(names)} ({self._rates_in_words()})"
+        if names := bad_variables(self._session):
+            what = f"after step {self._step} these are not finite: {_some(names)}"
             raise self._ended(f"{what}; the gradients were, so the update was too large", names)
 
     def _ended(self, what, names, other=""):
         """Returns the `NonFinite` that ends the run at the step under way, and writes the step down."""
-        self._write(names)
+        rates = ", ".join(f"{name} = {rate:g}" for name, rate in self._write(names).items())
         checkpoint = self._checkpoint()
         kept = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
         message = (
-            f"{what}. The batch's images are listed in {self._folder.file(NONFINITE)}; {kept}. "
+            f"{what} ({rates}). The batch's images are listed in {self._folder.file(NONFINITE)}; {kept}. "
             f"Lower the learning rate, or look at these images{other}"
         )
         self._folder.note(f"error: {message}")
         return NonFinite(message)
 
     def _write(self, names, dropped=False):
+        """Adds a line to nonfinite.jsonl; returns the learning rates of the step."""
+        rates = self._session.run(self._training.rates, {self._training.step: self._step})
+        rates = {name: float(rate) for name, rate in rates.items()}
         images = _images(self._problem, self._step)
-        entry = {"step": self._step, "dropped": dropped, "not_finite": names, **self._rates, "images": images}
+        entry = {"step": self._step, "dropped": dropped, "not_finite": names, **rates, "images": images}
         self._folder.add(NONFINITE, entry)
-
-    def _rates_in_words(self):
-        return ", ".join(f"{name} = {rate:g}" for name, rate in self._rates.items()) or "the first step"
+        return rates
 
 
 def bad_variables(session):
@@ -145,16 +123,12 @@ def _images(problem, step):
 
 
 def _dropped_before(path, first):
-    """Returns how many steps before `first` the file says to have been dropped; a line that is none of its own is left."""
-    steps = set()
-    if os.path.exists(path):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
-                    entry = json.loads(line)
-                    if entry["dropped"] is True and 0 <= entry["step"] < first:
-                        steps.add(entry["step"])
-    return len(steps)
+    """Returns how many steps before `first` the file says to have been dropped; lines of another kind do not count."""
+    if not os.path.exists(path):
+        return 0
+    with open(path, encoding="utf-8", errors="replace") as file:
+        steps = re.findall(r'^\{"step": (\d+), "dropped": true', file.read(), re.MULTILINE)
+    return len({step for step in map(int, steps) if step < first})
 
 
 def _some(names):

@@ -22,7 +22,7 @@ from common.training import callbacks, drift, loop, problem, summaries
 from common.training.cluster_callbacks import Agreement, Alignment
 from common.training.evaluation import Evaluation
 from common.training.floor import Floor
-from common.training.nonfinite import Guard, bad_variables
+from common.training.nonfinite import FiniteCheck, bad_variables
 from common.training.statistics import AtTheEnd, Precise
 
 ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that need no download."
@@ -113,14 +113,14 @@ class _Run:
         """Does the updates; returns whether all are done and validated."""
         alone, first, steps = self.cluster.count == 1, self.first, self.steps
         self.stop = self.interruption if alone else Agreement(self.interruption, self.training)
-        guard, validate, everything = self._callbacks()
+        check, validate, everything = self._callbacks()
 
         def rescue(fault):
             with tf.Session(self.peers.target, config=config) as anew:  # the other one may be closed
                 return self._rescue(fault, anew)
 
         watched = self.peers.watched(self.session, rescue if self.peers.is_chief else None)
-        with self.interruption.deferred(), watched, guard:
+        with self.interruption.deferred(), watched, check:
             if first == 0:
                 validate.keep_start()
             if first >= steps:
@@ -191,30 +191,30 @@ class _Run:
             yield f"LEARNING RATES CHANGED at update {self.first}: {'; '.join(changed)}"
 
     def _callbacks(self):
-        """Returns the guard, the validation, and all callbacks in the order in which they act."""
+        """Returns the check of numbers, the validation, and all callbacks in the order in which they act."""
         settings, session, training, folder = self.settings, self.session, self.training, self.folder
         clock, first, last = callbacks.Clock(settings.batch_size), self.first, self.steps - 1
         chief, alone = self.peers.is_chief, self.cluster.count == 1
         save = callbacks.Save(folder, session, self.keeper, settings.save_freq, last, clock, self.start.lock)
         newest = (lambda: save.path or self.start.checkpoint) if chief else (lambda: f"in {folder.path}")
-        guard = Guard(folder, session, self.task, training, first, last, settings.save_freq, newest)
+        check = FiniteCheck(folder, session, self.task, training, first, last, settings.save_freq, newest)
         progress = [callbacks.Progress(training.report, first, self.steps, settings.batch_size)]
-        report = [callbacks.Report(folder, training.report, settings.report_freq, last, clock, guard.counts)]
+        report = [callbacks.Report(folder, training.report, settings.report_freq, last, clock, check.counts)]
         if self.task.fit is losses.smoothed_cross_entropy:
             report.append(Floor(folder, training.report, self.dataset.classes, settings.report_freq, last))
         dropped_if = {"stopping": self.interruption.stopping} if alone else {}  # several processes finish it
         validate = callbacks.Validate(
             folder, session, self.evaluation, training.report["lr"], settings.vali_freq, last, clock, **dropped_if
         )
-        of_drift = drift.Drift(folder, session, training, drift.PERIOD, last, settings.drift_bound)
+        of_drift = drift.Drift(folder, session, training, drift.PERIOD, settings.drift_bound)
         several = self.cluster.count * len(self.chosen.names) > 1
         alignment = [Alignment(self.peers, session, settings.save_freq, last)] if several else []
         patience = callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE)
         self.save, precise = save, self.precise
         self.at_the_end = [AtTheEnd(precise, folder, session, last, save, **dropped_if)] if precise else []
-        return guard, validate, [
+        return check, validate, [
             *([] if alone else [self.stop]),
-            guard,
+            check,
             *(progress if chief else []),
             *self.of_method,
             *(report if chief else []),
