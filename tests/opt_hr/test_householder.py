@@ -1,17 +1,12 @@
-"""Householder reflections against NumPy float64: values, gradients, sizes, conditions, scales, errors, graph."""
-
-import functools
+"""Householder reflections against NumPy float64, and their determinant."""
 
 import numpy as np
 import pytest
 
 from common.compat import tf
 from opt_hr.householder import householder
-from tests.oracles import batches, generators, maps
+from tests.oracles import every_map, generators, maps
 from tests.oracles import orthonormal as oracle
-
-LARGEST = 272
-METHODS = ["block", "cholesky", "qr"]
 
 
 def _plain(generator, weights):
@@ -22,25 +17,31 @@ def _plain(generator, weights):
     return tf.matmul(tf.concat([rotation[:, :-1], rotation[:, -1:] * last], 1), weights)
 
 
-def _by(method):
-    return functools.partial(householder, algorithm=method)
+class TestHouseholder(every_map.TriangularMapTests):
+    map, name = staticmethod(householder), "householder"
+    rotation, gradient = staticmethod(oracle.householder), staticmethod(oracle.householder_gradient)
+    plain, across = staticmethod(_plain), staticmethod(np.transpose)
+    faults = (
+        (np.full((20, 20), np.nan), "is not finite"),
+        (np.zeros((20, 20)), "is singular: a column is zero"),
+        (np.ones((20, 20)), "is singular: a column depends on those before it"),
+    )
+
+    @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
+    @pytest.mark.parametrize("last", oracle.LAST_ROWS.values(), ids=oracle.LAST_ROWS)
+    def test_the_last_column_does_not_count(self, algorithm, dtype, tolerance, last):
+        """Reflections are made of the columns before it: it may depend on them."""
+        generator = generators.with_condition(100, 30)
+        singular, weights, upstream = maps.case(last(generator, dtype.as_numpy_dtype).T, 3)
+        ((output, of_generator, of_weights),) = maps.run(self.by(algorithm), [(singular, weights, upstream)], dtype)
+        expected = oracle.householder_gradient(generator.T, weights, upstream)
+        assert maps.relative(output, oracle.householder(generator.T) @ weights) < tolerance
+        assert maps.relative(of_generator, expected[0]) < 10 * tolerance
+        assert maps.relative(of_weights, expected[1]) < tolerance
+        assert not of_generator[:, -1].any()
 
 
-@maps.every_size
-@pytest.mark.parametrize("method", METHODS)
-def test_values_and_gradients_of_every_size(method, sizes):
-    """float32's tolerance is rounding times a condition number of 1e3 or so; float64 shows that formulas are right."""
-    sizes = [*sizes, LARGEST] if method != "qr" else [1, 2, 9, 64]
-    cases = [maps.case(generators.normal(size), 1 + size % 3) for size in sizes]
-    expected = [(oracle.householder(case[0]) @ case[1], *oracle.householder_gradient(*case)) for case in cases]
-    for dtype, tolerance in ((tf.float32, 3e-3), (tf.float64, 1e-11)):
-        for case, actual, wanted in zip(cases, maps.run(_by(method), cases, dtype), expected):
-            for one, other in zip(actual, wanted):
-                assert one.dtype == dtype.as_numpy_dtype
-                assert np.linalg.norm(one - other) <= tolerance * max(np.linalg.norm(other), 1e-3), len(case[0])
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 10, 64, 145, LARGEST])
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 64, 145, every_map.LARGEST])
 def test_triangle_and_determinant_are_those_of_the_reflections(size):
     for generator in (generators.normal(size), generators.normal(size)[::-1]):
         (rotation,) = maps.rotations(householder, [generator], tf.float64)
@@ -59,205 +60,3 @@ def test_determinant_where_the_blocks_are_singular(dtype, size):
     values += [value + 1e-6 * random.normal(size=(size, size)) for value in values]
     for rotation in maps.rotations(householder, values, dtype):
         assert np.linalg.slogdet(rotation.astype(np.float64))[0] == (-1) ** (size - 1)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_gradient_is_that_of_the_plain_form(method):
-    cases = [maps.case(generators.normal(size), 5) for size in (2, 9, 64, 144)]
-    for ours, plain in zip(maps.run(_by(method), cases, tf.float64), maps.run(_plain, cases, tf.float64)):
-        for actual, expected in zip(ours, plain):
-            assert maps.relative(actual, expected) < 1e-9
-
-
-@pytest.mark.parametrize("size", [5, 64])
-def test_gradient_is_the_slope(size):
-    for difference, product in maps.slope(householder, *maps.case(generators.normal(size), 4), step=1e-6):
-        np.testing.assert_allclose(product, difference, rtol=1e-5)
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype, bound", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
-def test_orthogonal_for_normal_and_for_ill_conditioned_generators(method, dtype, bound):
-    for rotation in maps.rotations(_by(method), oracle.hard_generators(LARGEST), dtype):
-        assert generators.orthogonality_error(rotation) < bound
-
-
-@pytest.mark.parametrize("dtype, noise, bound", [(tf.float32, 1e-4, 1e-4), (tf.float64, 1e-9, 1e-11)])
-def test_orthogonal_where_the_gram_matrix_is_singular_in_this_precision(dtype, noise, bound):
-    (rotation,) = maps.rotations(householder, [1 + noise * generators.normal(145)], dtype)
-    assert generators.orthogonality_error(rotation) < bound
-
-
-def test_ill_conditioned_generators_are_factored_backward_stably():
-    generator = generators.with_condition(144, 1e6).astype(np.float32)
-    (rotation,) = maps.rotations(householder, [generator])
-    assert np.linalg.norm(rotation @ np.triu(rotation.T @ generator) - generator) < 1e-5 * np.linalg.norm(generator)
-
-
-@pytest.mark.parametrize("dtype, bound", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
-def test_every_scale_gives_the_same_rotation(dtype, bound):
-    generator = generators.normal(65)
-    scales = [1, 1e-12, 1e12, np.logspace(-12, 12, 65)]
-    rotations = maps.rotations(householder, [scale * generator for scale in scales], dtype)
-    for rotation in rotations:
-        assert np.linalg.norm(rotation - rotations[0]) < bound
-    cases = [maps.case(scale * generator, 3) for scale in scales]
-    plain, *scaled = [of_generator for _, of_generator, _ in maps.run(householder, cases, dtype)]
-    for scale, of_generator in zip(scales[1:], scaled):
-        assert maps.relative(of_generator.astype(np.float64) * scale, plain) < bound
-
-
-@pytest.mark.parametrize(
-    "generator",
-    [np.eye(8), -np.eye(9), np.eye(130)[::-1], generators.orthogonal(70), generators.with_values([2, 2, 2, 1, 1, 1])],
-)
-def test_special_generators_are_finite_with_their_gradient(generator):
-    case = maps.case(generator, 3)
-    output, of_generator, of_weights = maps.run(householder, [case])[0]
-    expected_generator, expected_weights = oracle.householder_gradient(*case)
-    np.testing.assert_allclose(output, oracle.householder(generator) @ case[1], atol=1e-5)
-    np.testing.assert_allclose(of_generator, expected_generator, atol=1e-4)
-    np.testing.assert_allclose(of_weights, expected_weights, atol=1e-5)
-
-
-def test_two_maps_in_one_run_do_not_share_memory():
-    """The factors are written in place: as many maps as there are layers, run again and again, must not meet."""
-    values = [generators.normal(96, seed) for seed in range(4)] * 2
-    outputs = [householder(tf.constant(value, tf.float32), tf.eye(96)) for value in values]
-    with tf.Session() as session:
-        for _ in range(3):
-            for value, rotation in zip(values, session.run(outputs)):
-                np.testing.assert_allclose(rotation, oracle.householder(value), atol=1e-3)
-
-
-def test_as_many_nodes_for_every_size():
-    """Very small matrices have fewer panels."""
-    counts = {size: maps.nodes(householder, size) for size in (27, 28, 65, 576, 1024)}
-    assert len(set(counts.values())) == 1, counts
-    assert maps.nodes(householder, 1) < counts[27] <= 800
-
-
-@pytest.mark.parametrize(
-    "generator, weights, message",
-    [
-        ([3, 4], [3, 2], r"householder: .*\(3, 4\)"),
-        ([3], [3, 2], r"householder: .*\(3,\)"),
-        ([2, 3, 3], [3, 2], r"householder: .*\(3, 2\), expected \[2, 3, m\]"),
-        ([0, 0], [0, 2], r"householder: .*\(0, 0\)"),
-        ([3, 3], [4, 2], r"householder: .*\(4, 2\)"),
-        ([3, 3], [3], r"householder: .*\(3,\)"),
-    ],
-)
-def test_shapes_that_do_not_fit_are_named(generator, weights, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        householder(tf.zeros(generator), tf.zeros(weights))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("types", [(tf.float32, tf.float64), (tf.int32, tf.int32)])
-def test_types_that_do_not_fit_are_named(types):
-    with pytest.raises(ValueError, match="householder: .*(float32|int32)"):
-        householder(tf.zeros([3, 3], types[0]), tf.zeros([3, 2], types[1]))
-
-
-def test_methods_that_do_not_exist_are_named():
-    with pytest.raises(ValueError, match="householder: .*'svd'.*block"):
-        householder(tf.zeros([3, 3]), tf.zeros([3, 2]), "svd")
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_generators_that_are_not_finite_are_named(bad):
-    generator = generators.normal(6)
-    generator[1, 2] = bad
-    with pytest.raises(tf.errors.InvalidArgumentError, match="householder: .*not finite"):
-        maps.rotations(householder, [generator])
-
-
-def _with_column(values):
-    generator = generators.normal(100)
-    generator[70] = values(generator)
-    return generator.T
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    "generator",
-    [
-        np.zeros((5, 5)),
-        np.ones((70, 70)),
-        _with_column(lambda rows: 0 * rows[3]),
-        _with_column(lambda rows: -2 * rows[3]),
-        _with_column(lambda rows: rows[:70].sum(0)),
-        np.eye(70, 68) @ generators.normal(70)[:68],
-        np.zeros((1, 1)),
-        np.diag([1.0, 2.0, 0.0]),
-    ],
-    ids=["zero", "ones", "zero column", "parallel columns", "sum of columns", "two zero rows", "number", "last column"],
-)
-def test_singular_generators_are_named(method, generator):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="householder: .*singular"):
-        maps.rotations(_by(method), [generator])
-
-
-@pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("last", oracle.LAST_ROWS.values(), ids=oracle.LAST_ROWS)
-def test_the_last_column_does_not_count(method, dtype, tolerance, last):
-    """Reflections are made of the columns before it: it may depend on them."""
-    generator = generators.with_condition(100, 30)
-    singular, weights, upstream = maps.case(last(generator, dtype.as_numpy_dtype).T, 3)
-    ((output, of_generator, of_weights),) = maps.run(_by(method), [(singular, weights, upstream)], dtype)
-    expected = oracle.householder_gradient(generator.T, weights, upstream)
-    assert maps.relative(output, oracle.householder(generator.T) @ weights) < tolerance
-    assert maps.relative(of_generator, expected[0]) < 10 * tolerance
-    assert maps.relative(of_weights, expected[1]) < tolerance
-    assert not of_generator[:, -1].any()
-
-
-def test_a_variable_can_be_the_generator():
-    generator = tf.get_variable("P", initializer=tf.constant(generators.normal(4), tf.float32))
-    output = householder(generator, tf.eye(4))
-    (gradient,) = tf.gradients(output, [generator])
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        assert session.run(gradient).shape == (4, 4)
-
-
-@pytest.mark.parametrize(
-    "capabilities, exact", [([], False), ([(8, 6)], False), ([(9, 0)], True), ([(9, 0), (8, 9)], False)]
-)
-def test_the_device_decides_where_nobody_does(monkeypatch, capabilities, exact):
-    """GPUs that are fast in float64 take Cholesky's factor of the whole matrix."""
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: capabilities)
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu})
-    householder(tf.zeros([64, 64]), tf.zeros([64, 8]))
-    factors = [node for node in tf.get_default_graph().get_operations() if node.type == "Cholesky"]
-    assert (tf.float64 in {node.outputs[0].dtype for node in factors}) == exact
-
-
-@pytest.mark.parametrize("algorithm", householder.algorithms)
-def test_a_batch_is_its_members(algorithm):
-    batches.equals_its_members(_by(algorithm))
-
-
-@pytest.mark.parametrize("algorithm", householder.algorithms)
-def test_a_member_that_needs_a_slower_algorithm_leaves_the_others_alone(algorithm):
-    batches.leaves_the_others_alone(_by(algorithm), generators.with_condition(20, 1e6))
-
-
-@pytest.mark.parametrize(
-    "bad, fault",
-    [
-        (np.full((20, 20), np.nan), "is not finite"),
-        (np.zeros((20, 20)), "is singular: a column is zero"),
-        (np.ones((20, 20)), "is singular: a column depends on those before it"),
-    ],
-)
-@pytest.mark.parametrize("algorithm", householder.algorithms)
-def test_an_error_names_the_member(algorithm, bad, fault):
-    batches.names_the_member(_by(algorithm), "householder", bad, fault)
-
-
-@pytest.mark.parametrize("algorithm", householder.algorithms)
-def test_a_batch_has_as_many_nodes_as_one(algorithm):
-    batches.has_as_many_nodes(_by(algorithm))
