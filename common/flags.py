@@ -172,6 +172,11 @@ def with_earlier(settings, before):
     return dataclasses.replace(settings, **values) if old else settings
 
 
+def remarks_on(gone):
+    """Returns the line, if any, to say about flags that are no more."""
+    return [f"these flags are no more, and do nothing: {', '.join(gone)}"] if gone else []
+
+
 def differences(settings, before):
     """Returns (field, old, new) for each setting whose value is not that in `before`, the `text` of earlier settings.
 

@@ -55,21 +55,16 @@ def read(settings_class, arguments):
         raise ValueError(f"unexpected argument {line.words[0]!r}: flags are written --name=value")
     gone, load = line.gone, line.values["load"].value
     if line.values["task"].value not in _CHECKPOINT_TASKS or not load:
-        return line, _remarks(gone)
+        return line, flags.remarks_on(gone)
     folder = flags.local_path("--load", load)
     folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
     text = flags.recorded_in(folder)
     if text is None:
-        names = ", ".join(f"--{name}" for name in settings_class.names(FIXED))
-        missing = f"there is no {FLAGS} in {folder or '.'}: the flags that the checkpoint was trained with are needed"
-        return line, [*_remarks(gone), f"{missing}, where they are not the defaults, of {names}"]
+        missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's network"
+        return line, [*flags.remarks_on(gone), f"{missing}, where it is not the default"]
     taken = {*settings_class.names(FIXED, STEERS), "data_dir"}
     usual = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in taken]
-    return command.CommandLine(settings_class, arguments, usual=usual), _remarks(gone or flags.gone(text))
-
-
-def _remarks(gone):
-    return [f"these flags are no more, and do nothing: {', '.join(gone)}"] if gone else []
+    return command.CommandLine(settings_class, arguments, usual=usual), flags.remarks_on(gone or flags.gone(text))
 
 
 def train_modules(root=pathlib.Path(__file__).resolve().parents[2]):

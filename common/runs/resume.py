@@ -9,7 +9,7 @@ from common.console import say
 from common.files import FLAGS
 from common.flags import Resume
 from common.runs import checkpoints, saver
-from common.runs.folder import check_free, holds_run, new_path
+from common.runs.folder import check_unused, holds_run, new_path
 from common.runs.lock import RunLock
 from common.runs.lock import holder as lock_holder
 
@@ -54,7 +54,7 @@ def beginning(settings):
     if settings.train_path is None:
         yield Start(_loaded(settings, note), lines=tuple(lines))
         return
-    check_free(settings.train_path)
+    check_unused(settings.train_path)
     with RunLock(settings.train_path, note) as lock:
         saver.tidy(settings.train_path)
         checkpoint = checkpoints.newest(settings.train_path, note) if settings.resume else None
@@ -100,8 +100,7 @@ def check(program, settings, start):
         )
     if settings.task != "train":
         return []
-    gone = flags.gone(before)
-    lines = [f"flags of this run that are no more, and do nothing: {', '.join(gone)}"] if gone else []
+    lines = flags.remarks_on(flags.gone(before))
     changed = {group: [] for group in Resume}
     for field, old, new in flags.differences(settings, before):
         group = field.metadata["on_resume"]
