@@ -70,12 +70,12 @@ class DownloadError(DataError):
     """A file could not be had from any address; the message is one line, with how to get it by hand."""
 
 
-class _Broken(Exception):
-    """An attempt failed; another one may not."""
+class _Failed(Exception):
+    """An attempt failed, and whether it is worth another."""
 
-
-class _Refused(Exception):
-    """An address does not have the file; asking again is no use."""
+    def __init__(self, problem, again):
+        super().__init__(problem)
+        self.again = again
 
 
 def download(source, folder, say=lambda line: None):
@@ -117,7 +117,7 @@ def _download(source, target, say):
     part = target.with_name(target.name + ".part")
     problems = []
     for url in source.urls:
-        failures, most = 0, _size(part)
+        failures = 0
         while failures < _ATTEMPTS:
             before = _size(part)
             say(f"downloading {url} to {target}" + (f", from byte {before} on" if before else ""))
@@ -126,13 +126,12 @@ def _download(source, target, say):
                 _check(part, source.md5, resumed=before > 0)
                 os.replace(part, target)
                 return []
-            except _Refused as error:
-                problem, failures = error, _ATTEMPTS
-            except _Broken as error:
+            except _Failed as error:
                 problem = error
-                failures = 0 if _size(part) >= most + _PROGRESS else failures + 1
-                most = max(most, _size(part))
-                time.sleep(_PAUSE)
+            if not problem.again:
+                break
+            failures = 0 if _size(part) >= before + _PROGRESS else failures + 1
+            time.sleep(_PAUSE)
         problems.append(f"{url}: {problem}")
     return problems
 
@@ -146,9 +145,9 @@ def _fetch(url, part):
     except urllib.error.HTTPError as error:
         if start and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # nothing lies behind what we have: it is whole, or of another file; the sum will tell
-        raise (_Broken if error.code >= 500 else _Refused)(f"HTTP status {error.code}") from error
+        raise _Failed(f"HTTP status {error.code}", again=error.code >= 500) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise (_Broken if start else _Refused)(_reason(error)) from error
+        raise _Failed(_reason(error), again=start > 0) from error
     with response, open(part, "ab", buffering=0) as file:  # unbuffered: what has come is kept, however this ends
         if not (response.headers.get("Content-Range") or "").startswith(f"bytes {start}-"):
             start = 0
@@ -162,17 +161,17 @@ def _fetch(url, part):
                 while block:  # an unbuffered file may take less than it is given
                     block = block[file.write(block) :]
                 if file.tell() > _MOST_BYTES:
-                    raise _Refused(f"more than {_MOST_BYTES} bytes")
+                    raise _Failed(f"more than {_MOST_BYTES} bytes", again=False)
         os.fsync(file.fileno())
         if total is not None and file.tell() < total:
-            raise _Broken(f"ended after {file.tell()} of {total} bytes")
+            raise _Failed(f"ended after {file.tell()} of {total} bytes", again=True)
 
 
 def _next_block(response):
     try:
         return response.read1(_BLOCK)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _Broken(_reason(error)) from error
+        raise _Failed(_reason(error), again=True) from error
 
 
 def _check(part, md5, resumed):
@@ -185,7 +184,7 @@ def _check(part, md5, resumed):
             digest.update(block)
     if digest.hexdigest() != md5:
         part.unlink()
-        raise (_Broken if resumed else _Refused)(f"MD5 is {digest.hexdigest()}{page}, expected {md5}")
+        raise _Failed(f"MD5 is {digest.hexdigest()}{page}, expected {md5}", again=resumed)
 
 
 def _size(part):

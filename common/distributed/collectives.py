@@ -17,10 +17,9 @@ class Kind(enum.IntEnum):
     """What a collective is for; its value is the key."""
 
     CHECK = 1
-    BEGINNING = 2
-    EVALUATION = 3
-    BARRIER = 4
-    STATISTICS = 5
+    EVALUATION = 2
+    BARRIER = 3
+    STATISTICS = 4
     VARIABLES = 1000  # and those after it
 
 

@@ -32,9 +32,9 @@ def items(settings, dataset, chosen):
 def row(items):
     """Returns the sums of one process's items, int64 [SLOTS]."""
     numbers = np.zeros(SLOTS, np.int64)
-    for place, value in enumerate(items.values()):
+    for slot, value in enumerate(items.values()):
         data = value.encode() if isinstance(value, str) else value
-        numbers[place] = int.from_bytes(hashlib.sha256(data).digest()[:7], "big")  # an int64 holds seven bytes
+        numbers[slot] = int.from_bytes(hashlib.sha256(data).digest()[:7], "big")  # an int64 holds seven bytes
     return numbers
 
 
@@ -48,10 +48,10 @@ def difference(rows, items, name):
     """
     wrong = rows != rows[0]
     if wrong[:, 0].any():
-        wrong[:, 1:] = False  # other code may have other flags, in other places
+        wrong[:, 1:] = False  # other code may have other flags, in other slots
     found = [
-        f"{list(items)[place]} of {', '.join(name(index) for index in np.flatnonzero(wrong[:, place]))}"
-        for place in np.flatnonzero(wrong.any(axis=0))
+        f"{list(items)[slot]} of {', '.join(name(index) for index in np.flatnonzero(wrong[:, slot]))}"
+        for slot in np.flatnonzero(wrong.any(axis=0))
     ]
     if not found:
         return None

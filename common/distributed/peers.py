@@ -49,16 +49,6 @@ class Peers:
         self._cluster, self._server, self.target = cluster, None, ""
         self._others = {index: cluster.workers[index] for index in cluster.others}
 
-    @property
-    def is_chief(self):
-        """Whether this process is the chief."""
-        return self._cluster.is_chief
-
-    @property
-    def chief(self):
-        """What the chief is called."""
-        return self._cluster.name(0)
-
     def rendezvous(self, config, seconds, items):
         """Starts the server, waits for the others, and checks that all are about to do the same.
 
@@ -102,7 +92,6 @@ class Peers:
         )
         if self._cluster.count > 1:
             self._broadcast = collectives.broadcast(variables.saved(), self._cluster)
-            self._beginning = collectives.Sum(self._cluster, Kind.BEGINNING, [], tf.int64)
             self._barrier = collectives.Sum(self._cluster, Kind.BARRIER, [], tf.float32)
 
     def broadcast(self, session):
@@ -111,18 +100,11 @@ class Peers:
             session.run(self._broadcast)
         session.run(self._copies)
 
-    def begin(self, session, allowed):
-        """Returns in every process whether the chief is `allowed` to go on."""
-        if self._cluster.count == 1:
-            return allowed
-        with self.watched(session):
-            return bool(self._beginning(session, np.int64(allowed and self._cluster.is_chief)))
-
     def barrier(self, session):
         """Returns when all processes have got here; what the chief had to save is saved then."""
         if self._cluster.count == 1:
             return
-        with contextlib.suppress(tf.errors.OpError) if self.is_chief else self.watched(session):
+        with contextlib.suppress(tf.errors.OpError) if self._cluster.is_chief else self.watched(session):
             self._barrier(session, 0.0)
         time.sleep(_FLUSH)
 

@@ -17,7 +17,7 @@ from common.graph import variables
 from common.nn import losses, networks
 from common.runs import checkpoints, resume
 from common.runs.folder import Elsewhere, RunFolder
-from common.runs.saver import Keeper
+from common.runs.saver import CheckpointManager
 from common.training import callbacks, drift, loop, problem, summaries
 from common.training.cluster_callbacks import Agreement, Alignment
 from common.training.evaluation import Evaluation
@@ -31,9 +31,9 @@ ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that 
 def train(program, settings, dataset, chosen, start, interruption):
     """Trains as the resolved `settings` say, on the devices `chosen`, from a `Start`; returns the exit status."""
     config, peers = chosen.config(settings.log_device_placement), Peers(chosen.cluster)
-    with resume.in_folder(program, settings, start) if peers.is_chief else contextlib.nullcontext(start) as start:
+    with resume.in_folder(program, settings, start) if chosen.cluster.is_chief else contextlib.nullcontext(start) as start:
         lines = list(_first_lines(program, settings, dataset, chosen))
-        for line in lines if peers.is_chief else []:
+        for line in lines if chosen.cluster.is_chief else []:
             say(line)
         if chosen.cluster.count > 1:
             peers.rendezvous(config, settings.start_timeout, consistency.items(settings, dataset, chosen))
@@ -44,7 +44,7 @@ def train(program, settings, dataset, chosen, start, interruption):
             complete = run.run(config)
             status = run.end(complete)
             peers.barrier(session)
-    if status and not peers.is_chief:
+    if status and not chosen.cluster.is_chief:
         say(f"interrupted; {chosen.cluster.name(0)} has saved a checkpoint")
     return status
 
@@ -60,19 +60,19 @@ class _Run:
     def build(self):
         """Builds the whole graph: nothing is added to it later."""
         begin = time.perf_counter()
-        self.task = self.program.problem(self.settings, self.dataset)
-        self.training = problem.build(self.task, self.chosen.names, cluster=self.cluster)
-        self.evaluation = Evaluation(self.task, self.training.kernels[0], cluster=self.cluster)
+        self.problem = self.program.problem(self.settings, self.dataset)
+        self.training = problem.build(self.problem, self.chosen.names, cluster=self.cluster)
+        self.evaluation = Evaluation(self.problem, self.training.kernels[0], cluster=self.cluster)
         tested = self.dataset.test_images is not None and self.evaluation.split != "test"
         self.test = Evaluation(
-            self.task, self.training.kernels[0], cluster=self.cluster, part=self.dataset.parts()[-1]
+            self.problem, self.training.kernels[0], cluster=self.cluster, part=self.dataset.parts()[-1]
         ) if tested else None
         batches = self.settings.fresh_batches()
         self.precise = Precise(self.training, batches, self.cluster) if batches else None
         before = self.start.steered_from
         self.rates_before = self.program.problem(before, self.dataset).rates(self.training.step) if before else {}
         self.of_method = self.program.callbacks(self.settings, self.session, self.training)
-        self.keeper = Keeper(self.start.folder, self.settings.max_to_keep) if self.peers.is_chief else None
+        self.manager = CheckpointManager(self.start.folder, self.settings.max_to_keep) if self.cluster.is_chief else None
         self.peers.prepare()
         self.initialize = tf.global_variables_initializer()
         tf.get_default_graph().finalize()
@@ -86,26 +86,25 @@ class _Run:
         with self.peers.watched(session):
             self.peers.broadcast(session)
         self.first = int(session.run(self.training.global_step))
-        allowed = self.first < self.steps or (self.settings.resume and start.goes_on)
-        if not self.peers.begin(session, allowed):
+        if self.first >= self.steps and not self.settings.resume:
             raise ValueError(
                 f"--load={self.settings.load}: {self.first} updates are done there; raise --max_steps to go on"
             )
-        if self.peers.is_chief:
+        if self.cluster.is_chief:
             self.folder = RunFolder(start.folder, self.first, self.settings.tensorboard)
             self._write_head(lines, origin)
         else:
-            self.folder = Elsewhere(self.peers.chief)
-            say(f"{self.cluster.name(self.cluster.index)} trains too; {self.peers.chief} reports and saves")
+            self.folder = Elsewhere(self.cluster.name(0))
+            say(f"{self.cluster.name(self.cluster.index)} trains too; {self.cluster.name(0)} reports and saves")
         evaluated = [evaluation.store for evaluation in (self.evaluation, self.test) if evaluation]
         for store in [*self.training.stores, *evaluated]:
             store.fill(session)
 
     def _begin_at(self):
         """Gives the variables the values that the program begins at, if not random ones; returns lines about it."""
-        if not self.peers.is_chief:
+        if not self.cluster.is_chief:
             return []
-        values, lines = self.program.start_values(self.settings, self.task, self.training.kernels)
+        values, lines = self.program.start_values(self.settings, self.problem, self.training.kernels)
         checkpoints.assign(self.session, values)
         return lines
 
@@ -119,7 +118,7 @@ class _Run:
             with tf.Session(self.peers.target, config=config) as anew:  # the other one may be closed
                 return self._rescue(fault, anew)
 
-        watched = self.peers.watched(self.session, rescue if self.peers.is_chief else None)
+        watched = self.peers.watched(self.session, rescue if self.cluster.is_chief else None)
         with self.interruption.deferred(), watched, check:
             if first == 0:
                 validate.keep_start()
@@ -169,12 +168,12 @@ class _Run:
         """Writes what a run folder and a log begin with."""
         if self.first < self.steps:  # else they are those of the last training
             self.folder.write(FLAGS, resume.text(self.program, self.settings, self.start))
-        self.keeper.begin(self.start.checkpoint)
+        self.manager.begin(self.start.checkpoint)
         for line in lines:
             self.folder.note(line)
         size = len(tf.get_default_graph().get_operations())
         built = f"graph of {size} nodes, built in {self.seconds:.1f} s"
-        augmented = f"training images: {self.task.pipeline}"
+        augmented = f"training images: {self.problem.pipeline}"
         for line in [augmented, *counts(self.training.kernels[0]), built, *self._rates(), *origin]:
             self.folder.say(line)
 
@@ -194,10 +193,10 @@ class _Run:
         """Returns the check of numbers, the validation, and all callbacks in the order in which they act."""
         settings, session, training, folder = self.settings, self.session, self.training, self.folder
         clock, first, last = callbacks.Clock(settings.batch_size), self.first, self.steps - 1
-        chief, alone = self.peers.is_chief, self.cluster.count == 1
-        save = callbacks.Save(folder, session, self.keeper, settings.save_freq, last, clock, self.start.lock)
+        chief, alone = self.cluster.is_chief, self.cluster.count == 1
+        save = callbacks.Save(folder, session, self.manager, settings.save_freq, last, clock, self.start.lock)
         newest = (lambda: save.path or self.start.checkpoint) if chief else (lambda: f"in {folder.path}")
-        check = FiniteCheck(folder, session, self.task, training, first, last, settings.save_freq, newest)
+        check = FiniteCheck(folder, session, self.problem, training, first, last, settings.save_freq, newest)
         progress = [callbacks.Progress(training.report, first, self.steps, settings.batch_size)]
         report = [callbacks.Report(folder, training.report, settings.report_freq, last, clock, check.counts)]
         if self.task.fit is losses.smoothed_cross_entropy:
@@ -222,7 +221,7 @@ class _Run:
             validate,
             of_drift,
             *alignment,
-            *([save, *_board(settings, folder.events, self.task, training, last), patience] if chief else []),
+            *([save, *_board(settings, folder.events, self.problem, training, last), patience] if chief else []),
         ]  # fmt: skip
 
     def _rescue(self, fault, session):

@@ -171,10 +171,6 @@ def test_if_it_was_closed_when_all_was_done_that_is_told_too(waiting):
             time.sleep(1.0)
 
 
-def test_a_process_on_its_own_begins_if_it_may():
-    assert peers.Peers(ALONE).begin(None, True) is True and peers.Peers(ALONE).begin(None, False) is False
-
-
 def test_copies_get_the_values_of_replica_0_before_each_checkpoint():
     """Copies that have drifted apart, as devices that round otherwise let them."""
     start = np.arange(3, dtype=np.float32)
