@@ -103,16 +103,6 @@ class CommandLine:
         return self._settings_class(**given)
 
 
-def table(settings_class):
-    """Returns a Markdown table of a settings class: flag, default, meaning with bounds, on --resume."""
-    lines = ["| flag | default | meaning | on --resume |", "|---|---|---|---|"]
-    for field in dataclasses.fields(settings_class):
-        default = "" if field.default is None else f"`{field.default}`"
-        resume = field.metadata["on_resume"].name.lower()
-        lines.append(f"| `--{field.name}` | {default} | {_help(field)} | {resume} |")
-    return "\n".join(lines) + "\n"
-
-
 def _defined(settings_class):
     values = absl_flags.FlagValues()
     for field in dataclasses.fields(settings_class):

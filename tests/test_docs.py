@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import dataclasses
 import doctest
 import importlib
 import io
@@ -14,7 +15,7 @@ import subprocess
 
 import pytest
 
-from common import command
+from common import command, flags
 from common.cli.start import train_modules
 from common.compat import tf
 
@@ -150,12 +151,23 @@ def test_the_readme_is_short_and_what_is_committed_is_not_ignored():
     assert not subprocess.run(git, check=False, capture_output=True).stdout
 
 
+def _table(settings_class):
+    """Returns a Markdown table of a settings class: flag, default, meaning with bounds, on --resume."""
+    lines = ["| flag | default | meaning | on --resume |", "|---|---|---|---|"]
+    for field in dataclasses.fields(settings_class):
+        default = "" if field.default is None else f"`{field.default}`"
+        bounds = flags.bounds(field)
+        meaning = field.metadata["help"] + (f" ({bounds})" if bounds else "")
+        lines.append(f"| `--{field.name}` | {default} | {meaning} | {field.metadata['on_resume'].name.lower()} |")
+    return "\n".join(lines) + "\n"
+
+
 def with_flags(text):
     """Returns a page with the tables of flags filled in: of each folder those that the first table has not."""
-    shared = command.table(MODULES["opt_hr"].Settings).splitlines()
+    shared = _table(MODULES["opt_hr"].Settings).splitlines()
 
     def filled(place):
-        head, rule, *lines = command.table(MODULES[place[2]].Settings).splitlines()
+        head, rule, *lines = _table(MODULES[place[2]].Settings).splitlines()
         own = [line for line in lines if place[2] == "opt_hr" or line not in shared]
         return "\n".join([place[1], head, rule, *own, place[3]])
 
