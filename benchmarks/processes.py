@@ -78,5 +78,5 @@ def _serve(pipe, parent):
             pipe.send((False, ValueError(str(error))))
         except Exception as error:  # whatever it is belongs into the parent's one line
             lines = str(error).strip().splitlines() or [""]
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            pipe.send((False, Failed(f"{type(error).__name__}: {lines[0]} ({place.filename}:{place.lineno})")))
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            pipe.send((False, Failed(f"{type(error).__name__}: {lines[0]} ({frame.filename}:{frame.lineno})")))

@@ -36,8 +36,8 @@ class Case:
         import torch
 
         self._torch, self._cuda = torch, device == "gpu"
-        place = {"device": "cuda" if self._cuda else "cpu", "dtype": torch.float32}
-        generator, self._weights, self._upstream = [torch.tensor(value, **place) for value in inputs]
+        options = {"device": "cuda" if self._cuda else "cpu", "dtype": torch.float32}
+        generator, self._weights, self._upstream = [torch.tensor(value, **options) for value in inputs]
         self._generator, self._rotation = competitors()[name][2](torch, generator)
         self._weights.requires_grad_(True)
 
@@ -71,12 +71,12 @@ def _parametrized(orthogonal_map):
     """torch.nn.utils.parametrizations.orthogonal as it comes, with its base matrix, around a square linear layer."""
 
     def build(torch, generator):
-        place = {"dtype": generator.dtype, "device": generator.device}
+        options = {"dtype": generator.dtype, "device": generator.device}
         if orthogonal_map == "householder":  # its diagonal holds signs, which are rounded to whole numbers
-            generator = generator.tril(-1) - torch.eye(len(generator), **place)
-        layer = torch.nn.Linear(len(generator), len(generator), bias=False, **place)
+            generator = generator.tril(-1) - torch.eye(len(generator), **options)
+        layer = torch.nn.Linear(len(generator), len(generator), bias=False, **options)
         with torch.no_grad():
-            layer.weight.copy_(torch.eye(len(generator), **place))
+            layer.weight.copy_(torch.eye(len(generator), **options))
         torch.nn.utils.parametrizations.orthogonal(layer, orthogonal_map=orthogonal_map)
         original = layer.parametrizations.weight.original
         with torch.no_grad():

@@ -109,7 +109,7 @@ class Grassmann(Program):
                 "everything is trained as --optimizer=sgd does."
             )
 
-    def place(self, variable):
+    def mark(self, variable):
         return "G" if variables.role_of(variable) is Role.UNIT_KERNEL else "E"
 
 

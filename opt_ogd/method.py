@@ -41,5 +41,5 @@ class Ogd(Method):
         rate = self.rates(settings, step)["rotation_lr"]
         rotations = variables.with_role(Role.ROTATION, replica=replica)
         others = variables.with_role(*DECAYED, replica=replica)
-        way = OrthogonalGradientDescent if settings.map_algorithm == "published" else RelativeGradientDescent
-        return [(way(rate, settings.momentum), rotations), *self.euclidean(settings, step, others)]
+        optimizer = OrthogonalGradientDescent if settings.map_algorithm == "published" else RelativeGradientDescent
+        return [(optimizer(rate, settings.momentum), rotations), *self.euclidean(settings, step, others)]

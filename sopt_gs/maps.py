@@ -17,7 +17,7 @@ class Map:
     """A map as stochastic OPT needs it.
 
     Attributes:
-      rotate: the map; its attribute `algorithms` names the ways to compute it.
+      rotate: the map; its attribute `algorithms` names the algorithms that compute it.
       start: initial value of the generator, (shape, dtype, seed) -> tensor, with Q(start) = I: an episode begins with
         the kernels that the one before has left.
     """

@@ -77,7 +77,7 @@ class Program:
         """Returns callbacks to run before reports, validations and checkpoints."""
         return []
 
-    def place(self, variable):
+    def mark(self, variable):
         """Returns how task=see marks a trainable variable."""
         return variables.role_of(variable).value
 

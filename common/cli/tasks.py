@@ -52,7 +52,7 @@ def _see(program, settings, dataset, chosen, start, interruption):
         if start.checkpoint:
             checkpoints.load(session, start.checkpoint, checkpoints.model_variables())
         for variable in variables.trainable():
-            say(f"{program.place(variable):<12} {variable.op.name} {variable.shape.as_list()} {size_of([variable])}")
+            say(f"{program.mark(variable):<12} {variable.op.name} {variable.shape.as_list()} {size_of([variable])}")
             if settings.verbose:
                 say(str(session.run(variable)))
         for line in counts(evaluation.kernels):

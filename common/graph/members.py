@@ -75,9 +75,9 @@ class Members:
 
         def replaced():
             indices = tf.where(tf.logical_not(trusted))
-            places = indices[:, 0]
-            few = Members(self._name, self._subjects, places if self._indices is None else tf.gather(self._indices, places))
-            values = slower(few, *[tf.gather(tensor, places) for tensor in tensors])
+            positions = indices[:, 0]
+            few = Members(self._name, self._subjects, positions if self._indices is None else tf.gather(self._indices, positions))
+            values = slower(few, *[tf.gather(tensor, positions) for tensor in tensors])
             return [tf.tensor_scatter_nd_update(*pair) for pair in zip(known, [indices] * len(known), tf.nest.flatten(values))]
 
         values = tf.cond(tf.reduce_all(trusted), lambda: [tf.identity(tensor) for tensor in known], replaced)

@@ -82,7 +82,7 @@ def list_by(scopes):
 
     Kernels are created before the network that uses them, so the order of creation is not that of the layers.
     """
-    tf.get_collection_ref(_ORDER)[:] = [{scope: place for place, scope in enumerate(scopes)}]
+    tf.get_collection_ref(_ORDER)[:] = [{scope: position for position, scope in enumerate(scopes)}]
 
 
 def with_role(*roles, replica=0):
@@ -92,8 +92,8 @@ def with_role(*roles, replica=0):
         for variable, role in tf.get_collection(_REGISTRY)
         if role in roles and replica_of(variable) == replica
     ]
-    for place in tf.get_collection(_ORDER):
-        found.sort(key=lambda variable: place.get(os.path.dirname(bare_name(variable.op.name)), -1))
+    for position in tf.get_collection(_ORDER):
+        found.sort(key=lambda variable: position.get(os.path.dirname(bare_name(variable.op.name)), -1))
     return found
 
 

@@ -55,11 +55,11 @@ class RunFolder:
         if not os.path.exists(self.file(METRICS)):
             return set()
         with open(self.file(METRICS), encoding="utf-8", errors="replace") as file:
-            lines = [(_place(line), line) for line in file]
-        kept = [(place, line) for place, line in lines if place and place[0] < first]
+            lines = [(_key(line), line) for line in file]
+        kept = [(key, line) for key, line in lines if key and key[0] < first]
         if len(kept) < len(lines):
             self.write(METRICS, "".join(line for _, line in kept))
-        return {place for place, _ in kept}
+        return {key for key, _ in kept}
 
     def file(self, name):
         """Returns the path of a file in the folder."""
@@ -124,7 +124,7 @@ class Elsewhere:
         pass
 
 
-def _place(line):
+def _key(line):
     """Returns (step, split) of a line of metrics.jsonl, or None if the line is torn or something else."""
     try:
         figures = json.loads(line) if line.endswith("\n") else {}
@@ -145,7 +145,7 @@ def holds_run(path):
     return os.path.isfile(metrics) and os.path.getsize(metrics) > 0 or bool(checkpoints.listed(path))
 
 
-def check_free(path):
+def check_unused(path):
     """Raises ValueError for a folder that is there, holds something, and is no run folder.
 
     What a run that ended before its first report has left does not count, nor what systems put into folders, nor a

@@ -65,16 +65,16 @@ class RunLock:
         while not self._is_ours():  # a file that its last owner has just removed is opened anew
             self._close()
             self._descriptor, found = _open(self._path)
-            free = files.try_lock(self._descriptor)
+            locked = files.try_lock(self._descriptor)
             holder = _who(self._descriptor)
-            if free is False or free is None and found and _lives(holder):
+            if locked is False or locked is None and found and _lives(holder):
                 self._close()
-                hint = "" if free is False else f", or remove {self._path} if that process has ended"
+                hint = "" if locked is False else f", or remove {self._path} if that process has ended"
                 raise ValueError(
                     f"{self.folder} is being trained in by {holder}; wait for its end, or choose another "
                     f"--train_path{hint}"
                 )
-        if free is None:
+        if locked is None:
             self._say(f"{self.folder}: this file system has no locks; see to it that no other process trains there")
         os.ftruncate(self._descriptor, 0)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -108,8 +108,8 @@ def holder(folder):
     except OSError:
         return None
     try:
-        free, name = files.try_lock(descriptor), _who(descriptor)
-        return name if free is False or free is None and _lives(name) else None
+        locked, name = files.try_lock(descriptor), _who(descriptor)
+        return name if locked is False or locked is None and _lives(name) else None
     finally:
         os.close(descriptor)
 

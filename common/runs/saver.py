@@ -26,7 +26,7 @@ class SaveError(Exception):
     """A checkpoint could not be written; the older ones are as they were. The message is one line."""
 
 
-class Keeper:
+class CheckpointManager:
     """Saves the variables of replica 0 into a run folder, the newest `max_to_keep` of them.
 
     Built when the graph is complete: it saves what then exists, optimizer slots included. The folder may be moved as a
@@ -64,8 +64,8 @@ class Keeper:
 
     def _save(self, session, work, name):
         written, path = os.path.join(work, name), os.path.join(self._folder, name)
-        with files.plain(work) as place:
-            self._saver.save(session, os.path.join(place, name), write_meta_graph=False, write_state=False)
+        with files.plain(work) as plain:
+            self._saver.save(session, os.path.join(plain, name), write_meta_graph=False, write_state=False)
         for part in checkpoint_files.parts(written):
             files.sync(part)
         fault = checkpoints.unreadable(written)

@@ -150,9 +150,9 @@ class Save(Periodic):
       faults: how many could not.
     """
 
-    def __init__(self, folder, session, keeper, frequency, last, clock, lock):
+    def __init__(self, folder, session, manager, frequency, last, clock, lock):
         super().__init__(frequency, last, {})
-        self._folder, self._session, self._keeper, self._clock, self._lock = folder, session, keeper, clock, lock
+        self._folder, self._session, self._manager, self._clock, self._lock = folder, session, manager, clock, lock
         self._tried = None
         self.path, self.fault, self.faults = None, None, 0
 
@@ -161,7 +161,7 @@ class Save(Periodic):
         try:
             self._lock.renew()  # the folder may have been removed
             self._folder.sync()
-            self.path = self._keeper.save(self._session, step)
+            self.path = self._manager.save(self._session, step)
         except (SaveError, OSError, ValueError) as error:
             self.fault, self.faults = str(error), self.faults + 1
             self._folder.say(f"step {step}, NOT SAVED: {self.fault}; older checkpoints stay, the next save tries again")

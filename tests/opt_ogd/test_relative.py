@@ -30,8 +30,8 @@ def step(x, u, r, learning_rate, beta):
 def test_turn_is_the_product_and_its_gradient_the_relative_one(dtype, tolerance):
     x, weights, upstream = problem()
     given = [tf.constant(value, dtype) for value in (x, weights, upstream)]
-    turned = rotate_relative(*given[:2])
-    results = evaluate(turned, *tf.gradients(turned, given[:2], given[2]))
+    rotated = rotate_relative(*given[:2])
+    results = evaluate(rotated, *tf.gradients(rotated, given[:2], given[2]))
     gradient = upstream @ weights.T  # of the loss <upstream, X W0>
     for actual, expected in zip(results, (x @ weights, gradient @ x.T, x.T @ upstream)):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())

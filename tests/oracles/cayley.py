@@ -26,6 +26,6 @@ def gradient(generator, weights, upstream):
     generator, weights, upstream = (np.asarray(value, np.float64) for value in (generator, weights, upstream))
     skew = np.triu(generator, 1) - np.triu(generator, 1).T
     identity = np.eye(len(generator))
-    turned = rotation(generator)
-    of_skew = (identity + turned).T @ upstream @ weights.T @ np.linalg.inv(identity - skew).T
-    return np.triu(of_skew - of_skew.T, 1), turned.T @ upstream
+    rotated = rotation(generator)
+    of_skew = (identity + rotated).T @ upstream @ weights.T @ np.linalg.inv(identity - skew).T
+    return np.triu(of_skew - of_skew.T, 1), rotated.T @ upstream

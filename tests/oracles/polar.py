@@ -16,8 +16,8 @@ def gradient(generator, weights, upstream):
     equation for Q^T G W^T - W G^T Q; it is solved in the eigenbasis of H, where sums of eigenvalues divide.
     """
     generator, weights, upstream = (np.asarray(value, np.float64) for value in (generator, weights, upstream))
-    turned = rotation(generator)
-    values, basis = np.linalg.eigh((turned.T @ generator + generator.T @ turned) / 2)
-    outer = turned.T @ upstream @ weights.T
+    rotated = rotation(generator)
+    values, basis = np.linalg.eigh((rotated.T @ generator + generator.T @ rotated) / 2)
+    outer = rotated.T @ upstream @ weights.T
     inner = basis.T @ (outer - outer.T) @ basis / (values[:, None] + values[None, :])
-    return turned @ basis @ inner @ basis.T, turned.T @ upstream
+    return rotated @ basis @ inner @ basis.T, rotated.T @ upstream

@@ -1,4 +1,4 @@
-"""Stochastic OPT with every map: where P starts nothing turns, and a merge leaves the kernels where they are."""
+"""Stochastic OPT with every map: where P starts Q is the identity, and a merge leaves the kernels where they are."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_kernel_and_merge_against_numpy(name):
         expected = w.astype(np.float64)
         expected[indices] = ORACLES[name](p.astype(np.float64)) @ expected[indices]
         np.testing.assert_allclose(before.reshape(ROWS, 5), expected, atol=1e-5)
-        assert np.abs(before - first).max() > 0.1  # it has turned
+        assert np.abs(before - first).max() > 0.1  # it has rotated
         session.run(merge)
         after, p, momentum, w, redrawn = session.run([kernel, generator, slot, weights, chosen])
     np.testing.assert_allclose(after, before, atol=0 if name in EXACT else 1e-6)
@@ -76,8 +76,8 @@ def test_at_its_start_a_map_is_the_identity(name, size):
     start = MAPS[name].start([size, size], tf.float32, None)
     weights = np.random.default_rng(size).normal(size=(size, 4)).astype(np.float32)
     with tf.Session() as session:
-        turned = session.run(MAPS[name].rotate(start, tf.constant(weights)))
-    np.testing.assert_allclose(turned, weights, atol=0 if name in EXACT else 2e-6)
+        rotated = session.run(MAPS[name].rotate(start, tf.constant(weights)))
+    np.testing.assert_allclose(rotated, weights, atol=0 if name in EXACT else 2e-6)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 6])
@@ -98,7 +98,7 @@ def test_maps_are_told_apart():
     assert METHOD.method(settings_of("sopt_gs", rotation="free")) == "sopt_gs-free"
 
 
-def test_ways_and_baselines_that_do_not_go_with_a_map_are_an_error():
+def test_algorithms_and_baselines_that_do_not_go_with_a_map_are_an_error():
     for options, message in (
         ({"map": "cp", "map_algorithm": "qr"}, "--map_algorithm=qr: sopt_gs-cp has auto, block, cholesky; choose"),
         ({"map": "ls", "map_algorithm": "block"}, "--map_algorithm=block: sopt_gs-ls has auto, svd, newton, rational, polynomial"),

@@ -68,8 +68,8 @@ def test_an_episode_against_numpy():
         for _ in range(100):
             session.run(train)
             # d/dP sum((Q(P) W) * T): with U = strict upper triangle of G Y^T - Y G^T, P' = L^-T U Q.
-            turned = gram_schmidt_rows(generator) @ weights[chosen]
-            product = target[chosen] @ turned.T
+            rotated = gram_schmidt_rows(generator) @ weights[chosen]
+            product = target[chosen] @ rotated.T
             lower = generator @ gram_schmidt_rows(generator).T
             upper = np.triu(product - product.T, 1)
             gradient = np.linalg.solve(lower.T, upper @ gram_schmidt_rows(generator))

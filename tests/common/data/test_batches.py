@@ -18,11 +18,11 @@ def made_up(size, height=8, width=8, channels=3, seed=0):
 def expected(images, chosen, top, left, flip, pipeline):
     """The batch by numpy.pad, slicing and arithmetic in float64."""
     result = []
-    for number, row, column, turned in zip(chosen, top, left, flip):
+    for number, row, column, mirrored in zip(chosen, top, left, flip):
         padding = [(pipeline.padding,) * 2] * 2 + [(0, 0)]
         padded = np.pad(images[number].astype(np.float64), padding, mode=pipeline.reflection)
         crop = padded[row : row + pipeline.crop_size, column : column + pipeline.crop_size]
-        result.append(crop[:, ::-1] if turned else crop)
+        result.append(crop[:, ::-1] if mirrored else crop)
     return (np.array(result) - np.array(pipeline.offset)) / np.array(pipeline.scale)
 
 

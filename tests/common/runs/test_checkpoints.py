@@ -7,7 +7,7 @@ from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.runs import checkpoints
-from common.runs.saver import Keeper
+from common.runs.saver import CheckpointManager
 
 
 def build(width=3, value=1.0):
@@ -25,11 +25,11 @@ def build(width=3, value=1.0):
 def save(folder, steps=(7,), **options):
     with tf.Graph().as_default():
         session, weight, slot = build(**options)
-        keeper = Keeper(str(folder), 2)
+        manager = CheckpointManager(str(folder), 2)
         session.run(tf.assign(slot, tf.ones([2, 3])))
         for step in steps:
             session.run(tf.assign(variables.global_step(), step + 1))
-            path = keeper.save(session, step)
+            path = manager.save(session, step)
         return path, session.run(weight)
 
 

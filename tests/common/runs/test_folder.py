@@ -11,7 +11,7 @@ import pytest
 
 from common import files
 from common.files import METRICS
-from common.runs.folder import Elsewhere, RunFolder, check_free, holds_run
+from common.runs.folder import Elsewhere, RunFolder, check_unused, holds_run
 
 
 def lines(path):
@@ -106,8 +106,8 @@ OTHERS = [".bashrc", "notes.txt", "train.py", "data/"]
 @pytest.mark.parametrize("names", [[], HARMLESS, ["flags.txt", *OTHERS], ["model.ckpt-7.index", *OTHERS]])
 def test_a_run_may_begin_where_there_is_nothing_or_a_run(names, tmp_path):
     make(tmp_path, names)
-    check_free(str(tmp_path))
-    check_free(str(tmp_path / "nowhere"))
+    check_unused(str(tmp_path))
+    check_unused(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -115,17 +115,17 @@ def test_no_run_begins_in_a_folder_of_other_things(name, tmp_path):
     make(tmp_path, [*HARMLESS, name])
     message = f"--train_path={tmp_path} is there, holds {name.strip('/')} and is no run folder"
     with pytest.raises(ValueError, match=message) as error:
-        check_free(str(tmp_path))
+        check_unused(str(tmp_path))
     assert "\n" not in str(error.value)
 
 
 def test_the_file_that_takes_the_output_may_lie_there(tmp_path, monkeypatch):
     with open(tmp_path / "slurm-1.out", "w") as file:
         monkeypatch.setattr(sys, "__stdout__", file)
-        check_free(str(tmp_path))
+        check_unused(str(tmp_path))
         monkeypatch.setattr(sys, "__stdout__", None)
         with pytest.raises(ValueError, match="holds slurm-1.out"):
-            check_free(str(tmp_path))
+            check_unused(str(tmp_path))
 
 
 def make(folder, names):

@@ -19,7 +19,7 @@ from common.cli.program import run
 from common.compat import tf
 from common.flags import Resume
 from common.runs import folder, lock, resume
-from common.runs.saver import Keeper
+from common.runs.saver import CheckpointManager
 from common.training.callbacks import Callback
 from grassmann.settings import Settings as GrassmannSettings
 from opt_gs.train import method
@@ -55,7 +55,7 @@ def test_every_flag_has_its_place(kind):
     for name in names:
         (group,) = [group for group, members in GROUPS.items() if name in members]
         if (kind, name) == (OgdSettings, "map_algorithm"):
-            group = Resume.FIXED  # its two ways keep different momenta
+            group = Resume.FIXED  # its two algorithms keep different momenta
         assert kind.resume_of(name) is group, name
 
 
@@ -136,7 +136,7 @@ def test_flags_that_are_no_more_are_named_once_and_renamed_ones_compared(tmp_pat
         gone = "--shard_maps=True\n--memory_limit=2\n"
         older = text.replace("--map_algorithm=auto\n", f"--map_method=auto\n{gone}")
         (tmp_path / "flags.txt").write_text(older)
-        assert check() == ["flags of this run that are no more, and do nothing: --shard_maps, --memory_limit"]
+        assert check() == ["these flags are no more, and do nothing: --shard_maps, --memory_limit"]
         (tmp_path / "flags.txt").write_text(older.replace("--map_method=auto", "--map_method=qr"))
         assert check()[1:] == ["flags changed: map_algorithm: qr -> auto"]
 
@@ -299,13 +299,13 @@ def test_a_save_that_fails_is_reported_and_tried_again(tmp_path, monkeypatch, ca
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    save = Keeper._save
+    save = CheckpointManager._save
     fails = {1, 3}
 
     def some(self, session, work, name):
         return (fail if int(name.rpartition("-")[2]) in fails else save)(*(self, session, work, name))
 
-    monkeypatch.setattr(Keeper, "_save", some)
+    monkeypatch.setattr(CheckpointManager, "_save", some)
     assert train(monkeypatch, tmp_path / "a") == 0
     out = capsys.readouterr().out
     assert "step 3, NOT SAVED: [Errno 28] No space left on device; older checkpoints stay" in out

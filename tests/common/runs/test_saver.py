@@ -15,7 +15,7 @@ from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
 from common.runs import checkpoint_files, checkpoints, saver
-from common.runs.saver import Keeper, SaveError
+from common.runs.saver import CheckpointManager, SaveError
 
 DATA = ".data-00000-of-00001"
 
@@ -29,13 +29,13 @@ class Saved:
         self._value = tf.placeholder(tf.float32, [])
         self._assign = tf.assign(self.weight, tf.fill([40, 50], self._value))
         self.session = tf.Session()
-        self.keeper = Keeper(str(folder), max_to_keep)
-        self.keeper.begin()
+        self.manager = CheckpointManager(str(folder), max_to_keep)
+        self.manager.begin()
 
     def save(self, *steps):
         for step in steps:
             self.session.run(self._assign, {self._value: 10.0 * step})
-            path = self.keeper.save(self.session, step)
+            path = self.manager.save(self.session, step)
         return path
 
 
@@ -171,7 +171,7 @@ def test_those_of_a_past_that_is_replaced_become_the_oldest(tmp_path, monkeypatc
     saved = Saved(tmp_path, max_to_keep=3)
     saved.save(1, 3, 5)
     monkeypatch.chdir(tmp_path.parent)
-    saved.keeper.begin(f"./{tmp_path.name}/model.ckpt-1")
+    saved.manager.begin(f"./{tmp_path.name}/model.ckpt-1")
     assert steps_in(tmp_path) == [3, 5, 1]
     saved.save(2)
     assert steps_in(tmp_path) == [5, 1, 2]

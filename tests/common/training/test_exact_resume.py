@@ -19,7 +19,7 @@ from common.compat import tf
 from common.data import synthetic
 from common.graph import variables
 from common.runs import checkpoints
-from common.runs.saver import Keeper
+from common.runs.saver import CheckpointManager
 from common.training import problem
 from grassmann.program import Grassmann
 from grassmann.program import Settings as GrassmannSettings
@@ -82,11 +82,11 @@ def test_every_saved_variable_is_the_same_bit_for_bit(name, tmp_path):
     training = problem.build(program.problem(settings, dataset))
     callbacks = lambda session: program.callbacks(settings, session, training)  # noqa: E731
     initialize = tf.global_variables_initializer()
-    keeper = Keeper(str(tmp_path), 1)
+    manager = CheckpointManager(str(tmp_path), 1)
     whole = Run(training, callbacks, initialize)
     start = whole.values()
     whole.steps(0, HALF)
-    path = keeper.save(whole.session, HALF - 1)
+    path = manager.save(whole.session, HALF - 1)
     middle = whole.values()
     whole.steps(HALF, 2 * HALF)
     rest = Run(training, callbacks, initialize)

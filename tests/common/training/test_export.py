@@ -42,7 +42,7 @@ SLOW = {
     "free": ("opt_hr", {**CNN, "rotation": "free"}),
     "cnn9": ("opt_hr", {"model": "cnn9", **CNN}),
     "wide resnet": ("opt_gs", {"model": "resnet", "widen_factor": 2, "rotation": "none"}),
-    "turned resnet": ("opt_hr", {"model": "resnet"}),
+    "rotated resnet": ("opt_hr", {"model": "resnet"}),
     "vgg11": ("opt_hr", {"model": "vgg11", "rotation": "none"}),
     "vgg13 on the manifold": ("grassmann", {**GRASSMANN, "model": "vgg13"}),
 }
@@ -171,9 +171,9 @@ def test_images_of_another_shape_are_an_error_and_none_at_all_an_empty_answer(fa
 
 
 def test_a_turned_network_is_node_by_node_an_ordinary_one(fast):
-    turned, ordinary = (collections.Counter(fast[name][2]["types"].tolist()) for name in ("opt_ogd", "ordinary"))
-    assert turned == ordinary
-    assert (turned["Conv2D"], turned["BiasAdd"], turned["Mul"]) == (8, 6, 1)  # the product is the images' scale
+    rotated, ordinary = (collections.Counter(fast[name][2]["types"].tolist()) for name in ("opt_ogd", "ordinary"))
+    assert rotated == ordinary
+    assert (rotated["Conv2D"], rotated["BiasAdd"], rotated["Mul"]) == (8, 6, 1)  # the product is the images' scale
 
 
 def check_products(seen, sums):

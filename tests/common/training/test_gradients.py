@@ -58,7 +58,7 @@ def test_floats_exchanged_by_cnn6_and_their_order():
 
 @pytest.mark.slow
 def test_stochastic_opt_exchanges_only_what_is_turned():
-    """p x m numbers of the turned rows, p being 9 * 16 and 16 * 16; batch normalization's statistics are not shared."""
+    """p x m numbers of the rotated rows, p being 9 * 16 and 16 * 16; batch normalization's statistics are not shared."""
     (ops, _) = collectives(STOCHASTIC, sync_bn=False)
     averages = 6 * 2 * 64
     assert [floats(op) for op in ops] == [27 * 27 + 5 * 144 * 64 + 256 * 64 + ELSE + averages]
