@@ -19,8 +19,8 @@ class Settings(flags.Checked):
     """Flags that all benchmarks share."""
 
     json: str | None = flags.path(None, "file for the results; rows that it holds already stay or are replaced")
-    repeats: int = flags.option(15, "turns of each competitor", minimum=1)
-    seconds: float = flags.option(3.0, "a competitor whose turns took so long has no more, after three", above=0)
+    repeats: int = flags.option(15, "samples of each competitor", minimum=1)
+    seconds: float = flags.option(3.0, "a competitor whose samples took so long has no more, after three", above=0)
     device: str = flags.option("cpu", "where to measure", ("cpu", "gpu"))
     seed: int = flags.option(0, "random matrices, images and weights follow from it", minimum=0)
 

@@ -1,4 +1,4 @@
-"""One training step in two checkouts of the project, in turns: `python -m benchmarks.step --against=ROOT`.
+"""One training step in two checkouts of the project, alternately: `python -m benchmarks.step --against=ROOT`.
 
 Each checkout has a process of its own, which runs this file as a script. It builds the step through entry points that
 all versions have: the folder's train.py, `program.problem(settings, dataset)`, `common.training.problem.build`.
@@ -31,10 +31,10 @@ def both(job, root, repeats, seconds):
     words = {"folder": folder, "settings": settings}
     with _Checkout(words, os.path.dirname(_HERE)) as ours, _Checkout(words, root) as other:
         firsts = {"": ours.answer(), "other_": other.answer()}
-        turns = {"": ours.turn, "other_": other.turn}
-        for take_turn in turns.values():  # the first turn is not typical
-            take_turn()
-        times = measure.round_robin(turns, repeats, seconds)
+        samples = {"": ours.sample, "other_": other.sample}
+        for take_sample in samples.values():  # the first one is not typical
+            take_sample()
+        times = measure.round_robin(samples, repeats, seconds)
         memory = {"": ours.ask("memory"), "other_": other.ask("memory")}
     found = {}
     for prefix, first in firsts.items():
@@ -89,9 +89,9 @@ class _Checkout:
             raise Failed(f"the process of {self._root} ended: {said[-1]}")
         return json.loads(line)
 
-    def turn(self):
-        """Returns the seconds of one turn of steps."""
-        return self.ask("turn")
+    def sample(self):
+        """Returns one sample of the seconds of a step."""
+        return self.ask("sample")
 
     def __enter__(self):
         return self
@@ -108,7 +108,7 @@ def _load(name):
 
 
 def _serve(root, folder, settings):
-    """In the process of a checkout: answers the lines "turn" and "memory" with JSON."""
+    """In the process of a checkout: answers the lines "sample" and "memory" with JSON."""
     sys.path[0] = root  # in place of the folder of this file
     spec = importlib.util.spec_from_file_location("measure_of_benchmarks", os.path.join(_HERE, "measure.py"))
     measure = importlib.util.module_from_spec(spec)
@@ -135,8 +135,8 @@ def _serve(root, folder, settings):
         first["first_step_s"] = time.perf_counter() - start
     print(json.dumps(first), file=answers, flush=True)
     for line in sys.stdin:
-        if line == "turn\n":
-            answer = measure.turn(step)
+        if line == "sample\n":
+            answer = measure.sample(step)
         else:
             grown = None if before is None else measure.process_memory() - before
             tensors = measure.tensor_memory(measure.traced(session, training.train_op))

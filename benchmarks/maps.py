@@ -49,8 +49,8 @@ def measure_maps(settings):
 
 
 def _measure_size(settings, size, competitors):
-    """Returns {name: numbers} of maps, {name: (library, worker)}, that take turns at one size."""
-    found, turns = {}, {}
+    """Returns {name: numbers} of maps, {name: (library, worker)}, that alternate at one size."""
+    found, samples = {}, {}
     for name, (key, worker) in competitors.items():
         inputs = (size, size if name == PRODUCT else settings.columns, settings.seed)
         try:
@@ -62,8 +62,8 @@ def _measure_size(settings, size, competitors):
         found[name] |= {} if name == PRODUCT else _errors(known, inputs, *results)
         if found[name]["both_ms"] <= 1000.0 * settings.limit:
             for kind in ("forward",) if name == PRODUCT else ("forward", "both"):
-                turns[name, kind] = functools.partial(worker, _turn, name, kind)
-    for (name, kind), seconds in measure.round_robin(turns, settings.repeats, settings.seconds).items():
+                samples[name, kind] = functools.partial(worker, _sample, name, kind)
+    for (name, kind), seconds in measure.round_robin(samples, settings.repeats, settings.seconds).items():
         found[name] |= measure.summary(seconds, f"{kind}_")
         if name == PRODUCT:
             found[name] |= measure.summary(seconds, "both_")
@@ -105,8 +105,8 @@ def _open(key, name, inputs, device):
     return {**once, "nodes": case.nodes, "tensors_mib": case.memory()}, results
 
 
-def _turn(name, kind):
-    return measure.turn(getattr(_cases[name], kind))
+def _sample(name, kind):
+    return measure.sample(getattr(_cases[name], kind))
 
 
 def _close(name):

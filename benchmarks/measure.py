@@ -1,8 +1,8 @@
 """Times, memory and the machine: how every number of the benchmarks is measured.
 
-Times are wall-clock times of synchronous calls. Competitors take turns (`round_robin`), so that whatever else the
-machine does hits all alike. The time of a turn is the median of its calls; reported are the median and the quartiles of
-the turns.
+Times are wall-clock times of synchronous calls. Competitors alternate (`round_robin`), so that whatever else the
+machine does hits all alike. A sample is the median of a few calls; reported are the median and the quartiles of
+the samples.
 """
 
 import datetime
@@ -14,22 +14,22 @@ import time
 
 import numpy as np
 
-_TURN_SECONDS = 0.02  # a turn of short calls has several of them ...
+_SAMPLE_SECONDS = 0.02  # a sample of short calls has several of them ...
 _MOST_CALLS = 30  # ... but no more than this
-_PAUSE = 0.003  # between turns: threads of a library that spin after its work have gone to sleep by then
+_PAUSE = 0.003  # between samples: threads of a library that spin after its work have gone to sleep by then
 _MIB = 2.0**20
 
 
-def turn(call, clock=time.perf_counter):
-    """Returns the seconds of one turn of `call`: the median of its calls.
+def sample(call, clock=time.perf_counter):
+    """Returns one sample of the seconds of `call`: the median of its calls.
 
-    A short call is done once without being timed (its data and threads have to wake up), then as often as fills the
-    turn. A long one is done once.
+    A short call is done once without being timed (its data and threads have to wake up), then as often as fills
+    20 ms. A long one is done once.
     """
     first = _seconds(call, clock)
-    if first > _TURN_SECONDS:
+    if first > _SAMPLE_SECONDS:
         return first
-    calls = int(np.clip(_TURN_SECONDS / max(first, 1e-9), 3, _MOST_CALLS))
+    calls = int(np.clip(_SAMPLE_SECONDS / max(first, 1e-9), 3, _MOST_CALLS))
     return float(np.median([_seconds(call, clock) for _ in range(calls)]))
 
 
@@ -39,31 +39,31 @@ def _seconds(call, clock):
     return clock() - start
 
 
-def round_robin(turns, repeats, seconds=float("inf"), fewest=3, clock=time.perf_counter):
-    """Lets competitors take turns; returns {name: [seconds of each turn]}.
+def round_robin(competitors, repeats, seconds=float("inf"), fewest=3, clock=time.perf_counter):
+    """Lets competitors alternate; returns {name: [seconds of each sample]}.
 
     Args:
-      turns: {name: function without arguments that takes one turn and returns its seconds}.
-      repeats: turns of each competitor.
-      seconds: a competitor whose turns have taken this long in all has no more of them,
+      competitors: {name: function without arguments that takes one sample and returns its seconds}.
+      repeats: samples of each competitor.
+      seconds: a competitor whose samples have taken this long in all has no more of them,
       fewest: unless it has had fewer than this.
-      clock: what measures the time that a turn takes altogether.
+      clock: what measures the time that a sample takes altogether.
     """
-    times, used = {name: [] for name in turns}, dict.fromkeys(turns, 0.0)
+    times, used = {name: [] for name in competitors}, dict.fromkeys(competitors, 0.0)
     for _ in range(repeats):
-        for name, take_turn in turns.items():
+        for name, take_sample in competitors.items():
             if used[name] < seconds or len(times[name]) < fewest:
                 start = clock()
-                times[name].append(take_turn())
+                times[name].append(take_sample())
                 used[name] += clock() - start
                 time.sleep(_PAUSE)
     return times
 
 
 def summary(seconds, prefix=""):
-    """Returns {"ms", "ms_low", "ms_high", "turns"}: median and quartiles of turns in milliseconds; keys prefixed."""
+    """Returns {"ms", "ms_low", "ms_high", "samples"}: median and quartiles of samples in milliseconds; keys prefixed."""
     low, median, high = np.percentile(1000.0 * np.asarray(seconds), [25, 50, 75])
-    values = {"ms": float(median), "ms_low": float(low), "ms_high": float(high), "turns": len(seconds)}
+    values = {"ms": float(median), "ms_low": float(low), "ms_high": float(high), "samples": len(seconds)}
     return {f"{prefix}{name}": value for name, value in values.items()}
 
 

@@ -80,7 +80,7 @@ def times(row, prefix=""):
     """Shows a `measure.summary` in a row: the median, and the quartiles behind it."""
     if row.get(f"{prefix}ms") is None:
         return EMPTY
-    if row.get(f"{prefix}turns") == 1:
+    if row.get(f"{prefix}samples") == 1:
         return f"{significant(row[f'{prefix}ms'])} (once)"
     low, high = (significant(row[f"{prefix}ms_{end}"]) for end in ("low", "high"))
     return f"{significant(row[f'{prefix}ms'])} ({low}..{high})"

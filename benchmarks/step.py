@@ -27,7 +27,7 @@ class Settings(command.Settings):
     test_images: int = flags.option(1000, "images of an evaluation; 0 leaves evaluation out", minimum=0)
     xla: bool = flags.option(False, "measure the programs with their --xla")
     precision: str = flags.option("float32", "measure the programs with this --precision")
-    against: str | None = flags.path(None, "root of another checkout, whose steps take turns with ours")
+    against: str | None = flags.path(None, "root of another checkout, whose steps alternate with ours")
 
 
 def jobs(settings):
@@ -70,7 +70,7 @@ def _against(competitors, settings):
 
 
 def _among(competitors, settings):
-    """Yields (method, numbers) of methods that take turns."""
+    """Yields (method, numbers) of methods that alternate."""
     found = {}
     for job in competitors:
         try:
@@ -94,18 +94,18 @@ def _among(competitors, settings):
 
 
 def _time(competitors, repeats, seconds, evaluation):
-    """In one process: steps, batches and evaluations of all competitors in turn. Returns {method: numbers}."""
+    """In one process: steps, batches and evaluations of all competitors, alternating. Returns {method: numbers}."""
     trainings = {job.method: programs.Training(job, evaluation) for job in competitors}
     for training in trainings.values():
         training.step()
     kinds = {"step": "", "data": "data_"} | ({"evaluate": "evaluation_"} if evaluation else {})
-    turns = {
-        (method, kind): functools.partial(measure.turn, getattr(training, kind))
+    samples = {
+        (method, kind): functools.partial(measure.sample, getattr(training, kind))
         for method, training in trainings.items()
         for kind in kinds
     }
     found = {method: {} for method in trainings}
-    for (method, kind), times in measure.round_robin(turns, repeats, seconds).items():
+    for (method, kind), times in measure.round_robin(samples, repeats, seconds).items():
         found[method] |= measure.summary(times, kinds[kind])
     for training in trainings.values():
         training.check()

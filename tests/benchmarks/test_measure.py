@@ -34,23 +34,23 @@ class Clock:
 
 def test_a_long_call_is_a_turn_of_its_own():
     clock = Clock()
-    assert measure.turn(clock.taking(0.5, 100.0), clock) == 0.5
+    assert measure.sample(clock.taking(0.5, 100.0), clock) == 0.5
 
 
 def test_short_calls_share_a_turn_of_which_the_first_does_not_count():
     clock = Clock()
-    assert measure.turn(clock.taking(0.009, 0.001, 0.002, 0.003), clock) == pytest.approx(0.002)
+    assert measure.sample(clock.taking(0.009, 0.001, 0.002, 0.003), clock) == pytest.approx(0.002)
 
 
-def test_competitors_take_turns():
+def test_competitors_take_samples():
     order = []
     clock = Clock()
-    turns = {name: lambda name=name: order.append(name) or 1.0 for name in "abc"}
-    assert measure.round_robin(turns, 2, clock=clock) == {"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [1.0, 1.0]}
+    samples = {name: lambda name=name: order.append(name) or 1.0 for name in "abc"}
+    assert measure.round_robin(samples, 2, clock=clock) == {"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [1.0, 1.0]}
     assert "".join(order) == "abcabc"
 
 
-def test_a_slow_competitor_has_fewer_turns_but_three():
+def test_a_slow_competitor_has_fewer_samples_but_three():
     clock = Clock()
     slow, fast = clock.taking(10.0), clock.taking(0.1)
     times = measure.round_robin({"slow": lambda: slow() or 10.0, "fast": lambda: fast() or 0.1}, 8, 2.0, clock=clock)
@@ -59,7 +59,7 @@ def test_a_slow_competitor_has_fewer_turns_but_three():
 
 def test_summary_is_median_and_quartiles():
     values = np.array([5.0, 1.0, 2.0, 4.0, 3.0])
-    expected = {"x_ms": 3000.0, "x_ms_low": 2000.0, "x_ms_high": 4000.0, "x_turns": 5}
+    expected = {"x_ms": 3000.0, "x_ms_low": 2000.0, "x_ms_high": 4000.0, "x_samples": 5}
     assert measure.summary(values, "x_") == expected
 
 

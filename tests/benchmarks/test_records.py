@@ -50,8 +50,8 @@ def test_results_of_another_benchmark_are_refused():
 
 def test_tables_of_rows_that_share_a_title():
     rows = [
-        {"map": "cayley", "n": 8, "ms": 12.345, "ms_low": 1234.5, "ms_high": 0.012345, "turns": 9},
-        {"map": "slow", "n": 8, "ms": 27000.0, "turns": 1, "note": "out of memory"},
+        {"map": "cayley", "n": 8, "ms": 12.345, "ms_low": 1234.5, "ms_high": 0.012345, "samples": 9},
+        {"map": "slow", "n": 8, "ms": 27000.0, "samples": 1, "note": "out of memory"},
         {"map": "cayley", "n": 9},
     ]
     text = records.tables(
