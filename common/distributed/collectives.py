@@ -56,29 +56,22 @@ class Sum:
 
 
 def broadcast(members, cluster):
-    """Returns an operation after which variables have the chief's values in every process.
+    """Returns an operation after which variables have the chief's values in every process: these plus zeros.
 
     All variables of a type are one message: an operation for each takes several times as long.
     """
     members = sorted(members, key=lambda member: (member.dtype.base_dtype.name, member.op.name))
     last = []
-    for key, (dtype, block) in enumerate(itertools.groupby(members, lambda member: member.dtype.base_dtype)):
+    for key, (_, block) in enumerate(itertools.groupby(members, lambda member: member.dtype.base_dtype)):
         with tf.control_dependencies(last), tf.device("/cpu:0"):
-            transfer = _send if cluster.is_chief else _receive
-            last = [transfer(list(block), dtype, _group(cluster, Kind.VARIABLES + key))]
+            block = list(block)
+            flat = tf.concat([tf.reshape(member.read_value(), [-1]) for member in block], axis=0)
+            total = summed(flat if cluster.is_chief else tf.zeros_like(flat), cluster, Kind.VARIABLES + key)
+            parts = tf.split(total, [member.shape.num_elements() for member in block])
+            last = [
+                member.assign(tf.reshape(part, member.shape), read_value=False) for member, part in zip(block, parts)
+            ]
     return tf.group(*last)
-
-
-def _send(block, dtype, group):
-    flat = tf.concat([tf.reshape(member.read_value(), [-1]) for member in block], axis=0)
-    return tf.raw_ops.CollectiveBcastSendV2(input=flat, **group).op
-
-
-def _receive(block, dtype, group):
-    sizes = [member.shape.num_elements() for member in block]
-    flat = tf.raw_ops.CollectiveBcastRecvV2(shape=[sum(sizes)], T=dtype, **group)
-    values = [tf.reshape(part, member.shape) for part, member in zip(tf.split(flat, sizes), block)]
-    return tf.group(*[member.assign(value, read_value=False) for member, value in zip(block, values)])
 
 
 def _group(cluster, key):

@@ -12,7 +12,7 @@ import pytest
 from common import flags
 from common.cli import program, recipe, settings, start, tasks
 from common.cli.settings import OptSettings
-from common.command import CommandLine, table
+from common.command import CommandLine
 from common.compat import tf
 from common.data import datasets
 from common.graph import precision
@@ -206,12 +206,6 @@ def test_addresses_are_no_paths_and_home_is_expanded(name, address, monkeypatch)
     with pytest.raises(ValueError, match=f"^--{name}={address}: expected a path of this machine's file system; copy"):
         read(f"--{name}={address}")
     assert getattr(read(f"--{name}=~/a b")[0], name) == "/home/ann/a b"
-
-
-def test_table_of_flags():
-    lines = table(OptSettings).splitlines()
-    assert lines[0] == "| flag | default | meaning | on --resume |" and len(lines) == 2 + len(OptSettings.names())
-    assert "| `--depth` | `10` | depth of resnet, 6n + 4 (at least 10) | fixed |" in lines
 
 
 # --- streams and signals ---

@@ -208,9 +208,9 @@ def test_no_collective_has_a_timeout_of_its_own():
 
 def test_variables_of_one_type_are_one_message():
     for name, dtype in (("a", tf.float32), ("b", tf.float32), ("step", tf.int64)):
-        tf.get_variable(name, [3], dtype, tf.zeros_initializer())
+        tf.get_variable(name, [100], dtype, tf.zeros_initializer())
     for index in range(2):
         collectives.broadcast(tf.global_variables(), Cluster(("a:1", "b:1"), index))
     operations = [op for op in tf.get_default_graph().get_operations() if "Collective" in op.type]
-    assert [op.type for op in operations] == 2 * ["CollectiveBcastSendV2"] + 2 * ["CollectiveBcastRecvV2"]
-    assert [op.outputs[0].shape.as_list() for op in operations[2:]] == [[6], [3]]
+    assert [op.type for op in operations] == 4 * ["CollectiveReduceV2"]
+    assert [op.outputs[0].shape.as_list() for op in operations] == 2 * [[200], [100]]
