@@ -199,7 +199,7 @@ class _Run:
         check = FiniteCheck(folder, session, self.problem, training, first, last, settings.save_freq, newest)
         progress = [callbacks.Progress(training.report, first, self.steps, settings.batch_size)]
         report = [callbacks.Report(folder, training.report, settings.report_freq, last, clock, check.counts)]
-        if self.task.fit is losses.smoothed_cross_entropy:
+        if self.problem.fit is losses.smoothed_cross_entropy:
             report.append(Floor(folder, training.report, self.dataset.classes, settings.report_freq, last))
         dropped_if = {"stopping": self.interruption.stopping} if alone else {}  # several processes finish it
         validate = callbacks.Validate(
