@@ -126,7 +126,7 @@ def _opt_fashion():
         flags = ("--bn_decay=0.999", "--warmup_steps=0", *_PUBLISHED.get(name, ()))
         rates = _OWN_RATES.get(name, _rates("base_lr", 0.05, 0.1, 0.2, 0.4))
         yield Row(f"{name}-published", name, flags, label=name, rates=rates, kind="as published")
-    for name in _ON_SPHERES:
+    for name in _ON_SPHERES if "generator_optimizer" in OptSettings.names() else ():  # there before the flag is
         flags = ("--generator_optimizer=sgdg",)
         yield Row(f"{name}-sgdg", name, flags, label=f"{name} on G(1, n)", rates=_SPHERE_RATES, kind="preset")
 
@@ -149,14 +149,6 @@ def _finetune():
                   rates=rates, share=0.25, data=fewshot.name(count), **others)  # fmt: skip
 
 
-def _there(rows):  # until the flags are
-    for row in rows:
-        names = settings_of(row.folder).names()
-        if "--generator_optimizer=sgdg" not in row.flags or "generator_optimizer" in names:
-            kept = tuple(flag for flag in row.flags if flag[2:].partition("=")[0] in names)
-            yield dataclasses.replace(row, flags=kept)
-
-
 def tables():
     """Returns {name: `Table`}."""
     paper_rows = tuple(_opt_rows(_opt_folders(), ("--widths=64,64,64,64",)))
@@ -165,7 +157,7 @@ def tables():
         Table("riemannian-cifar", tuple(_rows(_CIFAR, "cifar")), ("cifar10", "cifar100"), ("cifar10", "cifar100")),
         Table("riemannian-svhn", tuple(_rows(_SVHN, "svhn")), ("svhn",), ("svhn",)),
         Table("opt-comparison", paper_rows, ("cifar100", "cifar10", *FILELESS), ("cifar100",)),
-        Table("opt-fashion", tuple(_there(_opt_fashion())), widths=_NARROW, **fashion),
+        Table("opt-fashion", tuple(_opt_fashion()), widths=_NARROW, **fashion),
         Table("riemannian-fashion", tuple(_riemannian_fashion()), **fashion),
         Table("finetune-fashion", tuple(_finetune()), ("fashion_mnist",), ("fashion_mnist",), 2000, _NARROW,
               write_sets=fewshot.write_of),
