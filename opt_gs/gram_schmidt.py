@@ -47,3 +47,4 @@ def _rotate(generator, weights, members, algorithm):
 
 _ALGORITHMS = {name: functools.partial(_rotate, algorithm=name) for name in orthonormal.ALGORITHMS}
 gram_schmidt.algorithms = tuple(_ALGORITHMS)
+gram_schmidt.scale_free_axis = -1  # rows

@@ -69,3 +69,4 @@ def _determinant_sign(rotation, members):
 
 _ALGORITHMS = {name: functools.partial(_rotate, algorithm=name) for name in orthonormal.ALGORITHMS}
 householder.algorithms = tuple(_ALGORITHMS)
+householder.scale_free_axis = -2  # columns

@@ -40,6 +40,7 @@ def proper_householder(generator, weights, algorithm="auto", names=None):
 
 
 proper_householder.algorithms = householder.algorithms
+proper_householder.scale_free_axis = householder.scale_free_axis
 
 MAPS = {
     "gs": Map(gram_schmidt),

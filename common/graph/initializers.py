@@ -27,6 +27,16 @@ def normal(standard_deviation=1.0):
     return initial
 
 
+def unit_normal(axis):
+    """Independent N(0, 1) brought to norm 1 along `axis`: vectors in directions that are all equally likely."""
+
+    def initial(shape, dtype, seed):
+        raw = normal(1.0)(shape, dtype, seed)
+        return raw / tf.norm(raw, axis=axis, keepdims=True)
+
+    return initial
+
+
 def he_normal(shape, dtype, seed):
     """Independent N(0, 2 / n), n the inputs of a neuron: the product of all axes but the last (He et al., 2015)."""
     return normal(np.sqrt(2.0 / _inputs(shape)))(shape, dtype, seed)

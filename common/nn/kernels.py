@@ -166,6 +166,14 @@ def identity_of(rotate):
     return getattr(getattr(rotate, "func", rotate), "identity", initializers.identity)
 
 
+def scale_free_axis_of(rotate):
+    """Returns the axis of the vectors of P whose lengths Q(P) does not depend on, -2 for columns and -1 for rows.
+
+    It is the map's `scale_free_axis`, None for a map that has none.
+    """
+    return getattr(getattr(rotate, "func", rotate), "scale_free_axis", None)
+
+
 def rotated(rotate, start=initializers.normal(1.0), role=Role.GENERATOR, orthogonal=True):
     """A fixed random kernel, rotated by an orthogonal matrix: Q(P) @ W0 (Liu et al., CVPR 2021, section 3).
 

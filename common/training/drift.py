@@ -34,17 +34,22 @@ def _polar_factor(matrix):
     return left @ right
 
 
-def _norms(kernel):
-    return np.sqrt(np.sum(np.square(kernel), axis=tuple(range(kernel.ndim - 1)), keepdims=True))
+def _norms(kernel, axis):
+    axes = tuple(range(kernel.ndim - 1)) if axis is None else axis
+    return np.sqrt(np.sum(np.square(kernel), axis=axes, keepdims=True))
+
+
+def unit_neurons(axis=None):
+    """Returns the `Invariant` of neurons of norm 1, which run over `axis`, or for None over all axes but the last."""
+    return Invariant(
+        "largest deviation of a neuron's norm from 1",
+        lambda kernel: kernel / _norms(kernel, axis),
+        lambda kernel: np.max(np.abs(_norms(kernel, axis) - 1.0)),
+        bound=1e-3,
+    )
 
 
 ORTHOGONAL = Invariant("||QQ^T - I||", _polar_factor, lambda q: np.linalg.norm(q @ q.T - np.eye(len(q))), bound=0.5)
-UNIT_NEURONS = Invariant(
-    "largest deviation of a neuron's norm from 1",
-    lambda kernel: kernel / _norms(kernel),
-    lambda kernel: np.max(np.abs(_norms(kernel) - 1.0)),
-    bound=1e-3,
-)
 
 
 class Drift(Callback):

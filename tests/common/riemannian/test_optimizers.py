@@ -6,46 +6,11 @@ import pytest
 from common.compat import tf
 from common.graph import initializers, variables
 from common.riemannian.optimizers import AdamG, SgdG
-from tests.oracles import sphere
+from tests.oracles import riemannian_steps, sphere
 
 SHAPES = {"matrix": (7, 4), "conv/kernel": (3, 3, 2, 5), "cube": (2, 3, 4)}
 STEPS = 100
 KINDS = pytest.mark.parametrize("use_resource", [True, False], ids=["resource", "reference"])
-
-
-def move(y, d, tangent):
-    """Returns exp_y(d) and `tangent` translated along d, by the paper's formulas for one neuron.
-
-    y has norm 1 - 1e-8 as the division by norm + 1e-8 leaves it; rotation matrices would differ by as much.
-    """
-    length = np.linalg.norm(d)
-    if length == 0.0:
-        return y, tangent
-    u = d / length
-    end = y * np.cos(length) + u * np.sin(length)
-    return end, tangent - (u @ tangent) * (y * np.sin(length) + (1.0 - np.cos(length)) * u)
-
-
-def move_all(y, d, tangent):
-    return [sphere.each_neuron(lambda *neuron: move(*neuron)[part], y, d, tangent) for part in range(2)]
-
-
-def oracle_sgd_g(y, g, tau, learning_rate, momentum, grad_clip=None):
-    y = sphere.normalise(y)
-    h = sphere.project(y, g)
-    h = h if grad_clip is None else sphere.clip(h, grad_clip)
-    d = momentum * tau - learning_rate * h
-    return move_all(y, d, d)
-
-
-def oracle_adam_g(y, g, m, v, t, learning_rate, beta1=0.9, beta2=0.99, epsilon=1e-8, grad_clip=None):
-    y = sphere.normalise(y)
-    h = sphere.project(y, g)
-    h = h if grad_clip is None else sphere.clip(h, grad_clip)
-    m = beta1 * m + (1 - beta1) * h
-    v = beta2 * v + (1 - beta2) * sphere.squared_norms(h)
-    d = -learning_rate * np.sqrt(1 - beta2**t) / (1 - beta1**t) * m / np.sqrt(v + epsilon)
-    return *move_all(y, d, m), v
 
 
 def start(name):
@@ -80,7 +45,7 @@ def test_sgd_g_follows_numpy(settings, use_resource):
     for name in SHAPES:
         y, tau = start(name), np.zeros(SHAPES[name])
         for step in range(STEPS):
-            y, tau = oracle_sgd_g(y, gradient_at(name, step), tau, *settings)
+            y, tau = riemannian_steps.sgd_g(y, gradient_at(name, step), tau, *settings)
         np.testing.assert_allclose(final[name], y, rtol=0, atol=1e-10)
         np.testing.assert_allclose(final[f"{name}/SgdgOptimizer"], tau, rtol=0, atol=1e-10)
 
@@ -93,7 +58,7 @@ def test_adam_g_follows_numpy(settings, use_resource):
     for name, shape in SHAPES.items():
         y, m, v = start(name), np.zeros(shape), np.zeros([1] * (len(shape) - 1) + [shape[-1]])
         for step in range(STEPS):
-            y, m, v = oracle_adam_g(y, gradient_at(name, step), m, v, step + 1, *settings)
+            y, m, v = riemannian_steps.adam_g(y, gradient_at(name, step), m, v, step + 1, *settings)
         np.testing.assert_allclose(final[name], y, rtol=0, atol=1e-10)
         np.testing.assert_allclose(final[f"{name}/Adamg"], m, rtol=0, atol=1e-10)
         np.testing.assert_allclose(final[f"{name}/Adamg_1"], v, rtol=1e-10)
