@@ -29,8 +29,8 @@ class StochasticOpt(Method):
     settings_class = EpisodeSettings
 
     def __init__(self, name="gs"):
-        maps = by_algorithm(MAPS[name].rotate)
-        super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", factories=maps)
+        rotate = MAPS[name].rotate
+        super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", rotate, factories=by_algorithm(rotate))
         self._start = MAPS[name].start
 
     def check(self, settings):
@@ -70,5 +70,4 @@ class StochasticOpt(Method):
     def callbacks(self, settings, session, training):
         if settings.rotation != "method":
             return []
-        optimizers = [optimizer for groups in training.groups for optimizer, _ in groups]
-        return [Episodes(session, training, settings.episode_steps, optimizers)]
+        return [Episodes(session, training, settings.episode_steps)]

@@ -71,21 +71,21 @@ class Episodes(Callback):
       session: of the training graph, whose train_op has been built: the slots must be there.
       training: a `Training`; the episode that begins is its step // episode_steps.
       episode_steps: updates of an episode.
-      optimizers: those that train the generators, one for each replica.
     """
 
-    def __init__(self, session, training, episode_steps, optimizers):
+    def __init__(self, session, training, episode_steps):
         self._session, self._episode_steps = session, episode_steps
         episode = training.global_step // episode_steps
+        optimizers = [[optimizer for optimizer, _ in groups] for groups in training.groups]
         replicas = zip(training.kernels, optimizers)
-        self._merge = tf.group(*[merge(episode, kernels.values(), optimizer) for kernels, optimizer in replicas])
+        self._merge = tf.group(*[merge(episode, kernels.values(), own) for kernels, own in replicas])
 
     def after_step(self, step, values):
         if (step + 1) % self._episode_steps == 0:
             self._session.run(self._merge)
 
 
-def merge(episode, kernels, optimizer):
+def merge(episode, kernels, optimizers):
     """Returns the op that ends an episode: the effective kernels become W0, and the rotation starts afresh.
 
     For every kernel of a `SubsetRotated`: W0 <- the kernel in use; P <- its start, where Q = I; P's slots <- 0; subset
@@ -103,8 +103,8 @@ def merge(episode, kernels, optimizer):
             (layer.generator, layer.start([chosen, chosen], layer.generator.dtype.base_dtype, None)),
             (layer.indices, draw(variables.key_of(layer.indices.op.name, episode), rows, chosen)),
         ]
-        slots = [optimizer.get_slot(layer.generator, name) for name in optimizer.get_slot_names()]
-        values += [(slot, tf.zeros_like(slot)) for slot in slots]
+        slots = [own.get_slot(layer.generator, name) for own in optimizers for name in own.get_slot_names()]
+        values += [(slot, tf.zeros_like(slot)) for slot in slots if slot is not None]
     with tf.control_dependencies([value for _, value in values]):
         return tf.group(*[variable.assign(value, read_value=False) for variable, value in values])
 

@@ -48,6 +48,7 @@ NUMBERS = {
     "bn_decay": SHARE_BELOW_1,
     "bn_batches": COUNT,
     "rotation_lr": POSITIVE,
+    "generator_lr": POSITIVE,
     "episodes": COUNT,
     "episode_steps": COUNT,
     "sample_ratio": SHARE_UP_TO_1,
@@ -87,6 +88,7 @@ CHOICES = {
     "rotation": {"method", "none", "free"},
     "map": {"gs", "hr", "ls", "cp"},
     "optimizer": {"sgd", "sgdg", "adamg"},  # of grassmann; OPTIMIZERS are the others'
+    "generator_optimizer": {"momentum", "sgdg", "adamg"},
     "schedule": {"paper", "cosine", "constant"},
     "model": {"resnet", "vgg11", "vgg13", "vgg16", "vgg19"},  # and, but for grassmann, cnn6 and cnn9
 }

@@ -5,7 +5,7 @@ import functools
 import json
 import os
 
-from common.cli import fixed, start
+from common.cli import fixed, generators, start
 from common.cli.program import Program
 from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE, OptSettings
 from common.compat import tf
@@ -97,6 +97,7 @@ class Method(Program):
         self.name, self.widths = name, widths
         self.factories = factories or {name: kernels.rotated(by) for name, by in by_algorithm(rotate).items()}
         self.generator_start = None if factories else generator_start  # None where P does not start at random
+        self.scale_free_axis = kernels.scale_free_axis_of(rotate)
         self.short_lr, self.fashion_lr, self.short_steps = short_lr, fashion_lr, short_steps
 
     # --- what a method may change ---
@@ -104,8 +105,11 @@ class Method(Program):
     def factory_of(self, settings):
         """Returns `factory_of(layer)`: where the kernels come from."""
         factory = self.factories[settings.map_algorithm]
-        if self.generator_start:
-            factory = dataclasses.replace(factory, start=start_of(settings.generator_start or self.generator_start))
+        if self.on_manifold(settings):
+            factory = dataclasses.replace(factory, start=initializers.unit_normal(self.scale_free_axis))
+        elif self.generator_start:
+            start = generators.start_of(settings.generator_start or self.generator_start)
+            factory = dataclasses.replace(factory, start=start)
         return kernels.by_place(factory)
 
     def schedule(self, settings):
@@ -119,17 +123,30 @@ class Method(Program):
 
         That of the fixed W0 is a constant, reported as the originals do.
         """
-        return losses.decay(variables.with_role(*DECAYED, Role.FIXED, replica=replica), self.l2(settings))
+        roles = {*DECAYED, Role.FIXED} - ({Role.GENERATOR} if self.on_manifold(settings) else set())
+        return losses.decay(variables.with_role(*roles, replica=replica), self.l2(settings))
 
     def rates(self, settings, step):
         """Learning rates by name, for optimizers and logs."""
-        return {"lr": self.schedule_for_batch(settings).rate(settings.base_lr, step)}
+        schedule = self.schedule_for_batch(settings)
+        own = {"generator_lr": schedule.rate(settings.generator_lr, step)} if self.on_manifold(settings) else {}
+        return {"lr": schedule.rate(settings.base_lr, step), **own}
 
     def optimizers(self, settings, step, replica):
-        """Pairs (optimizer, variables): that of --optimizer for everything."""
-        return self.euclidean(settings, step, variables.trainable(replica))
+        """Pairs (optimizer, variables): those of --optimizer, and of --generator_optimizer if P has its own."""
+        if not self.on_manifold(settings):
+            return self.euclidean(settings, step, variables.trainable(replica))
+        trained = variables.with_role(Role.GENERATOR, replica=replica)
+        others = variables.with_role(*variables.TRAINABLE - {Role.GENERATOR}, replica=replica)
+        rate = rounded(self.rates(settings, step)["generator_lr"], trained)
+        own = generators.optimizer(settings, rate, self.scale_free_axis)
+        return [*self.euclidean(settings, step, others), (own, trained)]
 
     # --- what a method may use ---
+
+    def on_manifold(self, settings):
+        """Whether the columns or rows of P whose lengths Q does not see are kept on the manifold G(1, n)."""
+        return settings.generator_optimizer != "momentum" and self.scale_free_axis is not None
 
     def l2(self, settings):
         """Returns the coefficient of L2 in the loss; AdamW decays the same variables in its own step instead."""
@@ -168,6 +185,7 @@ class Method(Program):
         if settings.generator_start and not method.generator_start:
             given = f"--generator_start={settings.generator_start}"
             raise ValueError(f"{given}: {method.name} has no generators that start at random; leave it out")
+        generators.check(settings, method.name, method.scale_free_axis)
 
     def of(self, settings):
         """Returns the method that --rotation asks for; the two baselines run the common recipe in every folder."""
@@ -182,10 +200,12 @@ class Method(Program):
         generator_start = settings.generator_start or ("paper" if preset is PAPER else method.generator_start)
         base_lr = {PAPER: PAPER_LR, FASHION: method.fashion_lr}.get(preset, method.short_lr)
         base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
+        generator_lr = generators.LR[settings.generator_optimizer] if method.on_manifold(settings) else None
         batch_size = settings.batch_size or preset.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         if settings.fixed is not None:
             base_lr *= FIXED_SHARE
+            generator_lr = generator_lr and FIXED_SHARE * generator_lr
             inputs = settings.fixed_inputs or fixed.inputs_of(settings)
             settings = dataclasses.replace(settings, fixed=os.path.abspath(settings.fixed), fixed_inputs=inputs)
         settings = dataclasses.replace(
@@ -194,7 +214,8 @@ class Method(Program):
             max_steps=settings.max_steps or steps,
             widths=settings.widths or (self.widths if settings.model == "cnn6" else None),
             base_lr=settings.base_lr or base_lr,
-            generator_start=generator_start if method.generator_start else None,
+            generator_start=generator_start if method.generator_start and not generator_lr else None,
+            generator_lr=settings.generator_lr or generator_lr,
             batch_size=batch_size,
         )
         schedule, warmup, decay = method.schedule(settings), settings.warmup_steps, settings.bn_decay
@@ -241,12 +262,6 @@ class Method(Program):
 
     def run_name(self, settings):
         return f"{self.method(settings)}_{settings.model}_{title(settings.data)}"
-
-
-def start_of(name):
-    """Returns the initializer of P that --generator_start=`name` means."""
-    known = {"paper": initializers.normal(1.0), "unit": initializers.lecun_normal}
-    return known[name] if name in known else initializers.normal(float(name))
 
 
 def by_algorithm(rotate):

@@ -15,12 +15,17 @@ from common.flags import FREE, PLACE, STEERS, option, path
 TASKS = ("train", "test", "see", "export")
 OPTIMIZERS = ("momentum", "adam", "adamw")
 GENERATOR_STARTS = ("paper", "unit")
+GENERATOR_OPTIMIZERS = ("momentum", "sgdg", "adamg")
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS and own images
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
 
 # What a flag needs so as not to be without effect: see `needs` in common/flags.py.
 ROTATES = ("--rotation=method", lambda settings: settings.rotation == "method")
+_ON_MANIFOLD = (
+    "--rotation=method and --generator_optimizer=sgdg or adamg",
+    lambda settings: settings.rotation == "method" and settings.generator_optimizer != "momentum",
+)
 _FIXED = ("--fixed", lambda settings: settings.fixed is not None)
 _RESNET = ("--model=resnet", lambda settings: settings.model == "resnet")
 _FILES = ("a data set that has files", lambda settings: settings.data not in FILELESS and not is_own(settings.data))
@@ -242,6 +247,14 @@ class OptSettings(Common):
     optimizer: str = option(
         "momentum", "optimizer, but of opt_ogd's rotations; of adam and adamw --momentum is beta1", OPTIMIZERS
     )
+    generator_optimizer: str = option(
+        "momentum", "momentum leaves the generators P to --optimizer; sgdg and adamg keep P's columns or rows, if the "
+        "map does not see their length, on the Grassmann manifold, without L2", GENERATOR_OPTIMIZERS, needs=ROTATES,
+    )  # fmt: skip
+    generator_lr: float | None = option(
+        None, "learning rate of sgdg and adamg at the start; 0.2 of sgdg, 0.05 of adamg", above=0, on_resume=STEERS,
+        needs=_ON_MANIFOLD,
+    )  # fmt: skip
     schedule: str = option(
         "paper", "learning rates: the paper's drops, half a cosine to 0, or constant", ("paper", "cosine", "constant"),
         on_resume=STEERS,

@@ -39,7 +39,7 @@ def build(name, shape=SHAPE, dtype=tf.float32):
     target = np.random.default_rng(0).normal(size=shape)
     optimizer = tf.train.MomentumOptimizer(tf.constant(0.02, dtype), tf.constant(0.9, dtype))
     train = optimizer.minimize(tf.reduce_sum(kernel * target), var_list=variables.trainable())
-    return kernel, optimizer, train, subset.merge(tf.constant(1, tf.int64), found.values(), optimizer)
+    return kernel, optimizer, train, subset.merge(tf.constant(1, tf.int64), found.values(), [optimizer])
 
 
 @pytest.mark.parametrize("name", MAPS)

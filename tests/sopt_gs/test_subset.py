@@ -87,7 +87,7 @@ def test_an_episode_against_numpy():
 def test_a_merge_keeps_the_kernel_bit_for_bit_and_changes_nothing_else(dtype):
     kernel, optimizer, train, found = build(dtype)
     other = variables.create("other", [3], Role.GAMMA, initializers.ones, dtype)
-    merge = subset.merge(tf.constant(1, tf.int64), found, optimizer)
+    merge = subset.merge(tf.constant(1, tf.int64), found, [optimizer])
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         for _ in range(10):

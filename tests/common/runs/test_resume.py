@@ -28,8 +28,8 @@ from sopt_gs.settings import EpisodeSettings
 
 METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-STEERS = """base_lr rotation_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay omega weightDecay
-    biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps
+STEERS = """base_lr rotation_lr generator_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay
+    omega weightDecay biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps
     sync_bn schedule bn_decay""".split()
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
     visible_devices log_device_placement tensorboard verbose k map_algorithm bn_statistics bn_batches""".split()
@@ -38,7 +38,7 @@ PLACE = """task train_dir train_path load export_dir export_format fold resume w
 FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
     optimizer grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size holdout
     image_size mirror data_digest fixed fresh_score fixed_inputs
-    generator_start""".split()
+    generator_start generator_optimizer""".split()
 GROUPS = {Resume.STEERS: STEERS, Resume.FREE: FREE, Resume.PLACE: PLACE, Resume.FIXED: FIXED}
 SMALL = METHOD.settings_class(
     data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, device="cpu"

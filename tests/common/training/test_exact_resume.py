@@ -31,12 +31,17 @@ HALF = 6  # updates
 
 
 def program_of(name):
-    """A method with small settings; S-OPT's episodes end after 4, 8 and 12 updates, so that the stop is within one."""
+    """A method with small settings; S-OPT's episodes end after 4, 8 and 12 updates, so that the stop is within one.
+
+    What follows the method is its --generator_optimizer.
+    """
     common = {"data": "synthetic", "batch_size": 8, "max_steps": 2 * HALF}
     if name in GRASSMANN:
         options = {"learnRate": 0.01, "learnRateG": 0.05, "omega": 0.1, "grad_clip": 0.1, "weightDecay": 5e-4}
         network = {"model": "resnet", "keep_prob": 0.7, "crop_size": 16, "grassmann": True, "optimizer": name}
         return Grassmann(), GrassmannSettings(**common, **options, **network)
+    name, *own = name.split()
+    common |= {"generator_optimizer": own[0]} if own else {}
     method = importlib.import_module(f"{name}.train").method()
     episodes = {"episodes": 10, "episode_steps": 4} if name == "sopt_gs" else {}
     return method, method.settings_class(**common, **episodes, widths=(8, 8, 8, 8), base_lr=0.05)
@@ -69,11 +74,13 @@ def assert_no_sum_in_varying_order(run):
     assert len(nodes) > 100 and [node.name for node in nodes if node.op == "AddN" and node.attr["N"].i > 2] == []
 
 
-FAST = ("opt_ogd", "sopt_gs", "adamg")  # slots, episodes, powers: one of each kind
+ON_MANIFOLD = ("opt_hr sgdg", "opt_gs adamg", "sopt_gs adamg")
+FAST = ("opt_ogd", "sopt_gs adamg", "adamg")  # slots, episodes, powers: one of each kind
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in (*OPT, *GRASSMANN)]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in (*OPT, *GRASSMANN, *ON_MANIFOLD)],
 )
 def test_every_saved_variable_is_the_same_bit_for_bit(name, tmp_path):
     program, settings = program_of(name)
@@ -100,7 +107,7 @@ def test_every_saved_variable_is_the_same_bit_for_bit(name, tmp_path):
     trained = [variable.op.name for variable in variables.trainable()]
     assert any(not np.array_equal(start[variable], middle[variable]) for variable in trained)
     assert any(not np.array_equal(expected[variable], middle[variable]) for variable in trained)
-    if name == "sopt_gs":
+    if name.startswith("sopt_gs"):
         assert not np.array_equal(expected["conv1_1/subset"], middle["conv1_1/subset"])
 
 
