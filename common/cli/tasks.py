@@ -9,7 +9,7 @@ from common.compat import tf
 from common.console import say
 from common.graph import variables
 from common.nn import networks
-from common.runs import checkpoints, resume
+from common.runs import checkpoints, folder, resume
 from common.training import export, filters
 from common.training.evaluation import Evaluation, opened
 from common.training.trainer import counts, size_of, train
@@ -55,7 +55,7 @@ def _see(program, settings, dataset, chosen, start, interruption):
             say(f"{program.mark(variable):<12} {variable.op.name} {variable.shape.as_list()} {size_of([variable])}")
             if settings.verbose:
                 say(str(session.run(variable)))
-        for line in counts(evaluation.kernels):
+        for line in [*counts(evaluation.kernels), *_rotated(session, start.checkpoint)]:
             say(line)
         if settings.verbose:
             of_run = os.path.abspath(start.checkpoint).split(os.sep)[-2:] if start.checkpoint else []
@@ -63,6 +63,14 @@ def _see(program, settings, dataset, chosen, start, interruption):
             for line in filters.draw(session, evaluation.kernels, settings.train_path or settings.train_dir, name):
                 say(line)
     return 0
+
+
+def _rotated(session, checkpoint):
+    """Yields how far the last reported update before a checkpoint has rotated each layer, where its run says so."""
+    if checkpoint:
+        step = int(session.run(variables.global_step())) - 1
+        found = folder.last_measured(os.path.dirname(checkpoint), "rotated", step)
+        yield from (f"change of Q W0 by an update: {scope} {value:.1e}" for scope, value in found.items())
 
 
 TASKS = {"train": train, "test": _test, "see": _see, "export": _export}

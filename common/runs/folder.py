@@ -1,5 +1,6 @@
 """The folder of a run: log.txt, flags.txt, start.json, metrics.jsonl, the event files and the checkpoints."""
 
+import contextlib
 import json
 import math
 import os
@@ -131,6 +132,23 @@ def _key(line):
         return int(figures["step"]), str(figures["split"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def last_measured(path, name, step):
+    """Returns the figures called `name`, {layer: number}, of the last line of metrics.jsonl up to `step` that has them.
+
+    Args:
+      path: of a folder; without a metrics.jsonl in it there are none.
+      name: of the figures.
+      step: the last one that counts.
+    """
+    found, metrics = {}, os.path.join(path, METRICS)
+    with contextlib.suppress(FileNotFoundError), open(metrics, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            key = _key(line)
+            figures = json.loads(line).get(name) if key and key[0] <= step else None
+            found = figures if isinstance(figures, dict) else found
+    return {key: value for key, value in found.items() if isinstance(value, float)}
 
 
 def _finite(value):

@@ -7,6 +7,7 @@ import time
 from common.console import say
 from common.files import START
 from common.runs.saver import SaveError
+from common.training import rotated
 from common.training.loop import Callback, Periodic
 
 _FIRST_REPORTS = (0, 9)  # steps: a new run is seen to work before the first period of reports is over
@@ -38,17 +39,22 @@ class Clock:
 class Report(Periodic):
     """Writes down what the batch says: after updates 1 and 10, and every `frequency` updates.
 
+    It also says how far the update has rotated each layer (see rotated.py). For that the kernels are fetched along with
+    these updates and computed once more after them. Other updates do nothing more than without it.
+
     Args:
-      folder: a `RunFolder`.
+      folder, session: a `RunFolder` and the session.
+      kernels: {scope: `Kernel`}.
       report: tensors fit, loss (the fit and all penalties), error (a share of 1) and the learning rates.
       frequency, last: as for `Periodic`.
       clock: a `Clock`.
       counts: a function that returns counts to report too, {name: number}.
     """
 
-    def __init__(self, folder, report, frequency, last, clock, counts=dict):
-        super().__init__(frequency, last, report)
-        self._folder, self._clock, self._counts = folder, clock, counts
+    def __init__(self, folder, session, kernels, report, frequency, last, clock, counts=dict):
+        self._kernels = rotated.tensors(kernels)
+        super().__init__(frequency, last, {"report": report, "kernels": self._kernels})
+        self._folder, self._session, self._clock, self._counts = folder, session, clock, counts
 
     def due(self, step):
         return super().due(step) or step in _FIRST_REPORTS
@@ -59,11 +65,13 @@ class Report(Periodic):
 
     def act(self, step, values):
         speed = self._clock.images_per_second()
+        changes = rotated.changes(values["kernels"], self._session.run(self._kernels))
         self._clock.restart()
-        values = {name: float(value) for name, value in values.items()}
+        values = {name: float(value) for name, value in values["report"].items()}
         fit, error, total = values.pop("fit"), 100.0 * values.pop("error"), values.pop("loss")
         values = {"total_loss": total, **values, **self._counts()}
-        others = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+        others = ", ".join([*(f"{name} = {value:g}" for name, value in values.items()), *rotated.words(changes)])
+        values |= {"rotated": changes} if changes else {}
         self._folder.say(f"step {step}, fit = {fit:.4f}, err = {error:.4f} %, {others} ({speed:.1f} images/s)")
         self._folder.measure(step=step, split="train", fit=fit, error=error, **values, images_per_second=speed)
 

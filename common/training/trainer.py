@@ -198,7 +198,11 @@ class _Run:
         newest = (lambda: save.path or self.start.checkpoint) if chief else (lambda: f"in {folder.path}")
         check = FiniteCheck(folder, session, self.problem, training, first, last, settings.save_freq, newest)
         progress = [callbacks.Progress(training.report, first, self.steps, settings.batch_size)]
-        report = [callbacks.Report(folder, training.report, settings.report_freq, last, clock, check.counts)]
+        report = [
+            callbacks.Report(
+                folder, session, training.kernels[0], training.report, settings.report_freq, last, clock, check.counts
+            )
+        ]
         if self.problem.fit is losses.smoothed_cross_entropy:
             report.append(Floor(folder, training.report, self.dataset.classes, settings.report_freq, last))
         dropped_if = {"stopping": self.interruption.stopping} if alone else {}  # several processes finish it

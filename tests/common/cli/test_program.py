@@ -249,6 +249,17 @@ def test_see_lists_every_trainable_variable(capsys):
     assert lines[-1].endswith(f"degrees of freedom without gamma and beta: {freedom}")
 
 
+def test_see_has_how_far_the_last_reported_update_rotated_each_layer(tmp_path, capsys):
+    path = str(tmp_path / "run")
+    assert run(METHOD, settings(train_path=path, max_steps=1)) == 0
+    assert "change of Q W0 = " in capsys.readouterr().out
+    measured = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])["rotated"]
+    assert run(METHOD, settings(task="see", load=path, verbose=False)) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("change of")]
+    assert lines == [f"change of Q W0 by an update: {scope} {value:.1e}" for scope, value in measured.items()]
+    assert len(lines) == 7
+
+
 def test_auto_says_loudly_what_it_trains_on(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = {**ORDINARY, "data": "auto", "batch_size": 32, "max_steps": 2, "train_path": str(tmp_path / "run")}

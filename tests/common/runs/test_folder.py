@@ -11,7 +11,7 @@ import pytest
 
 from common import files
 from common.files import METRICS
-from common.runs.folder import Elsewhere, RunFolder, check_unused, holds_run
+from common.runs.folder import Elsewhere, RunFolder, check_unused, holds_run, last_measured
 
 
 def lines(path):
@@ -31,6 +31,17 @@ def test_figures_go_on_without_doubled_missing_or_torn_lines(tmp_path):
     figures = [json.loads(line) for line in lines(tmp_path / METRICS)]
     assert [figure["step"] for figure in figures] == [0, 1, 2, 3]
     assert figures[0]["loss"] is None and holds_run(str(tmp_path))
+
+
+def test_the_last_figures_up_to_a_step(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    for step, figures in enumerate([{"a": 0.5, "b": float("nan")}, 3, {"a": 0.25}]):
+        folder.measure(step=step, split="train", rotated=figures)
+    with open(tmp_path / METRICS, "a") as file:
+        file.write("not json\n[]\n" + '{"step": 1, "split": "test", "error": 1.0}\n')
+    found = [last_measured(str(tmp_path), "rotated", step) for step in (-1, 0, 1, 2)]
+    assert found == [{}, {"a": 0.5}, {"a": 0.5}, {"a": 0.25}]
+    assert last_measured(str(tmp_path / "nowhere"), "rotated", 2) == {}
 
 
 def test_a_disk_that_is_full_for_a_while_loses_no_line_and_raises_nothing(tmp_path, capsys):

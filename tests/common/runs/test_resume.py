@@ -29,8 +29,8 @@ from sopt_gs.settings import EpisodeSettings
 METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEERS = """base_lr rotation_lr generator_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay
-    omega weightDecay biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale warmup_steps
-    sync_bn schedule bn_decay""".split()
+    omega weightDecay biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale
+    warmup_steps sync_bn schedule bn_decay""".split()
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
     visible_devices log_device_placement tensorboard verbose k map_algorithm bn_statistics bn_batches""".split()
 PLACE = """task train_dir train_path load export_dir export_format fold resume worker_hosts task_index start_timeout
