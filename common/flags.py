@@ -136,6 +136,7 @@ def parsed(lines):
     return {RENAMED.get(m.group(1), m.group(1)): m.group(2) for m in matches if m and m.group(1) not in GONE}
 
 
+_CLASSES = "# classes: "
 _ORIGIN = "# began at "  # a comment, so that --flagfile with this file does not load the checkpoint
 
 
@@ -148,6 +149,17 @@ def origin(lines):
     """Returns the checkpoint that a flags.txt names so, or as --load in the first version, or None."""
     found = re.search(rf"^(?:{_ORIGIN}|--load=)(.+)$", lines, re.MULTILINE)
     return found.group(1).strip() if found else None
+
+
+def classes_line(classes):
+    """Returns the line of flags.txt that lists the classes of a run, "0 cat, 1 dog"; none if they have no names."""
+    return f"{_CLASSES}{classes}\n" if classes else ""
+
+
+def classes(lines):
+    """Returns what `classes_line` was given, or ""."""
+    found = re.search(rf"^{_CLASSES}(.+)$", lines, re.MULTILINE)
+    return found.group(1).strip() if found else ""
 
 
 def recorded_in(folder):

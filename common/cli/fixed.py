@@ -1,60 +1,56 @@
-"""--fixed=SOURCE: where training begins at the kernels of a trained network (orthogonal fine-tuning).
+"""--fixed=SOURCE: training begins at the kernels of a trained network (orthogonal fine-tuning); see sources.py."""
 
-A source is a run folder or checkpoint of an opt_ program, or what --export_format=npz has written. Its arrays have the
-export's names: SCOPE/weight, SCOPE/bias, SCOPE/gamma, SCOPE/beta, SCOPE/mean and SCOPE/variance.
-"""
-
-import dataclasses
 import json
 import os
-import re
-import zipfile
 
 import numpy as np
 
 from common import flags
-from common.cli import start
-from common.command import CommandLine
+from common.cli import sources
 from common.compat import tf
-from common.console import one_line
-from common.data.dataset import Dataset
-from common.flags import FIXED, STEERS
+from common.data.dataset import listed
 from common.graph import variables
 from common.graph.variables import Role
-from common.nn.layers import Mode
-from common.runs import checkpoints
+from common.runs import resume
 
-_NPZ, _SHOWN = "model.npz", 8
-_PARTS = {"pop_mean": "mean", "pop_var": "variance"}  # of a batch normalization, as the export names them
+_SHOWN = 8  # tensors named in an error
 _ON_CPU = tf.ConfigProto(device_count={"GPU": 0})
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A trained network: {name: array}, its classes as `_listed` gives them, and where it is from."""
-
-    arrays: dict
-    classes: str
-    path: str
+_INPUTS = {"epsilon": [()], "offset": [(), (1,), (3,)], "scale": [(), (1,), (3,)]}  # and the shapes that they may have
 
 
 def inputs_of(settings):
     """Returns, as JSON text, what the images and batch norms of --fixed go by, if not by the recipe's: {} if so.
 
-    A run that goes on with --resume has noted it, and does not need its source.
+    A run whose checkpoint is loaded has noted it, and its source is not needed. Raises ValueError if another run's
+    checkpoint is loaded: it and the source are two beginnings.
     """
-    path = settings.fixed
-    noted = flags.parsed((flags.recorded_in(settings.train_path) if settings.resume else None) or "")
-    if noted.get("fixed") == os.path.abspath(path) and "fixed_inputs" in noted:
-        return noted["fixed_inputs"]
-    file = _npz_of(path)
-    if file is None:
-        return flags.parsed(_flags_of(path)[0]).get("fixed_inputs", "{}")
-    model = _model_of(file)
-    epsilons = {layer["epsilon"] for layer in model["layers"] if "epsilon" in layer}
-    if len(epsilons) != 1:
-        raise ValueError(f"--fixed={path}: its batch norms have the epsilons {sorted(epsilons)}, expected one")
-    return json.dumps({"epsilon": epsilons.pop(), **{name: model["input"][name] for name in ("offset", "scale")}})
+    noted = flags.parsed(resume.begun_by(settings) or "")
+    if noted.get("fixed") == os.path.abspath(settings.fixed) and "fixed_inputs" in noted:
+        return _checked(noted["fixed_inputs"])
+    if settings.load is None:
+        return _checked(json.dumps(sources.inputs(settings.fixed)))
+    if settings.fixed_inputs is not None:
+        return _checked(settings.fixed_inputs)
+    raise ValueError(
+        f"--fixed={settings.fixed} and --load={settings.load} are two beginnings: leave out --load to begin at the "
+        "kernels of the one, or --fixed to go on from the other"
+    )
+
+
+def _checked(text):
+    """Returns the JSON text, or raises ValueError."""
+    try:
+        given = json.loads(text)
+        arrays = {name: np.asarray(value) for name, value in given.items()}
+        right = all(array.dtype.kind in "if" and array.shape in _INPUTS[name] for name, array in arrays.items())
+        right = right and all(np.all(np.isfinite(array)) for array in arrays.values())
+        right = right and all(np.all(array > 0) for name, array in arrays.items() if name != "offset")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        right = False
+    if not right:
+        wanted = '{"epsilon": 0.001, "offset": [1, 2, 3], "scale": [1, 2, 3]} with numbers above 0 but for the offset'
+        raise ValueError(f"--fixed_inputs={text[:200]}: expected JSON as {wanted}")
+    return text
 
 
 def start_values(path, fresh_score, problem, of_replicas):
@@ -68,11 +64,10 @@ def start_values(path, fresh_score, problem, of_replicas):
 
     Raises ValueError, in one line, if the source cannot be read, or lacks a tensor or has one of another shape.
     """
-    file = _npz_of(path)
-    source = _from_npz(path, file) if file else _from_checkpoint(path, problem)
+    source = sources.read(path, problem.dataset)
     layers = problem.plan().layers
     score, dataset = layers[-1].scope, problem.dataset
-    count, own = np.shape(source.arrays.get(f"{score}/weight"))[-1:], _listed(dataset.class_names)
+    count, own = np.shape(source.arrays.get(f"{score}/weight"))[-1:], listed(dataset.class_names)
     same = count == (dataset.classes,) and (own == source.classes or not (own and source.classes))
     kept = same and not fresh_score
     values, seen, faults = {}, set(), []
@@ -94,7 +89,7 @@ def start_values(path, fresh_score, problem, of_replicas):
                 with scratch.as_default():
                     values |= problem.factory_of(layer).begin_at(of_layers[layer.scope].created, array)
         for variable in variables.with_role(Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING, replica=replica):
-            name = _name_of(variable)
+            name = sources.name_of(variable)
             if kept or os.path.dirname(name) != score:
                 array = take(name, variable.shape.as_list())
                 values |= {} if array is None else {variable: array}
@@ -115,111 +110,3 @@ def start_values(path, fresh_score, problem, of_replicas):
 def _may_be_left(name, array, score):
     """A score that is made afresh, and scales of 1 where batch norm has none here."""
     return os.path.dirname(name) == score or (name.endswith("/gamma") and bool(np.all(array == 1)))
-
-
-def _name_of(variable):
-    scope, part = os.path.split(variables.bare_name(variable.op.name))
-    return f"{scope}/{_PARTS.get(part, variables.role_of(variable).value)}"
-
-
-def _listed(names):
-    """Returns the names of classes in one line, as a log has them."""
-    return ", ".join(f"{number} {name}" for number, name in enumerate(names))
-
-
-# --- arrays of an export ---
-
-
-def _npz_of(path):
-    """Returns the .npz file that a source is, or None."""
-    inner = os.path.join(path, _NPZ)
-    return inner if os.path.isfile(inner) else path if path.endswith(".npz") else None
-
-
-def _model_of(file):
-    path = f"{file[: -len('.npz')]}.json"
-    try:
-        with open(path, encoding="utf-8") as text:
-            model = json.load(text)
-        wanted = model["folded"], model["layers"], model["input"]["offset"], model["input"]["scale"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"--fixed={file}: {path} beside it is not that of an export ({one_line(error)})") from None
-    if wanted[0]:
-        raise ValueError(f"--fixed={file} has its batch norms folded; export it without --fold")
-    return model
-
-
-def _from_npz(path, file):
-    model = _model_of(file)
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = dict(arrays)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"--fixed={path}: {file} cannot be read ({one_line(error)})") from None
-    return Source(_finite(path, found), _listed(model.get("class_names", ())), file)
-
-
-def _finite(path, arrays):
-    bad = [name for name, array in arrays.items() if array.dtype.kind != "f" or not np.all(np.isfinite(array))]
-    if bad:
-        raise ValueError(f"--fixed={path}: {bad[0]} has numbers that are not finite floats")
-    return arrays
-
-
-# --- checkpoints ---
-
-
-def _flags_of(path):
-    """Returns (flags.txt of a run, the checkpoint that `path` means)."""
-    try:
-        checkpoint = checkpoints.find(path)
-    except ValueError as error:
-        raise ValueError(str(error).replace("--load=", "--fixed=")) from None
-    text = flags.recorded_in(os.path.dirname(checkpoint))
-    if text is None:
-        raise ValueError(f"--fixed={path}: there is no flags.txt beside {checkpoint}; its network is not known")
-    return text, checkpoint
-
-
-def _from_checkpoint(path, problem):
-    """Returns the source of a run, whose program computes its kernels."""
-    text, checkpoint = _flags_of(path)
-    folder = text.partition("\n")[0].removeprefix("#").strip().partition("-")[0]
-    module = start.train_modules().get(folder)
-    program = module.method() if module else None
-    if not hasattr(program, "factory_of"):
-        raise ValueError(f"--fixed={path} was trained by {folder or 'nobody knows what'}, expected an opt_ program")
-    made = module.Settings.names(FIXED, STEERS)
-    words = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in made]
-    settings = CommandLine(module.Settings, words).settings()
-    shapes = checkpoints.shapes(checkpoint)
-
-    def of_classes(classes):
-        blank, none = np.zeros([1, *problem.dataset.train_images.shape[1:]], np.uint8), np.zeros(1, np.int32)
-        return program.problem(settings, Dataset(settings.data, classes, blank, none, blank, none, False))
-
-    score = of_classes(1).plan().layers[-1]
-    source = of_classes(shapes.get(f"{score.scope}/{score.name}", [problem.dataset.classes])[-1])
-    with tf.Graph().as_default(), tf.Session(config=_ON_CPU) as session:
-        size, channels = source.pipeline.crop_size, source.dataset.train_images.shape[-1]
-        variables.global_step()
-        of_layers = {scope: kernel.tensor for scope, kernel in source.kernels().items()}
-        source.logits(tf.placeholder(tf.float32, [1, size, size, channels]), of_layers, Mode(False, source.batch_norm))
-        session.run(tf.global_variables_initializer())
-        try:
-            checkpoints.load(session, checkpoint, checkpoints.model_variables())
-        except ValueError as error:
-            raise ValueError(str(error).replace("--load=", "--fixed=")) from None
-        others = variables.with_role(Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING)
-        arrays = {f"{scope}/weight": tensor for scope, tensor in of_layers.items()}
-        arrays = session.run(arrays | {_name_of(variable): variable for variable in others})
-    return Source(_finite(path, arrays), _classes_in_log(os.path.dirname(checkpoint)), checkpoint)
-
-
-def _classes_in_log(folder):
-    try:
-        with open(os.path.join(folder, "log.txt"), encoding="utf-8", errors="replace") as log:
-            found = re.search(r"classes: (0 .*)", log.read())
-    except FileNotFoundError:
-        return ""
-    return found[1].strip() if found else ""

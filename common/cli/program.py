@@ -194,7 +194,9 @@ def _steered_from(settings, start):
         found = CommandLine(type(settings), words).settings()
     except ValueError:  # flags of another program, or of bounds that are no more
         return None
-    return found if any(getattr(found, n) != getattr(settings, n) for n in settings.names(STEERS)) else None
+    if all(getattr(found, n) == getattr(settings, n) for n in settings.names(STEERS)):
+        return None
+    return dataclasses.replace(found, **{n: getattr(settings, n) for n in ("load", "resume", "train_path")})
 
 
 def _useless(settings):

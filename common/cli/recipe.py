@@ -206,7 +206,7 @@ class Method(Program):
         if settings.fixed is not None:
             base_lr *= FIXED_SHARE
             generator_lr = generator_lr and FIXED_SHARE * generator_lr
-            inputs = settings.fixed_inputs or fixed.inputs_of(settings)
+            inputs = fixed.inputs_of(settings)
             settings = dataclasses.replace(settings, fixed=os.path.abspath(settings.fixed), fixed_inputs=inputs)
         settings = dataclasses.replace(
             settings,
@@ -236,7 +236,7 @@ class Method(Program):
         network = networks.network(settings.model, settings.depth, settings.widen_factor, settings.widths)
         padding = settings.padding_of(dataset, preset_of(dataset.name).padding)
         own = {"offset": 127.5, "scale": 128.0, "epsilon": BATCH_NORM.epsilon}
-        own |= json.loads(settings.fixed_inputs or "{}")
+        own |= json.loads(settings.fixed_inputs) if settings.fixed else {}
         # Of a trained network the averages go on from where they are; corrected, they would begin anew at step 0.
         batch_norm = BatchNormConstants(settings.bn_decay, own["epsilon"], corrected=settings.fixed is None)
         crop_size = min(dataset.train_images.shape[1:3])

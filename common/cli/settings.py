@@ -242,7 +242,7 @@ class OptSettings(Common):
     )
     fresh_score: bool = option(False, "the class scores begin at random in any case", needs=_FIXED)
     fixed_inputs: str | None = option(
-        None, "filled in: epsilon of batch norm, offset and scale of images that the source had"
+        None, "filled in: epsilon of batch norm, offset and scale of images that the source had", needs=_FIXED
     )
     optimizer: str = option(
         "momentum", "optimizer, but of opt_ogd's rotations; of adam and adamw --momentum is beta1", OPTIMIZERS

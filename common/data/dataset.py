@@ -97,11 +97,16 @@ class Dataset:
         counts = f"{', '.join(counts)} and {last}" if counts else last
         lines = [f"data set {self.name}: {counts} images, {size}, {self.classes} classes"]
         if self.class_names:
-            lines.append("classes: " + ", ".join(f"{number} {name}" for number, name in enumerate(self.class_names)))
+            lines.append(f"classes: {listed(self.class_names)}")
         if self.holdout_labels is not None:
             counts = np.bincount(self.holdout_labels, minlength=self.classes)
             lines.append("holdout, images a class: " + " ".join(str(count) for count in counts))
         return lines
+
+
+def listed(class_names):
+    """Returns the names of classes as logs and runs have them: "0 cat, 1 dog"."""
+    return ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
 
 
 def check_examples(where, images, labels, classes):

@@ -118,14 +118,15 @@ def check(program, settings, start):
     return lines + ([f"flags changed: {'; '.join(changed[Resume.FREE])}"] if changed[Resume.FREE] else [])
 
 
-def text(program, settings, start):
-    """Returns the flags.txt of a run: its method, what made it, and at which checkpoint it began, if at one.
+def text(program, settings, start, classes=""):
+    """Returns the flags.txt of a run: its method, what made it, its classes, and the checkpoint that it began at.
 
     A run that goes on keeps the checkpoint that it began at.
     """
     before = flags_beside(start.checkpoint) if start.goes_on else None
     origin = settings.load if before is None else flags.origin(before)
-    return f"# {program.method(settings)}\n{flags.origin_line(origin)}{flags.text(settings)}"
+    head = f"# {program.method(settings)}\n{flags.origin_line(origin)}{flags.classes_line(classes)}"
+    return f"{head}{flags.text(settings)}"
 
 
 def begun_by(settings):

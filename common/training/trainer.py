@@ -10,6 +10,7 @@ import time
 
 from common.compat import tf
 from common.console import say
+from common.data.dataset import listed
 from common.distributed import consistency
 from common.distributed.peers import Peers
 from common.files import FLAGS
@@ -167,7 +168,8 @@ class _Run:
     def _write_head(self, lines, origin):
         """Writes what a run folder and a log begin with."""
         if self.first < self.steps:  # else they are those of the last training
-            self.folder.write(FLAGS, resume.text(self.program, self.settings, self.start))
+            classes = listed(self.dataset.class_names)
+            self.folder.write(FLAGS, resume.text(self.program, self.settings, self.start, classes))
         self.manager.begin(self.start.checkpoint)
         for line in lines:
             self.folder.note(line)

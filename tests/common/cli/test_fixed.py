@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from common import flags
+from common.cli import sources as cli_sources
 from common.cli import start
 from common.cli.program import run
 from common.command import CommandLine
 from common.compat import tf
 from common.data import synthetic
+from common.data.dataset import listed
 from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels
@@ -20,11 +22,13 @@ from common.training import problem
 from common.training.evaluation import Evaluation
 
 MODULES = start.train_modules()
-TINY = ("--data=synthetic", "--widths=4,4,4,4", "--batch_size=16", "--notensorboard")
+TINY = ("--data=synthetic", "--batch_size=16", "--notensorboard")
+OF_MODEL = {"cnn6": ["--widths=4,4,4,4"], "resnet": ["--model=resnet"]}
 
 
 def settings_of(folder, *words):
-    line = CommandLine(MODULES[folder].Settings, [*TINY, *words])
+    network = [] if "--model=resnet" in words else OF_MODEL["cnn6"]
+    line = CommandLine(MODULES[folder].Settings, [*TINY, *network, *words])
     return MODULES[folder].method(), line.settings()
 
 
@@ -36,10 +40,12 @@ class Network:
         dataset = dataset or synthetic.load(512, 256)
         self.settings = program.resolve(settings, dataset)
         task = program.problem(self.settings, dataset)
+        self.program, self.task = program, task
         self.training = problem.build(task) if train else None
         self.evaluation = Evaluation(task, self.training.kernels[0] if train else None)
         self.kernels = self.evaluation.kernels
         self.session = tf.Session()
+        self.callbacks = program.callbacks(self.settings, self.session, self.training) if train else []
         self.session.run(tf.global_variables_initializer())
         values, self.lines = program.start_values(self.settings, task, [self.kernels])
         checkpoints.assign(self.session, values)
@@ -49,21 +55,27 @@ class Network:
     def figures(self):
         return self.evaluation.figures(self.session)
 
+    def train(self):
+        step = int(self.session.run(variables.global_step()))
+        self.session.run(self.training.train_op)
+        for callback in self.callbacks:
+            callback.after_step(step, {})
+
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """`sources(folder, updates)` -> (run folder, figures) of a network that is trained for so many updates.
+    """`sources(folder, updates, model)` -> (run folder, figures) of a network that is trained for so many updates.
 
     Without any its gammas, betas and batch averages are random.
     """
     found = {}
 
-    def source(folder, updates=0):
-        if (folder, updates) not in found:
+    def source(folder, updates=0, model="cnn6"):
+        if (folder, updates, model) not in found:
             path = tmp_path_factory.mktemp(folder)
             with tf.Graph().as_default():
                 tf.set_random_seed(0)
-                network = Network(folder, f"--max_steps={updates or 12}", train=updates > 0)
+                network = Network(folder, f"--max_steps={updates or 12}", *OF_MODEL[model], train=updates > 0)
                 for _ in range(updates):
                     network.session.run(network.training.train_op)
                 if not updates:
@@ -72,9 +84,9 @@ def sources(tmp_path_factory):
                     values = {variable: random.uniform(0.5, 1.5, variable.shape.as_list()) for variable in spread}
                     checkpoints.assign(network.session, values)
                 tf.train.Saver(variables.saved()).save(network.session, str(path / "model.ckpt"), 11)
-                found[folder, updates] = path, network.figures()
+                found[folder, updates, model] = path, network.figures()
             (path / "flags.txt").write_text(f"# {folder}\n{flags.text(network.settings)}")
-        return found[folder, updates]
+        return found[folder, updates, model]
 
     return source
 
@@ -87,18 +99,20 @@ TARGETS = [
     ("opt_cp", (), "opt_hr"), ("opt_hr", (), "opt_hr"), ("opt_gs", ("--rotation=none",), "opt_hr"),
     slowly("opt_gs", (), "opt_hr"), slowly("opt_ls", (), "opt_hr"), slowly("opt_ogd", (), "opt_hr"),
     slowly("opt_or", (), "opt_ogd"), slowly("sopt_gs", ("--map=hr",), "opt_hr"), slowly("opt_hr", (), "sopt_gs"),
-    slowly("opt_gs", ("--rotation=free",), "opt_hr"),
+    slowly("opt_gs", ("--rotation=free",), "opt_hr"), slowly("sopt_gs", (), "opt_ls"), slowly("sopt_gs", (), "sopt_gs"),
+    *(slowly(folder, ("--model=resnet",), "opt_cp") for folder in ("opt_hr", "opt_ls", "sopt_gs")),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("folder", "words", "source"), TARGETS)
 def test_a_network_begins_at_its_source(folder, words, source, sources):
-    path, expected = sources(source)
+    score = {"cnn6": "score", "resnet": "fc/output"}["resnet" if "--model=resnet" in words else "cnn6"]
+    path, expected = sources(source, model="cnn6" if score == "score" else "resnet")
     network = Network(folder, f"--fixed={path}", *words)
     figures = network.figures()
     assert figures.error == expected.error
     assert figures.cross_entropy == pytest.approx(expected.cross_entropy, abs=1e-6)
-    assert network.lines[0].endswith("score, the class scores, is kept")
+    assert network.lines[0].endswith(f"{score}, the class scores, is kept")
     assert network.session.run(variables.global_step()) == 0
     for kernel in network.kernels.values():
         if kernel.rotate and kernel.orthogonal:
@@ -106,7 +120,11 @@ def test_a_network_begins_at_its_source(folder, words, source, sources):
             np.testing.assert_allclose(np.abs(rotation), np.eye(len(rotation)), atol=1e-6)
 
 
-@pytest.mark.parametrize(("folder", "words"), [("opt_hr", ()), slowly("opt_gs", ("--rotation=none",))])
+@pytest.mark.parametrize(("folder", "words"), [
+    ("opt_hr", ()), slowly("opt_gs", ("--rotation=none",)), slowly("opt_ogd", ("--rotation_lr=1e-30",)),
+    slowly("sopt_gs", ("--episode_steps=5",)), slowly("opt_or", ("--optimizer=adam",)), slowly("opt_cp", ()),
+    slowly("opt_ls", ()),
+])  # fmt: skip
 def test_averages_go_on_from_where_they_are(folder, words, sources):
     path, expected = sources("opt_hr", updates=60)
     still = "--weight_decay=0", "--base_lr=1e-30", "--bn_decay=0.999"
@@ -115,7 +133,7 @@ def test_averages_go_on_from_where_they_are(folder, words, sources):
     before, done = network.session.run(averages), 0
     for steps in (1, 3, 10):
         for _ in range(steps - done):
-            network.session.run(network.training.train_op)
+            network.train()
         done = steps
         assert network.figures().cross_entropy == pytest.approx(expected.cross_entropy, abs=0.02)
     # Each update moves an average by a thousandth of the way to the batch's; begun anew, it would be the batches' own.
@@ -131,6 +149,86 @@ def test_other_classes_have_a_score_made_afresh(sources):
             assert why in network.lines[0]
             (score,) = [v for v in variables.with_role(Role.WEIGHT) if v.op.name == "score/filter"]
             assert score.shape.as_list() == [1, 1, 4, classes]
+
+
+def test_class_names_decide_about_the_score(sources, tmp_path, monkeypatch):
+    path, _ = sources("opt_hr")
+    for file in path.glob("*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    names = tuple(f"kind {number}" for number in range(10))
+    dataset, line = synthetic.load(64, 32, classes=10), f"classes: {listed(names)}\n"
+    (tmp_path / "log.txt").write_text(f"data set of ten classes\n{line}")
+    assert cli_sources.read(str(tmp_path), dataset).classes == listed(names)  # of a run whose flags.txt has none
+    (tmp_path / "log.txt").write_text("classes: 0 other\n")
+    with (tmp_path / "flags.txt").open("a") as file:
+        file.write(f"# {line}")
+    source = cli_sources.read(str(tmp_path), dataset)
+    assert source.classes == listed(names)
+    monkeypatch.setattr(cli_sources, "read", lambda path, dataset: source)
+    network = Network("opt_hr", f"--fixed={tmp_path}", dataset=dataset)
+    for own, why in (names, "kept"), (names[::-1], "made afresh: its classes are others"), ((), "kept"):
+        task = dataclasses.replace(network.task, dataset=dataclasses.replace(dataset, class_names=own))
+        _, lines = network.program.start_values(network.settings, task, [network.kernels])
+        assert lines[0].endswith(f"is {why}")
+
+
+def test_rates_under_fixed_are_a_share_of_the_usual_ones(sources):
+    path, _ = sources("opt_hr")
+    for words, expected in ((), (0.02, 0.02)), ((f"--fixed={path}",), (0.002, 0.002)):
+        program, settings = settings_of("opt_ogd", *words)
+        resolved = program.resolve(settings, synthetic.load(64, 32))
+        assert (resolved.base_lr, resolved.rotation_lr) == pytest.approx(expected)
+    program, settings = settings_of("opt_ogd", f"--fixed={path}", "--rotation_lr=0.5")
+    assert program.resolve(settings, synthetic.load(64, 32)).rotation_lr == 0.5
+
+
+def test_a_checkpoint_and_a_source_are_two_beginnings(sources, tmp_path):
+    path, _ = sources("opt_hr")
+    words = f"--fixed={path}", f"--load={path}/model.ckpt-11"
+    with pytest.raises(ValueError, match="--fixed=.* and --load=.* are two beginnings: leave out --load to begin at"):
+        run(*settings_of("opt_hr", *words, f"--train_path={tmp_path / 'new'}"))
+    assert not (tmp_path / "new").exists()
+    program, settings = settings_of("opt_hr", *words, '--fixed_inputs={"epsilon": 0.25}')
+    assert program.resolve(settings, synthetic.load(64, 32)).fixed_inputs == '{"epsilon": 0.25}'
+    noted = settings_of("opt_hr", f"--fixed={path}", '--fixed_inputs={"scale": 2}')[1]
+    (tmp_path / "flags.txt").write_text(f"# opt_hr\n{flags.text(noted)}")
+    program, settings = settings_of("opt_hr", words[0], f"--load={tmp_path}/model.ckpt-7")
+    assert program.resolve(settings, synthetic.load(64, 32)).fixed_inputs == '{"scale": 2}'
+
+
+@pytest.mark.parametrize("text", ["no", "[1]", '{"other": 1}', '{"epsilon": "1"}', '{"epsilon": 0}', '{"scale": [1, 0, 1]}',
+                                  '{"offset": [1, 2]}', '{"offset": NaN}', '{"epsilon": [1]}', '{"scale": {}}'])  # fmt: skip
+def test_inputs_that_are_wrong_are_one_line(sources, text):
+    path, _ = sources("opt_hr")
+    program, settings = settings_of("opt_hr", f"--fixed={path}", f"--load={path}", f"--fixed_inputs={text}")
+    with pytest.raises(ValueError, match="--fixed_inputs=.*: expected JSON as") as raised:
+        program.resolve(settings, synthetic.load(64, 32))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_source_of_another_program_is_one_line(sources, tmp_path):
+    path, _ = sources("opt_hr")
+    for file in path.glob("model.ckpt*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    for head, words in (
+        ("# grassmann\n--model=resnet", "was trained by grassmann, expected an opt_ program"),
+        ("# mystery\n", "was trained by mystery, expected an opt_ program"),
+        ("# opt_hr\n--model=mystery", "the flags.txt of that run has --model=mystery: expected one of cnn6"),
+    ):
+        (tmp_path / "flags.txt").write_text(head)
+        with pytest.raises(ValueError, match=f"^--fixed={tmp_path}.*{words}"):
+            cli_sources.read(str(tmp_path), synthetic.load(64, 32))
+
+
+@pytest.mark.slow
+def test_what_a_source_of_another_network_lacks_is_listed(sources):
+    path, _ = sources("opt_hr", model="resnet")
+    words = "of another network: conv1_0/weight is not there; .*; and .* more"
+    with tf.Graph().as_default(), pytest.raises(ValueError, match=words):
+        Network("opt_hr", f"--fixed={path}")
+    path, _ = sources("opt_hr")
+    with pytest.raises(ValueError, match=r"--fixed=.*: .*fc6/fix is \[64, 4\] there and \[144, 4\] here.*[^.]$"):
+        cli_sources.read(str(path), synthetic.load(64, 32, size=48))
 
 
 def test_tensors_that_do_not_fit_are_listed(sources, tmp_path, capsys):

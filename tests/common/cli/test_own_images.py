@@ -107,6 +107,7 @@ def test_defaults_follow_the_images(tmp_path):
     riemannian = train_modules()["grassmann"]
     flags = riemannian.Settings(data=made.data, model="resnet", optimizer="sgd")
     pipeline = riemannian.method().problem(flags, dataset).pipeline
+    np.testing.assert_allclose(pipeline.offset, dataset.train_images.mean((0, 1, 2)))  # of what the holdout leaves
     assert (pipeline.padding, pipeline.crop_size, pipeline.mirror) == (2, 40, True)
 
 

@@ -56,6 +56,13 @@ def test_a_folder_a_class_numbered_in_string_order(tmp_path):
     assert data.train_labels.dtype == np.int32 and data.mirror and data.remarks == ()
 
 
+def test_reading_shows_a_progress_bar(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(pictures, "tqdm", lambda paths, **options: shown.append((len(paths), options["desc"])) or paths)
+    pictures.load(small(tmp_path))
+    assert shown == [(10, "pictures")]
+
+
 def test_string_order_is_not_that_of_numbers(tmp_path):
     for name in ("10", "9", "b", "B"):
         write(tmp_path, f"train/{name}/x.png")
