@@ -1,8 +1,6 @@
 """OPT with orthogonality-preserving gradient descent: the orthogonal matrix is the variable."""
 
-import dataclasses
-
-from common.cli.recipe import DECAYED, FIXED_SHARE, Method
+from common.cli.recipe import DECAYED, Method
 from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
@@ -12,7 +10,6 @@ from opt_ogd.ogd import OrthogonalGradientDescent, RelativeGradientDescent
 from opt_ogd.relative import rotate_relative
 from opt_ogd.settings import OgdSettings
 
-_LR = 0.02  # of the rotations at the start
 _DROP = 0.2  # factor of the rotations' rate at each step of the schedule
 
 
@@ -31,17 +28,10 @@ class Ogd(Method):
             rotated(product, start=initializers.identity, role=Role.ROTATION) for product in (rotate_relative, tf.matmul)
         ]
         factories = {"auto": relative, "relative": relative, "published": published}
-        super().__init__("opt_ogd", factories=factories, short_lr=0.02)
+        super().__init__("opt_ogd", factories=factories, short_lr=0.02, fashion_lr=0.02)
 
     def penalty(self, settings, replica):
         return losses.decay(variables.with_role(*DECAYED, replica=replica), self.l2(settings))
-
-    def resolve(self, settings, dataset):
-        settings = super().resolve(settings, dataset)
-        if settings.rotation != "method":
-            return settings
-        rate = settings.rotation_lr or _LR * (1.0 if settings.fixed is None else FIXED_SHARE)
-        return dataclasses.replace(settings, rotation_lr=rate)
 
     def rates(self, settings, step):
         schedule = self.schedule_for_batch(settings, factor=_DROP)

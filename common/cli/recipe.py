@@ -50,7 +50,7 @@ PRESETS = {
 }
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 ADAM_LR = 1e-3  # of Adam and AdamW, as their authors have it
-FIXED_SHARE = 0.1  # of the default rate under --fixed: what is trained already is changed less. Not chosen on a holdout
+FIXED_LR, FIXED_ADAM_LR = 0.01, 1e-4  # under --fixed, of every method; the former is chosen on a holdout
 # Kernels that are trained directly blow up at the paper's rate where there are ten classes: on digits, on Fashion-MNIST.
 BASELINE_LRS = {"short_lr": 0.005, "fashion_lr": 0.02}
 
@@ -204,8 +204,7 @@ class Method(Program):
         batch_size = settings.batch_size or preset.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         if settings.fixed is not None:
-            base_lr *= FIXED_SHARE
-            generator_lr = generator_lr and FIXED_SHARE * generator_lr
+            base_lr = FIXED_LR if settings.optimizer == "momentum" else FIXED_ADAM_LR
             inputs = fixed.inputs_of(settings)
             settings = dataclasses.replace(settings, fixed=os.path.abspath(settings.fixed), fixed_inputs=inputs)
         settings = dataclasses.replace(

@@ -172,14 +172,14 @@ def test_class_names_decide_about_the_score(sources, tmp_path, monkeypatch):
         assert lines[0].endswith(f"is {why}")
 
 
-def test_rates_under_fixed_are_a_share_of_the_usual_ones(sources):
+@pytest.mark.parametrize(("words", "usual", "fixed"), [
+    ((), 0.1, 0.01), (("--rotation=none",), 0.005, 0.01), (("--optimizer=adamw",), 1e-3, 1e-4), (("--base_lr=0.5",), 0.5, 0.5),
+])  # fmt: skip
+def test_rates_under_fixed_are_its_own(words, usual, fixed, sources):
     path, _ = sources("opt_hr")
-    for words, expected in ((), (0.02, 0.02)), ((f"--fixed={path}",), (0.002, 0.002)):
-        program, settings = settings_of("opt_ogd", *words)
-        resolved = program.resolve(settings, synthetic.load(64, 32))
-        assert (resolved.base_lr, resolved.rotation_lr) == pytest.approx(expected)
-    program, settings = settings_of("opt_ogd", f"--fixed={path}", "--rotation_lr=0.5")
-    assert program.resolve(settings, synthetic.load(64, 32)).rotation_lr == 0.5
+    for more, expected in ((), usual), ((f"--fixed={path}",), fixed):
+        program, settings = settings_of("opt_hr", *words, *more)
+        assert program.resolve(settings, synthetic.load(64, 32)).base_lr == expected
 
 
 def test_a_checkpoint_and_a_source_are_two_beginnings(sources, tmp_path):
