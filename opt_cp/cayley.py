@@ -110,6 +110,7 @@ def _auto(*arguments):
 _ALGORITHMS = {"auto": _auto, "block": _by_blocks, "cholesky": _by_cholesky}
 cayley.algorithms = tuple(_ALGORITHMS)
 cayley.identity = initializers.zeros
+cayley.pad = linalg.padded_by_zeros
 
 
 def _finite(matrix):

@@ -6,7 +6,7 @@ One of the maps of OPT (Liu et al., "Orthogonal Over-Parameterized Training", CV
 import functools
 
 from common.compat import tf
-from common.graph import orthonormal
+from common.graph import linalg, orthonormal
 from common.graph.members import run_algorithm
 
 
@@ -48,3 +48,4 @@ def _rotate(generator, weights, members, algorithm):
 _ALGORITHMS = {name: functools.partial(_rotate, algorithm=name) for name in orthonormal.ALGORITHMS}
 gram_schmidt.algorithms = tuple(_ALGORITHMS)
 gram_schmidt.scale_free_axis = -1  # rows
+gram_schmidt.pad = linalg.padded_by_identity

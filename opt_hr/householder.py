@@ -12,8 +12,10 @@ import functools
 import numpy as np
 
 from common.compat import tf
-from common.graph import orthonormal
+from common.graph import linalg, orthonormal
 from common.graph.members import run_algorithm
+
+_LARGEST_INVERSE = 1e5  # rounding in float32 times it is 0.01, and its square times that in float64 1e-6
 
 
 def householder(generator, weights, algorithm="auto", names=None):
@@ -41,9 +43,10 @@ def householder(generator, weights, algorithm="auto", names=None):
 def _rotate(generator, weights, members, algorithm):
     size = int(generator.shape[-1])
     factors = orthonormal.factor(generator, members, by_rows=False, algorithm=algorithm)
-    last = (-1.0) ** (size - 1) * _determinant_sign(factors.rows, members)
-    is_last = (np.arange(size) == size - 1)[:, np.newaxis]
-    signs = tf.where_v2(is_last, last[:, tf.newaxis, tf.newaxis], tf.constant(1, last.dtype))
+    by_solution = algorithm == "cholesky" or algorithm == "auto" and linalg.fast_in_float64()
+    sign_of = _sign_by_solution if by_solution else _sign_by_determinants
+    last = (-1.0) ** (size - 1) * sign_of(factors.rows, members)
+    signs = tf.where_v2(_is_last(size), last[:, tf.newaxis, tf.newaxis], tf.constant(1, last.dtype))
     signed = signs * weights
 
     def gradient(upstream):
@@ -53,7 +56,11 @@ def _rotate(generator, weights, members, algorithm):
     return tf.matmul(factors.rows, signed, transpose_a=True), gradient
 
 
-def _determinant_sign(rotation, members):
+def _is_last(size):
+    return (np.arange(size) == size - 1)[:, np.newaxis]
+
+
+def _sign_by_determinants(rotation, members):
     """Returns the signs [b] of the determinants of orthogonal matrices [b, n, n].
 
     The complementary blocks of Q = [[A, B], [C, D]] have det A = det Q det D (Jacobi), so two small determinants do.
@@ -64,9 +71,43 @@ def _determinant_sign(rotation, members):
     sign, magnitude = tf.linalg.slogdet(rotation[:, :half, :half])
     other_sign, other_magnitude = tf.linalg.slogdet(rotation[:, half:, half:])
     agree = tf.abs(magnitude - other_magnitude) < 0.1
-    return members.replace(agree, sign * other_sign, lambda _, whole: tf.linalg.slogdet(whole)[0], rotation)
+    return members.replace(agree, sign * other_sign, _own_sign, rotation)
+
+
+def _sign_by_solution(rotation, members):
+    """Returns the same without an LU decomposition, which on a GPU takes longer than all the rest.
+
+    With M = Q + diag(1, ..., 1, 0) = [[I + A, b], [c^T, d]] the last number of M^-1 e_n is 1 / (d - c^T (I + A)^-1 b),
+    which is det Q: for det(I + A) is positive, and Q - 2 e_n (e_n^T Q), a reflection of Q, has the negative value. It is
+    found by Cholesky's factor T of M^T M: (T^-1 M^T e_n)_n / T_nn. Where it is not 1 or -1, or T^-1 of a vector of random
+    signs is large, as where Q rotates a plane by 180 degrees, which makes M singular, the determinant is taken.
+    """
+    size = int(rotation.shape[-1])
+    exact = tf.cast(rotation, tf.float64)
+    matrix = exact + tf.raw_ops.MatrixDiag(diagonal=tf.constant(np.where(_is_last(size)[:, 0], 0.0, 1.0)))
+    triangle = tf.linalg.cholesky(tf.matmul(matrix, matrix, transpose_a=True))
+    signs = np.where(np.random.default_rng(0).random([size, 1]) < 0.5, -1.0, 1.0)
+    probe = tf.constant(np.broadcast_to(signs, [int(rotation.shape[0]), size, 1]))
+    solved = tf.linalg.triangular_solve(triangle, tf.concat([tf.expand_dims(exact[:, -1], 2), probe], 2))
+    found = tf.cast(solved[:, -1, 0] / triangle[:, -1, -1], rotation.dtype)
+    regular = tf.math.reduce_euclidean_norm(solved, [1, 2]) < _LARGEST_INVERSE  # not so for NaN
+    return members.replace(regular & (tf.abs(tf.abs(found) - 1) < 0.1), tf.sign(found), _own_sign, rotation)
+
+
+def _own_sign(members, rotation):
+    return tf.linalg.slogdet(rotation)[0]
 
 
 _ALGORITHMS = {name: functools.partial(_rotate, algorithm=name) for name in orthonormal.ALGORITHMS}
 householder.algorithms = tuple(_ALGORITHMS)
 householder.scale_free_axis = -2  # columns
+
+
+def _pad(generator, weights, added):
+    """det Q is (-1)^(n-1) for every n, so where an odd number is added Q's last column has the other sign."""
+    if added % 2:
+        weights = weights * np.where(_is_last(int(weights.shape[1])), -1, 1).astype(weights.dtype.name)
+    return linalg.padded_by_identity(generator, weights, added)
+
+
+householder.pad = _pad

@@ -117,6 +117,15 @@ _ALGORITHMS = {
 lowdin.algorithms = tuple(_ALGORITHMS)
 
 
+def _pad(generator, weights, added):
+    """By singular values of the size of those that are there."""
+    largest = tf.reduce_max(tf.abs(tf.stop_gradient(generator)), [1, 2], keepdims=True)
+    return linalg.padded_by_identity(generator, weights, added, largest)
+
+
+lowdin.pad = _pad
+
+
 def _or_by_values(result, gradient, trusted, generator, weights, members):
     """Returns a faster algorithm's result and gradient, where it is not to be trusted those by the singular values.
 

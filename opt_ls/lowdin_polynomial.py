@@ -9,12 +9,13 @@ GPU an operation costs 13 microseconds, however small, and products next to noth
 decompositions wait for themselves.
 """
 
+import dataclasses
 import functools
 
 import numpy as np
 
 from common.compat import tf
-from common.graph.linalg import identity, norm, squared_norm, transposed
+from common.graph.linalg import transposed
 
 _LEAST = 1e-7  # singular value, of s, from which on the steps reach 1 by the last; s is up to 3.4 times the largest one
 _STEPS = 14
@@ -22,13 +23,15 @@ _LEFT = 1e-6  # the sum of the squares of x^2 - 1 before the last step, which le
 
 
 def polynomial(generator, weights):
-    """The gradient goes the same steps back: with D that of X_{k+1}, the one of X_k is
+    """Of the scaled X^_k = s_k X_k, which make c_k = 1, a step is, with two numbers beta and delta,
 
-        D (a I + b A + c A^2) + X (b S + c (S A + A S)),    S = X^T D + D^T X
+        X^_{k+1} = X^_k M,    M = N^2 + delta I,    N = X^_k^T X^_k + beta I
+
+    and with D the gradient of X^_{k+1} the one of X^_k is D M + X^_k (N S + S N), S = X^_k^T D + D^T X^_k.
 
     All of it in float64: forward, rounding errors are multiplied by the condition number; backward, so is whatever part
     of X^T D is not skew, and the steps take some singular values down to 1e-6 first, which the way back has to undo. The
-    last step, which only takes to 1 what is 1 up to 6e-7, needs no way back. Thirteen matrices are kept for it.
+    last step, which only takes to 1 what is 1 up to 6e-7, needs no way back. X^_k and N of the others are kept for it.
 
     Args:
       generator: P [b, n, n], float32.
@@ -38,40 +41,64 @@ def polynomial(generator, weights):
       Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or has
       a singular value too small to have come to 1.
     """
-    exact = tf.cast(generator, tf.float64)
+    exact, size = tf.cast(generator, tf.float64), int(generator.shape[1])
     square = tf.matmul(exact, exact, transpose_a=True)
-    size = norm(square)
-    scale = tf.sqrt(size)
-    steps, points = coefficients(_LEAST, _STEPS), [exact / scale]
-    square = square / size
-    for index, (first, third, fifth) in enumerate(steps):
+    norm_of_square = tf.math.reduce_euclidean_norm(square, [1, 2], keepdims=True)
+    steps = scaled_steps(_LEAST, _STEPS)
+    scale = steps[0].scale / tf.sqrt(norm_of_square)
+    point, square = scale * exact, tf.square(scale) * square
+    kept = []
+    for index, step in enumerate(steps):
         if index:
-            square = tf.matmul(points[-1], points[-1], transpose_a=True)
-        once = tf.matmul(points[-1], square)
-        points.append(first * points[-1] + (third * once + fifth * tf.matmul(once, square)))
-    trusted = squared_norm(square - identity(int(generator.shape[1]), tf.float64)) <= _LEFT
-    rotation = tf.cast(points[-1], generator.dtype)
+            square = tf.matmul(point, point, transpose_a=True)
+        shifted = square + _multiple(step.beta, size)
+        kept.append((point, shifted))
+        point = tf.matmul(point, tf.matmul(shifted, shifted) + _multiple(step.delta, size))
+    result, last = point, steps[-1].scale ** 2
+    left = tf.math.reduce_euclidean_norm(square - _multiple(last, size), [1, 2])
+    rotation = tf.cast(result, generator.dtype)
 
     def gradient(upstream):
         of_weights = tf.matmul(rotation, upstream, transpose_a=True)
         outer = tf.matmul(of_weights, weights, transpose_b=True)
-        of_point = tf.matmul(points[-1], tf.cast(0.5 * (outer - transposed(outer)), tf.float64))
-        for point, step in reversed(list(zip(points, steps[:-1]))):
-            of_point = _back(point, of_point, *step)
-        return tf.cast(of_point / scale, generator.dtype), of_weights
+        start = tf.cast((0.5 / steps[-1].scale) * (outer - transposed(outer)), tf.float64)
+        of_point = tf.matmul(result, start)
+        for step, (point, shifted) in reversed(list(zip(steps[:-1], kept))):
+            inner = tf.matmul(point, of_point, transpose_a=True)
+            inner = tf.matmul(shifted, inner + transposed(inner))
+            through = tf.matmul(point, inner + transposed(inner))
+            of_point = tf.matmul(tf.matmul(of_point, shifted), shifted) + (step.delta * of_point + through)
+        return tf.cast(scale * of_point, generator.dtype), of_weights
 
-    return tf.matmul(rotation, weights), gradient, trusted
+    return tf.matmul(rotation, weights), gradient, left <= last * _LEFT**0.5
 
 
-def _back(point, upstream, first, third, fifth):
-    """From the gradient of a step's result to that of its `point`."""
-    square = tf.matmul(point, point, transpose_a=True)
-    inner = tf.matmul(point, upstream, transpose_a=True)
-    inner += transposed(inner)
-    further = tf.matmul(inner, square)
-    inner = third * inner + fifth * (further + transposed(further))
-    once = tf.matmul(upstream, square)
-    return first * upstream + tf.matmul(third * upstream + fifth * once, square) + tf.matmul(point, inner)
+def _multiple(number, size):
+    """number * I"""
+    return tf.raw_ops.MatrixDiag(diagonal=tf.constant(number, tf.float64, [size]))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """s, beta and delta of a step, which makes of s X its successor times the next step's s."""
+
+    scale: float
+    beta: float
+    delta: float
+
+
+def scaled_steps(least, count):
+    """Returns `coefficients` as the steps of `polynomial`: s_{k+1} = s_k^5 / c_k, and after the last step it is 1.
+
+    s_k X (N^2 + delta) has the terms s_k^5 X A^2, 2 beta s_k^3 X A and (beta^2 + delta) s_k X, A = X^T X.
+    """
+    steps, following = [], 1.0
+    for first, third, fifth in reversed(coefficients(least, count)):
+        scale = (fifth * following) ** 0.2
+        beta = third * following / (2 * scale**3)
+        steps.append(_Step(scale, beta, first * following / scale - beta**2))
+        following = scale
+    return steps[::-1]
 
 
 @functools.lru_cache(maxsize=None)

@@ -5,8 +5,9 @@ ICLR 2020 (arXiv 2002.01113), section 4: Cayley SGD with momentum.
 """
 
 from common.compat import tf
+from common.graph.linalg import norm, transposed
 from common.training.drift import ORTHOGONAL
-from common.training.step_optimizer import StepOptimizer, same_shape
+from common.training.step_optimizer import MATRICES, StepOptimizer, same_shape
 from opt_ogd.relative import relative_gradient_step
 
 
@@ -24,7 +25,7 @@ def cayley_gradient_step(point, gradient, momentum, learning_rate, beta):
     at most, but M, the sum of many, each turned since, has not.) What does with three is `relative_gradient_step`.
 
     Args:
-      point, gradient, momentum: X, G and M, all [n, n], float32 or float64.
+      point, gradient, momentum: X, G and M, all [..., n, n], float32 or float64.
       learning_rate, beta: eta and the factor of the momentum, scalars of the same dtype.
 
     Returns the new X and M.
@@ -32,9 +33,9 @@ def cayley_gradient_step(point, gradient, momentum, learning_rate, beta):
     x = point
     m_xt = tf.matmul(beta * momentum - gradient, x, transpose_b=True)
     w_hat = m_xt - tf.matmul(0.5 * x, tf.matmul(x, m_xt, transpose_a=True))
-    w = w_hat - tf.transpose(w_hat)
+    w = w_hat - transposed(w_hat)
     m = tf.matmul(w, x)
-    a = tf.minimum(learning_rate, 1.0 / (tf.sqrt(tf.reduce_sum(tf.square(w))) + 1e-8))
+    a = tf.minimum(learning_rate, 1.0 / (norm(w) + 1e-8))
     half = 0.5 * a * w
     y = x + a * m
     for _ in range(2):
@@ -49,7 +50,7 @@ class _OfSquareMatrices(StepOptimizer):
 
     def __init__(self, name, step, slot, learning_rate, momentum):
         settings = {"learning_rate": learning_rate, "beta": momentum}
-        super().__init__(name, step, {"momentum": (slot, same_shape)}, settings)
+        super().__init__(name, step, {"momentum": (slot, same_shape)}, settings, joins=MATRICES)
 
     def _create_slots(self, var_list):
         for variable in var_list:

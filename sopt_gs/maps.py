@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.graph import initializers
+from common.graph.linalg import padded_by_identity
 from opt_cp.cayley import cayley
 from opt_gs.gram_schmidt import gram_schmidt
 from opt_hr.householder import householder
@@ -41,6 +42,7 @@ def proper_householder(generator, weights, algorithm="auto", names=None):
 
 proper_householder.algorithms = householder.algorithms
 proper_householder.scale_free_axis = householder.scale_free_axis
+proper_householder.pad = padded_by_identity  # Q D is a rotation whatever n is
 
 MAPS = {
     "gs": Map(gram_schmidt),

@@ -123,14 +123,16 @@ def training_batch(store, step, batch_size, seed, pipeline, dtype=tf.float32, fi
     limits = augmentation_limits(pipeline, store.shape)
     if limits == (1, 1, 1):
         return images, labels
-    top, left, flip = tf.unstack(draws(step, batch_size, seed, limits)[:, first : first + count, None])
+    drawn = draws(step, batch_size, seed, limits)
+    drawn = drawn[:, first : first + count] if count < batch_size else drawn
+    top, left, flip = tf.unstack(tf.expand_dims(drawn, -1))
     across = np.arange(pipeline.crop_size, dtype=np.int64)
-    rows = tf.gather(_reflected(height, pipeline), top + across)
+    rows = tf.gather(_reflected(height, pipeline) * width, top + across)
     columns = tf.gather(_reflected(width, pipeline), left + across + flip * (across[-1] - 2 * across))
     # One gather of single pixels does padding, crop and flip. Its indices are int64 because a GPU computes with those
     # itself, while TensorFlow leaves int32 to the CPU.
-    lines = np.arange(count, dtype=np.int64)[:, None] * height + rows
-    pixels = lines[:, :, None] * width + columns[:, None, :]
+    lines = np.arange(count, dtype=np.int64)[:, None] * (height * width) + rows
+    pixels = tf.expand_dims(lines, 2) + tf.expand_dims(columns, 1)
     return tf.gather(tf.reshape(images, [count * height * width, channels]), pixels), labels
 
 

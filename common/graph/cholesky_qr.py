@@ -16,9 +16,9 @@ import collections
 import numpy as np
 
 from common.compat import tf
-from common.graph.linalg import diagonal, identity, squared_norm, triangle_inverse
+from common.graph.linalg import diagonal, triangle_inverse
 
-# S and L^-1 [b, n, n] of the vectors' type, the diagonals of L [b, n], and whether S is orthonormal to that type's
+# S and L^-1 [b, n, n] of the vectors' type, the diagonals of L [b, n] in float64, and whether S is orthonormal to that type's
 # precision, bool [b].
 Factored = collections.namedtuple("Factored", ["rows", "inverse", "diagonal", "trusted"])
 
@@ -30,7 +30,6 @@ def cholesky_qr(vectors, passes=1):
     up to 1e8. Where A A^T has no Cholesky factor in float64 nothing is to be trusted, and there is no error.
     """
     rows = tf.cast(vectors, tf.float64)
-    unit = identity(int(rows.shape[1]), tf.float64)
     inverse, scales = None, None
     for _ in range(passes):
         triangle = tf.linalg.cholesky(tf.matmul(rows, rows, transpose_b=True))
@@ -38,9 +37,9 @@ def cholesky_qr(vectors, passes=1):
         rows = tf.matmul(of_pass, rows)
         inverse = of_pass if inverse is None else tf.matmul(of_pass, inverse)
         scales = of_diagonal if scales is None else of_diagonal * scales
-    excess = tf.linalg.band_part(tf.matmul(rows, rows, transpose_b=True) - unit, -1, 0)
-    correction = tf.linalg.set_diag(excess, 0.5 * diagonal(excess))
+    square = tf.linalg.band_part(tf.matmul(rows, rows, transpose_b=True), -1, 0)
+    correction = tf.linalg.set_diag(square, 0.5 * diagonal(square) - 0.5)
     rows, inverse = [tf.cast(known - tf.matmul(correction, known), vectors.dtype) for known in (rows, inverse)]
-    # |E|_F^2 is at most twice this sum, which is of half of E, and E^2 is what remains.
-    trusted = squared_norm(excess) <= 2 * np.finfo(vectors.dtype.as_numpy_dtype).eps
-    return Factored(rows, inverse, tf.cast(scales, vectors.dtype), trusted)
+    # |E|_F is at most twice this norm, which is of half of E, and E^2 is what remains.
+    size = tf.math.reduce_euclidean_norm(correction, [1, 2])
+    return Factored(rows, inverse, scales, size <= np.finfo(vectors.dtype.as_numpy_dtype).eps ** 0.5)

@@ -1,5 +1,7 @@
 """Linear algebra that the maps share: diagonals, checks of arguments, and what a GPU is good at."""
 
+import numpy as np
+
 from common.compat import tf
 
 # Compute capabilities of GPUs that do a third or half as many operations a second in float64 as in float32: P100, V100,
@@ -37,7 +39,28 @@ def squared_norm(matrix):
 
 def norm(matrix):
     """Returns the Frobenius norm of each matrix [..., n, m]: [..., 1, 1]."""
-    return tf.sqrt(squared_norm(matrix))[..., tf.newaxis, tf.newaxis]
+    return tf.sqrt(tf.reduce_sum(tf.square(matrix), [-2, -1], keepdims=True))
+
+
+def padded_by_zeros(generator, weights, added):
+    """Returns P [b, n, n] and W [b, n, m] with so many rows, and columns of P, more, before the first: all zeros."""
+    return _padded(generator, added), tf.pad(weights, [[0, 0], [added, 0], [0, 0]])
+
+
+def padded_by_identity(generator, weights, added, scale=1.0):
+    """The same, but for `scale` on the new part of P's diagonal: Q(P) of most maps becomes [[I, 0], [0, Q(P)]]."""
+    diagonal_part = np.where(np.arange(added + int(generator.shape[-1])) < added, 1, 0)
+    unit = tf.raw_ops.MatrixDiag(diagonal=tf.constant(diagonal_part, generator.dtype))
+    generator, weights = padded_by_zeros(generator, weights, added)
+    return generator + scale * unit, weights
+
+
+def _padded(matrix, added):
+    @tf.custom_gradient
+    def pad(matrix):  # TensorFlow's gradient takes six operations to find out where to cut
+        return tf.pad(matrix, [[0, 0], [added, 0], [added, 0]]), lambda upstream: upstream[:, added:, added:]
+
+    return pad(matrix)
 
 
 def checked(name, generator, weights):

@@ -72,19 +72,30 @@ def attempt(matrix, members):
 
 
 def _factored(matrix, members, by_rows, algorithm, vector):
-    """Returns the `Factors`, and 1 or 0 [b] for whether all vectors are independent; no errors if `vector` is None."""
+    """Returns (the `Factors`,), and where `vector` is None, 1 or 0 [b] for whether all vectors are independent.
+
+    There are no errors then.
+    """
     vectors = matrix if by_rows else transposed(matrix)
     inverse_norms = 1 / tf.math.reduce_euclidean_norm(vectors, 2)
-    units = vectors * inverse_norms[..., tf.newaxis]
-    rows, lower, independent = ALGORITHMS[algorithm](members, units, inverse_norms, vector)
-    return Factors(rows, lower, inverse_norms, by_rows), independent
+    units = vectors * tf.expand_dims(inverse_norms, -1)
+    rows, lower, *independent = ALGORITHMS[algorithm](members, units, inverse_norms, vector)
+    return Factors(rows, lower, inverse_norms, by_rows), *independent
 
 
 def pull_back(factors, left, right):
     """Returns the gradient [b, n, n] of the matrices, from B = left @ right^T, the gradient of S times S^T; [b, n, m].
 
-    U is the upper triangle of B - B^T = [left, -right] @ [right, left]^T.
+    U is the upper triangle of B - B^T: where L^-1 is at hand, of that difference, which takes the fewest operations, else
+    of [left, -right] @ [right, left]^T, which takes the least time on a CPU.
     """
+    if not isinstance(factors.lower, _Halves):
+        product = tf.matmul(left, right, transpose_b=True)
+        upper = tf.linalg.band_part(product - transposed(product), 0, -1)
+        band = tf.matmul(factors.lower, upper, transpose_a=True) * tf.expand_dims(factors.inverse_norms, -1)
+        if factors.by_rows:
+            return tf.matmul(band, factors.rows)
+        return tf.matmul(factors.rows, band, transpose_a=True, transpose_b=True)
     left, right = tf.concat([left, -right], 2), tf.concat([right, left], 2)
     # U's diagonal is zero but for rounding, which in its last row would meet 1 / L_nn.
     left *= (np.arange(left.shape[1]) < left.shape[1] - 1)[:, np.newaxis].astype(left.dtype.as_numpy_dtype)
@@ -104,7 +115,7 @@ def pull_back(factors, left, right):
 
 def inverse_transpose(factors):
     """Returns A^-T [b, n, n] of matrices whose rows were factored: A = L S, so L^T A^-T = S."""
-    return _solve_transposed(factors.lower, factors.rows) * factors.inverse_norms[..., tf.newaxis]
+    return _solve_transposed(factors.lower, factors.rows) * tf.expand_dims(factors.inverse_norms, -1)
 
 
 def _solve_transposed(lower, right):
@@ -143,13 +154,13 @@ def _panels(size):
 
 
 def _block(members, units, inverse_norms, vector):
-    """Block Gram-Schmidt of unit vectors. Returns S, L, and 1 or 0 for whether all vectors are independent."""
+    """Block Gram-Schmidt of unit vectors. Returns S and L, and what `_factored` has of them if `vector` is None."""
     panels = _panels(int(units.shape[1]))
     rows, lower, triangle, growths = _by_halves(panels, units, [])
     # Of the vectors before the last panel enough is left where their growth is within its limit.
     left = diagonal(triangle) > _DEPENDENT[units.dtype.name]
     trusted = tf.reduce_all(tf.stack(growths, 1) <= 1, 1) & tf.reduce_all(left[:, :-1], 1)  # not so for NaN
-    result = rows, lower, _as_number(tf.reduce_all(left, 1), units)
+    result = rows, lower, *_independent(left, units, vector)
     return members.replace(trusted, result, functools.partial(_qr, vector=vector, panels=panels), units, inverse_norms)
 
 
@@ -184,7 +195,7 @@ def _cholesky(members, units, inverse_norms, vector, passes=1):
     """Everything in one panel, in float64, with more passes where they are needed. Returns what `_block` returns."""
     rows, inverse, scales, trusted = cholesky_qr(units, passes)
     left = scales > _DEPENDENT[units.dtype.name]
-    result = rows, inverse, _as_number(tf.reduce_all(left, 1), units)
+    result = rows, inverse, *_independent(left, units, vector)
     more = functools.partial(_cholesky, vector=vector, passes=2)
     slower = more if passes == 1 else functools.partial(_qr, vector=vector, panels=[int(units.shape[1])])
     return members.replace(trusted & tf.reduce_all(left[:, :-1], 1), result, slower, units, inverse_norms)
@@ -213,7 +224,7 @@ def _qr(members, units, inverse_norms, vector, panels=None):
     # L_nn may be as good as zero; only the last row of L^-1 depends on it.
     scales = tf.where(left | (np.arange(size) < size - 1), scales, tf.ones_like(scales))
     lower = tf.linalg.set_diag(transposed(triangle) * signs[:, tf.newaxis], scales)
-    return rows, _by_panels(lower, panels or _panels(size)), _as_number(tf.reduce_all(left, 1), units)
+    return rows, _by_panels(lower, panels or _panels(size)), *_independent(left, units, vector)
 
 
 def _by_panels(lower, panels):
@@ -234,8 +245,9 @@ def _auto(*arguments):
 ALGORITHMS = {"auto": _auto, "block": _block, "cholesky": _cholesky, "qr": _qr}
 
 
-def _as_number(condition, like):
-    return tf.cast(condition, like.dtype)
+def _independent(left, units, vector):
+    """Returns [1 or 0 for whether enough is left of all vectors] where nobody is told by an error."""
+    return [] if vector else [tf.cast(tf.reduce_all(left, 1), units.dtype)]
 
 
 def _project(basis, vectors):

@@ -38,9 +38,9 @@ def loss_scale_of(precision):
 
 def gradients(loss, members, scale=1.0):
     """Returns the gradients of `loss`, computed for `scale` times the loss and divided by it; None as tf.gradients."""
-    if scale == 1.0:
-        return tf.gradients(loss, members)
     scaled = tf.gradients(loss, members, grad_ys=tf.constant(scale, loss.dtype))
+    if scale == 1.0:
+        return scaled
     return [None if gradient is None else gradient * (1.0 / scale) for gradient in scaled]
 
 

@@ -14,8 +14,11 @@ import os
 import re
 import zlib
 
+import numpy as np
+
 from common.compat import tf
 from common.graph import initializers
+from common.graph.side_by_side import elementwise
 
 _REPLICA = re.compile(r"replica_(\d+)/")
 _REGISTRY, _ORDER = "common/variables", "common/variables/order"
@@ -157,10 +160,35 @@ def change_later(variable, amount, local=False):
     tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, Change(variable, amount, local))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Average:
+    """A moving average: what a step adds to `variable` is rate * (factor * value - variable)."""
+
+    variable: tf.Variable
+    value: tf.Tensor
+    rate: object
+    factor: float
+    local: bool
+
+
+def average_later(variable, value, rate, factor=1.0, local=False):
+    """Lets the training step under construction move a variable: by rate * (factor * value - variable), see `Change`."""
+    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, _Average(variable, value, rate, factor, local))
+
+
 def changes(replica=0):
-    """Returns what `change_later` was given for one replica's variables."""
-    known = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-    return [change for change in known if replica_of(change.variable) == replica]
+    """Returns a `Change` for all that `change_later` and `average_later` were given for one replica's variables."""
+    known = [c for c in tf.get_collection(tf.GraphKeys.UPDATE_OPS) if replica_of(c.variable) == replica]
+    averages = [change for change in known if isinstance(change, _Average)]
+    amounts = {}
+    for rate in {id(average.rate): average.rate for average in averages}.values():
+        here = [average for average in averages if average.rate is rate]
+        values = [average.value for average in here]
+        factors = [np.full(value.shape, a.factor, value.dtype.as_numpy_dtype) for a, value in zip(here, values)]
+        olds = [tf.convert_to_tensor(average.variable) for average in here]
+        moved = elementwise(lambda v, f, old, rate=rate: rate * (v * f - old), values, factors, olds)
+        amounts |= zip(here, moved)
+    return [Change(c.variable, amounts[c], c.local) if c in amounts else c for c in known]
 
 
 def replica_of(variable):

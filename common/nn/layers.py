@@ -185,15 +185,15 @@ def batch_norm(inputs, mode, scale=True):
         return outputs
     replica = mode.replica if mode.sync_bn else ALONE
     if dtype == tf.float32 and replica.count == 1:
-        outputs, batch_mean, batch_variance = _fused(inputs, beta, gamma, epsilon)
+        outputs, batch_mean, batch_variance, factor = _fused(inputs, beta, gamma, epsilon)
     else:
         moments = _from_moments(tf.cast(inputs, dtype), beta, gamma, epsilon, replica)
-        outputs, batch_mean, batch_variance = moments
+        (outputs, batch_mean, batch_variance), factor = moments, 1.0
     with excluded():
         rate = _update_rate(mode, dtype)
-        for average, batch in ((mean, batch_mean), (variance, batch_variance)):
-            tf.add_to_collection(_STATISTICS, (average, batch))
-            variables.change_later(average, rate * (batch - average), local=replica.count < mode.replica.count)
+        for average, batch, factor in ((mean, batch_mean, 1.0), (variance, batch_variance, factor)):
+            tf.add_to_collection(_STATISTICS, (average, factor * batch))
+            variables.average_later(average, batch, rate, factor, local=replica.count < mode.replica.count)
     return tf.cast(outputs, inputs.dtype.base_dtype)
 
 
@@ -213,14 +213,18 @@ def _scaled_and_shifted(inputs, scale, shift):
 
 
 def _fused(inputs, beta, gamma, epsilon):
-    """The fused kernel: fast; statistics in float32 only. It reports the unbiased variance N/(N-1) times ours."""
+    """The fused kernel: fast; statistics in float32 only. Returns outputs, mean, variance and by what to multiply that.
+
+    It reports the unbiased variance, N/(N-1) times ours.
+    """
     images = inputs if inputs.shape.ndims == 4 else inputs[:, None, None, :]
     outputs, mean, variance = tf.nn.fused_batch_norm(images, gamma, beta, epsilon=epsilon, is_training=True)
     count = images.shape[:-1].num_elements()
     if count is None:
         count = tf.cast(tf.reduce_prod(tf.shape(images)[:-1]), tf.float32)
-        return tf.reshape(outputs, tf.shape(inputs)), mean, variance * (tf.maximum(count - 1.0, 1.0) / count)
-    return tf.reshape(outputs, inputs.shape), mean, variance * (max(count - 1.0, 1.0) / count)
+        variance *= tf.maximum(count - 1.0, 1.0) / count
+        return tf.reshape(outputs, tf.shape(inputs)), mean, variance, 1.0
+    return tf.reshape(outputs, inputs.shape), mean, variance, max(count - 1.0, 1.0) / count
 
 
 def _from_moments(inputs, beta, gamma, epsilon, replica):

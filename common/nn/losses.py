@@ -4,7 +4,7 @@ import math
 
 from common.compat import tf
 from common.graph.linalg import identity
-from common.graph.side_by_side import elementwise, joined
+from common.graph.side_by_side import elementwise, joined, of_one_shape
 
 
 FLOOR = 1e-4  # what OPT adds to a softmax before the logarithm
@@ -22,8 +22,21 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=FLOOR):
     """
     classes = int(logits.shape[-1])
     share = smoothing / classes
-    targets = tf.one_hot(labels, classes, 1.0 - smoothing + share, share, dtype=logits.dtype)
-    return -tf.reduce_sum(targets * tf.log(tf.nn.softmax(logits) + floor), axis=-1)
+    negative = tf.one_hot(labels, classes, -(1.0 - smoothing + share), -share, dtype=logits.dtype)
+
+    @tf.custom_gradient
+    def of_logits(logits):
+        """With p = softmax and q = p t / (p + floor), -q is p times the derivative by p; of the logits it is p sum q - q."""
+        shares = tf.nn.softmax(logits)
+        raised = shares + floor
+
+        def gradient(upstream):
+            product = shares * (negative / raised)
+            return tf.expand_dims(upstream, -1) * (product - shares * tf.reduce_sum(product, -1, keepdims=True))
+
+        return tf.reduce_sum(negative * tf.log(raised), axis=-1), gradient
+
+    return of_logits(logits)
 
 
 def sure_at_chance(classes, floor=FLOOR):
@@ -46,7 +59,8 @@ def _half_squares(*tensors):
     def gradient(upstream):
         return elementwise(lambda tensor: upstream * tensor, tensors)
 
-    return total(*[tf.nn.l2_loss(tensor) for tensor in joined(tensors)]), gradient
+    terms = [tf.nn.l2_loss(tensor) for tensor in joined(tensors)]
+    return total(*terms) if len(terms) > 1 else terms[0], gradient
 
 
 @tf.custom_gradient
@@ -60,14 +74,16 @@ def total(*terms):
 
 def orthogonality(kernels, omega):
     """omega/2 sum ||Y^T Y - I||_F^2 over kernels whose neurons are unit vectors (Cho & Lee, 2017, section 3.4)."""
-    total = 0.0
-    for kernel in kernels:
-        total += omega * _half_squared_excess(tf.reshape(kernel, [-1, kernel.shape[-1]]))
-    return total
+    matrices = [tf.reshape(kernel, [-1, kernel.shape[-1]]) for kernel in kernels]
+    return omega * total(*[_half_squared_excess(*group) for group in of_one_shape(matrices)]) if matrices else 0.0
 
 
 @tf.custom_gradient
-def _half_squared_excess(matrix):
-    """||E||_F^2 / 2, E = Y^T Y - I. The gradient 2 Y E is one product, for E is symmetric; derived it would be two."""
-    excess = tf.matmul(matrix, matrix, transpose_a=True) - identity(int(matrix.shape[1]), matrix.dtype)
-    return tf.nn.l2_loss(excess), lambda upstream: 2.0 * upstream * tf.matmul(matrix, excess)
+def _half_squared_excess(*matrices):
+    """sum ||E||_F^2 / 2, E = Y^T Y - I, over matrices of one shape.
+
+    The gradient 2 Y E is one product, for E is symmetric; derived it would be two.
+    """
+    stacked = tf.stack(matrices)
+    excess = tf.matmul(stacked, stacked, transpose_a=True) - identity(int(stacked.shape[2]), stacked.dtype)
+    return tf.nn.l2_loss(excess), lambda upstream: tf.unstack((2.0 * upstream) * tf.matmul(stacked, excess))

@@ -11,7 +11,7 @@ import functools
 from common.compat import tf
 from common.riemannian import geometry
 from common.training.drift import unit_neurons
-from common.training.step_optimizer import StepOptimizer, same_shape
+from common.training.step_optimizer import COLUMNS, StepOptimizer, same_shape
 
 
 def sgd_g_step(point, gradient, tau, learning_rate, momentum, grad_clip=None, axis=None):
@@ -83,7 +83,8 @@ class _OnManifold(StepOptimizer):
         if isinstance(nu, (int, float)) and not nu > 0:
             raise ValueError(f"grad_clip is {nu}; it must be a norm > 0, or None for no clipping")
         self.keeps = unit_neurons(axis)
-        super().__init__(name, functools.partial(step, axis=axis), slots, settings, powers, use_locking)
+        joins = COLUMNS if axis is None and "t" not in slots else None
+        super().__init__(name, functools.partial(step, axis=axis), slots, settings, powers, joins, use_locking)
 
     def _create_slots(self, var_list):
         for kernel in var_list:

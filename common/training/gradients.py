@@ -36,7 +36,7 @@ def mean_gradients(fit, penalty, members, others, kernels, replica, scale=1.0):
     found, others = dict(zip(found, means)), means[len(found) :]
     found |= _pulled_back({name: kernel for name, kernel in large.items() if name not in small}, found)
     with tf.control_dependencies(list(found.values())):  # known from the beginning, they would be in memory all the while
-        own = dict(zip((member.op.name for member in members), tf.gradients(penalty, members)))
+        own = dict(zip((member.op.name for member in members), gradients_of(penalty, members)))
     both = [name for name in found if own[name] is not None]
     sums = elementwise(tf.add, [found[name] for name in both], [own[name] for name in both])
     total = own | found | dict(zip(both, sums))

@@ -87,7 +87,8 @@ def _finite_together(quantities):
 
     Every number is looked at: a sum can overflow, and Grappler turns g * 0 into 0, though it may be NaN.
     """
-    return tf.reduce_all(tf.stack([_all_finite(tensor) for tensor in joined(quantities)]))
+    finite = [_all_finite(tensor) for tensor in joined(quantities)]
+    return tf.reduce_all(tf.stack(finite)) if len(finite) > 1 else finite[0]
 
 
 def _all_finite(tensor):

@@ -4,8 +4,13 @@ A subclass names the function and its slots; this class makes the slots, reads e
 writes what it returned, for resource variables and for the reference variables of a plain TensorFlow 1 program.
 """
 
+import math
+
 from common.compat import tf
-from common.graph import variables
+from common.graph import linalg, variables
+from common.graph.side_by_side import is_small, padded_sizes
+
+COLUMNS, MATRICES = "columns", "matrices"
 
 
 def same_shape(shape):
@@ -29,19 +34,23 @@ class StepOptimizer(tf.train.Optimizer):
       powers: {keyword: setting}: scalars shared by all variables, that start at a setting and are multiplied by it
         after each step, so that the step numbered t = 1, 2, ... receives the setting to the power t. A checkpoint
         calls them by their keyword, with the prefix of the replica whose variables are trained.
+      joins: which variables may be given to the step as one: none, or `COLUMNS`, arrays of neurons that run over all axes
+        but the last, as a matrix with the neurons of all that have as many numbers, or `MATRICES`, square ones of equal
+        size, or padded to it with zeros, as [b, n, n]. A slot is joined as its variable is. On a CPU only small ones are.
       use_locking: whether writes of reference variables lock them.
 
     All new values of a variable are computed before any of them is written, and powers are written last.
     Raises ValueError for sparse gradients.
     """
 
-    def __init__(self, name, step, slots, settings, powers=None, use_locking=False):
+    def __init__(self, name, step, slots, settings, powers=None, joins=None, use_locking=False):
         super().__init__(use_locking, name)
         self._step = step
         self._slot_kinds = slots
         self._settings = settings
         self._powers = powers or {}
-        self._scalars = {}
+        self._joins = joins
+        self._scalars, self._rounded, self._pairs = {}, {}, []
         self._graph = None
 
     def _create_slots(self, var_list):
@@ -60,17 +69,34 @@ class StepOptimizer(tf.train.Optimizer):
     def _prepare(self):
         self._scalars = {key: self._call_if_callable(value) for key, value in self._settings.items()}
         self._scalars |= {name: self._power(name).read_value() for name in self._powers}
+        self._rounded, self._pairs = {}, []
 
     def _resource_apply_dense(self, grad, var):
-        slots = [self.get_slot(var, key) for key in self._slot_kinds]
-        scalars = {key: _scalar(value, var.dtype.base_dtype) for key, value in self._scalars.items()}
-        values = self._step(var.read_value(), grad, *[slot.read_value() for slot in slots], **scalars)
-        with tf.control_dependencies(values):
-            return tf.group(*[self._assign(old, new) for old, new in zip([var, *slots], values)])
+        self._pairs.append((grad, var))  # the update waits for all of them: see _finish
+        return tf.no_op()
 
     _apply_dense = _resource_apply_dense
 
+    def _scalars_as(self, dtype):
+        if dtype not in self._rounded:
+            self._rounded[dtype] = {key: _scalar(value, dtype) for key, value in self._scalars.items()}
+        return self._rounded[dtype]
+
+    def _update(self, pairs, join, part):
+        """Returns the operation that updates variables that are given to the step as one."""
+        gradients, members = zip(*pairs)
+        scalars = self._scalars_as(members[0].dtype.base_dtype)
+        kept = [members, *[[self.get_slot(var, key) for var in members] for key in self._slot_kinds]]
+        with tf.device(members[0].device):
+            point, *slots = [join([variable.read_value() for variable in column]) for column in kept]
+            results = self._step(point, join(gradients), *slots, **scalars)
+            values = [part(result, column) for result, column in zip(results, kept)]
+            with tf.control_dependencies([value for column in values for value in column]):
+                pairs = [pair for columns in zip(kept, values) for pair in zip(*columns)]
+                return tf.group(*[self._assign(variable, value) for variable, value in pairs])
+
     def _finish(self, update_ops, name_scope):
+        update_ops = update_ops + [self._update(*group) for group in _groups(self._pairs, self._joins)]
         with tf.control_dependencies(update_ops):
             powers = []
             for name, setting in self._powers.items():
@@ -92,11 +118,51 @@ class StepOptimizer(tf.train.Optimizer):
         raise ValueError(_sparse(self.get_name(), var))
 
 
+def _groups(pairs, joins):
+    """Yields (pairs (gradient, variable), join(tensors), part(tensor, variables)) of each group of variables.
+
+    `join` makes one tensor of those of a group and `part` takes it apart; of a single variable they do nothing.
+    """
+    groups = {}
+    padded = padded_sizes([int(variable.shape[0]) for _, variable in pairs]) if joins == MATRICES else {}
+    for index, (gradient, variable) in enumerate(pairs):
+        shape = variable.shape.as_list()
+        size = math.prod(shape[:-1]) if joins == COLUMNS else padded.get(shape[0]) if joins == MATRICES else None
+        alone = size is None or not (is_small(variable) or linalg.on_gpu())
+        groups.setdefault((variable.dtype.base_dtype, index if alone else None, size), []).append((gradient, variable))
+    for (*_, size), members in groups.items():
+        if len(members) == 1:
+            yield members, lambda tensors: tensors[0], lambda tensor, variables: [tensor]
+        elif joins == COLUMNS:
+            yield members, _joined_columns, _parted_columns
+        else:
+            yield members, lambda matrices, size=size: _stacked(matrices, size), _unstacked
+
+
+def _joined_columns(tensors):
+    return tf.concat([tf.reshape(tensor, [-1, tensor.shape[-1]]) for tensor in tensors], 1)
+
+
+def _parted_columns(tensor, variables):
+    parts = tf.split(tensor, [int(variable.shape[-1]) for variable in variables], 1)
+    return [tf.reshape(part, variable.shape) for part, variable in zip(parts, variables)]
+
+
+def _stacked(matrices, size):
+    missing = [size - int(matrix.shape[0]) for matrix in matrices]
+    return tf.stack([tf.pad(m, [[0, more], [0, more]]) if more else m for m, more in zip(matrices, missing)])
+
+
+def _unstacked(tensor, variables):
+    sizes = [int(variable.shape[0]) for variable in variables]
+    return [m[:n, :n] if n < int(m.shape[0]) else m for m, n in zip(tf.unstack(tensor), sizes)]
+
+
 def _scalar(value, dtype):
-    """Returns a setting as a tensor of `dtype`; numbers are converted at once, not by way of float32."""
+    """Returns a setting in `dtype`, a tensor or a NumPy scalar: what is computed of numbers alone is no operation."""
     if value is None:
         return None
-    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
+    return tf.cast(value, dtype) if tf.is_tensor(value) else dtype.as_numpy_dtype(value)
 
 
 def _sparse(optimizer, variable):

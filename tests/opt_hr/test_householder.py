@@ -1,5 +1,7 @@
 """Householder reflections against NumPy float64, and their determinant."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -51,12 +53,13 @@ def test_triangle_and_determinant_are_those_of_the_reflections(size):
         assert np.linalg.slogdet(rotation)[0] == (-1) ** (size - 1)
 
 
+@pytest.mark.parametrize("algorithm", ["block", "cholesky"])
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 @pytest.mark.parametrize("size", [2, 3, 9, 64, 145])
-def test_determinant_where_the_blocks_are_singular(dtype, size):
-    """Permutations have blocks of determinant 0, exactly or, with noise, nearly."""
+def test_determinant_where_the_blocks_are_singular(dtype, size, algorithm):
+    """Permutations have blocks of determinant 0, and eigenvalues -1, exactly or, with noise, nearly."""
     random = np.random.default_rng(size)
     values = [np.eye(size)[random.permutation(size)] for _ in range(2)] + [np.eye(size)[::-1]]
     values += [value + 1e-6 * random.normal(size=(size, size)) for value in values]
-    for rotation in maps.rotations(householder, values, dtype):
+    for rotation in maps.rotations(functools.partial(householder, algorithm=algorithm), values, dtype):
         assert np.linalg.slogdet(rotation.astype(np.float64))[0] == (-1) ** (size - 1)

@@ -27,6 +27,21 @@ def test_smoothed_cross_entropy():
     np.testing.assert_allclose(actual, expected, rtol=1e-10)
 
 
+def test_gradient_of_smoothed_cross_entropy_is_the_slope():
+    """Along random directions, by differences of NumPy's losses."""
+    targets, weights = 0.99 * np.eye(5)[LABELS] + 0.01 / 5, RNG.normal(size=8)
+
+    def loss(logits):
+        softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        return -(weights[:, None] * targets * np.log(softmax + 1e-4)).sum()
+
+    logits = tf.constant(LOGITS)
+    gradient = evaluate(tf.gradients(losses.smoothed_cross_entropy(logits, LABELS), logits, tf.constant(weights))[0])
+    for direction in RNG.normal(size=[5, *LOGITS.shape]):
+        slope = (loss(LOGITS + 1e-6 * direction) - loss(LOGITS - 1e-6 * direction)) / 2e-6
+        np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=1e-6)
+
+
 def test_smoothed_cross_entropy_is_bounded_for_hopeless_images():
     logits = tf.constant([[1000.0, 0.0, 0.0]], tf.float32)
     loss = losses.smoothed_cross_entropy(logits, tf.constant([1]))

@@ -169,14 +169,14 @@ def test_everything_is_read_before_anything_is_written(use_resource):
     graph = tf.get_default_graph()
     updates = [op for op in graph.get_operations() if op.type.startswith("Assign") and op.name.startswith("Adamg/")]
     assert len(updates) == 3 * len(SHAPES) + 2
-    for update in updates:
-        if "update_" in update.name:
-            scope = update.name.rsplit("/", 1)[0]
-            values = {other.inputs[1].op for other in updates if other.name.rsplit("/", 1)[0] == scope}
+    written = {update: update.inputs[0].op.name.removesuffix("_1").removesuffix("/Adamg") for update in updates}
+    for update, name in written.items():
+        if name in SHAPES:
+            values = {other.inputs[1].op for other in updates if written[other] == name}
             assert len(values) == 3
             assert values - {update.inputs[1].op} <= set(update.control_inputs)
         else:
-            others = {other for other in updates if "update_" in other.name}
+            others = {other for other in updates if written[other] in SHAPES}
             assert len(others & ancestors(update)) == 3 * len(SHAPES)
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.training.step_optimizer import StepOptimizer, same_shape
+from common.graph import linalg
+from common.training import step_optimizer
+from common.training.step_optimizer import COLUMNS, MATRICES, StepOptimizer, same_shape
 
 KINDS = pytest.mark.parametrize("use_resource", [True, False], ids=["resource", "reference"])
 
@@ -64,3 +66,36 @@ def test_sparse_gradients_are_refused_in_one_line(use_resource):
         optimizer().apply_gradients([(gradient, table)])
     assert "\n" not in str(error.value)
     optimizer().apply_gradients([(tf.convert_to_tensor(gradient), table)])
+
+
+JOINED = {
+    # What needs a whole neuron, which runs over all axes but the last; and what needs a whole matrix.
+    COLUMNS: lambda x, g, s: (x - tf.reduce_mean(x * g, list(range(x.shape.rank - 1)), keepdims=True), s + g),
+    MATRICES: lambda x, g, s: (tf.matmul(x, g), s + tf.matmul(g, x)),
+}
+
+
+@pytest.mark.parametrize("joins", JOINED)
+def test_variables_that_are_joined_step_as_they_do_alone(monkeypatch, joins):
+    """On a GPU: kernels of 6 and 4 numbers a neuron, square matrices of two sizes, which are one batch."""
+    step = JOINED[joins]
+    shapes = [(2, 3, 4), (6, 1), (4, 4), (2, 2, 5)] if joins == COLUMNS else [(3, 3), (4, 4), (3, 3)]
+    random = np.random.default_rng(0)
+    starts, fed = [[random.normal(size=shape) for shape in shapes] for _ in range(2)]
+    found, concats = {}, {}
+    for on_gpu in (False, True):
+        monkeypatch.setattr(linalg, "on_gpu", lambda on_gpu=on_gpu: on_gpu)
+        monkeypatch.setattr(step_optimizer, "is_small", lambda tensor: False)
+        with tf.Graph().as_default() as graph:
+            made = [tf.get_variable(f"v{i}", initializer=start) for i, start in enumerate(starts)]
+            optimizer = StepOptimizer("Joined", step, {"slot": ("Slot", same_shape)}, {}, joins=joins)
+            update = optimizer.apply_gradients(zip(map(tf.constant, fed), made))
+            concats[on_gpu] = sum(op.type in ("ConcatV2", "Pack") for op in graph.get_operations())
+            with tf.Session() as session:
+                session.run(tf.global_variables_initializer())
+                for _ in range(3):
+                    session.run(update)
+                found[on_gpu] = session.run(tf.global_variables())
+    assert concats[False] == 0 < concats[True]
+    for alone, together in zip(found[False], found[True], strict=True):
+        np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-14)
