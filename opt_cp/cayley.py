@@ -21,7 +21,7 @@ import numpy as np
 from common.compat import tf
 from common.graph import initializers, linalg
 from common.graph.members import run_algorithm
-from common.graph.linalg import diagonal, identity, squared_norm, transposed, triangle_inverse
+from common.graph.linalg import diagonal, identity, matmul, squared_norm, transposed, triangle_inverse
 
 _HALVINGS = 2  # of each half of I - A before a library inverts what is left, an eighth of the size
 
@@ -82,15 +82,15 @@ def _by_cholesky(generator, weights, members):
     upper = tf.linalg.band_part(tf.cast(generator, tf.float64), 0, -1)
     skew = upper - transposed(upper)
     unit = identity(int(skew.shape[-1]), tf.float64)
-    triangle = tf.linalg.cholesky(tf.matmul(skew, skew, transpose_b=True) + unit)
+    triangle = tf.linalg.cholesky(matmul(skew, skew, transpose_b=True) + unit)
     inverse = triangle_inverse(triangle)
     # Rounding is multiplied by 1 + |A|^2 at most.
     trusted = _finite(generator) & (squared_norm(skew) <= _LARGEST[generator.dtype.name])
 
     def solve(right, sign):
         exact = tf.cast(right, tf.float64)
-        moved = exact + sign * tf.matmul(skew, exact)
-        solved = tf.cast(tf.matmul(inverse, tf.matmul(inverse, moved), transpose_a=True), right.dtype)
+        moved = exact + sign * matmul(skew, exact)
+        solved = tf.cast(matmul(inverse, matmul(inverse, moved), transpose_a=True), right.dtype)
         return members.replace(trusted, solved, _pivoted(sign), generator, right)
 
     solved = solve(weights, 1)
@@ -124,7 +124,7 @@ def _largest(matrix):
 
 def _of_upper(solved, adjoint):
     """The gradient of what is above P's diagonal, Z X^T - X Z^T there."""
-    of_skew = tf.matmul(tf.concat([adjoint, -solved], 2), tf.concat([solved, adjoint], 2), transpose_b=True)
+    of_skew = matmul(tf.concat([adjoint, -solved], 2), tf.concat([solved, adjoint], 2), transpose_b=True)
     return of_skew - tf.linalg.band_part(of_skew, -1, 0)
 
 
@@ -139,7 +139,7 @@ def _factorise(generator):
     border = generator[:, :even, even:]
     first, second = _identity_minus_skew(first), _identity_minus_skew(second)
     inverse = _inverse(first)
-    remainder = second + tf.matmul(coupling, tf.matmul(inverse, coupling), transpose_a=True)
+    remainder = second + matmul(coupling, matmul(inverse, coupling), transpose_a=True)
     return _Factors(first, second, coupling, border, inverse, _inverse(remainder))
 
 
@@ -154,28 +154,28 @@ def _close(border, solved, last):
     columns, odd = int(last.shape[2]), int(border.shape[2])
     solved, reduced = tf.split(solved, [columns, odd], 2)
     pivot = 1 + tf.reduce_sum(tf.square(reduced), [1, 2], keepdims=True)  # 1 + border^T (I - A)^-1 border
-    last = (last - tf.matmul(border, solved, transpose_a=True)) / pivot
-    return tf.concat([solved + tf.matmul(reduced, last), last], 1)
+    last = (last - matmul(border, solved, transpose_a=True)) / pivot
+    return tf.concat([solved + matmul(reduced, last), last], 1)
 
 
 def _solve(factors, right, sign):
     """Returns (I - A)^-1 right for sign 1 and (I - A)^-T right = (I + A)^-1 right for sign -1; of even size."""
     backward = sign < 0
     first, second = tf.split(right, factors.coupling.shape.as_list()[1:], 1)
-    coupled = tf.matmul(factors.first_inverse, first, transpose_a=backward)
-    coupled = tf.matmul(factors.coupling, coupled, transpose_a=True)
+    coupled = matmul(factors.first_inverse, first, transpose_a=backward)
+    coupled = matmul(factors.coupling, coupled, transpose_a=True)
     second = second + coupled if backward else second - coupled
-    second = tf.matmul(factors.remainder_inverse, second, transpose_a=backward)
-    coupled = tf.matmul(factors.coupling, second)
+    second = matmul(factors.remainder_inverse, second, transpose_a=backward)
+    coupled = matmul(factors.coupling, second)
     first = first - coupled if backward else first + coupled
-    return tf.concat([tf.matmul(factors.first_inverse, first, transpose_a=backward), second], 1)
+    return tf.concat([matmul(factors.first_inverse, first, transpose_a=backward), second], 1)
 
 
 def _multiply(factors, right):
     """Returns (I - A) right; of even size."""
     first, second = tf.split(right, factors.coupling.shape.as_list()[1:], 1)
-    above = tf.matmul(factors.first, first) - tf.matmul(factors.coupling, second)
-    below = tf.matmul(factors.second, second) + tf.matmul(factors.coupling, first, transpose_a=True)
+    above = matmul(factors.first, first) - matmul(factors.coupling, second)
+    below = matmul(factors.second, second) + matmul(factors.coupling, first, transpose_a=True)
     return tf.concat([above, below], 1)
 
 
@@ -202,11 +202,11 @@ def _inverse(matrix, halvings=_HALVINGS):
     half = _even_half(int(matrix.shape[-1]))
     (first, right), (below, second) = _blocks(matrix, half)
     first = _inverse(first, halvings - 1)
-    right = tf.matmul(first, right)
-    second = _inverse(tf.matmul(below, right) - second, halvings - 1)
-    below = tf.matmul(below, first)
-    corner = tf.matmul(right, second)
-    rows = [first - tf.matmul(corner, below), corner], [tf.matmul(second, below), -second]
+    right = matmul(first, right)
+    second = _inverse(matmul(below, right) - second, halvings - 1)
+    below = matmul(below, first)
+    corner = matmul(right, second)
+    rows = [first - matmul(corner, below), corner], [matmul(second, below), -second]
     return tf.concat([tf.concat(row, 2) for row in rows], 1)
 
 

@@ -7,6 +7,7 @@ import functools
 
 from common.compat import tf
 from common.graph import linalg, orthonormal
+from common.graph.linalg import matmul
 from common.graph.members import run_algorithm
 
 
@@ -36,10 +37,10 @@ def gram_schmidt(generator, weights, algorithm="auto", names=None):
 
 def _rotate(generator, weights, members, algorithm):
     factors = orthonormal.factor(generator, members, by_rows=True, algorithm=algorithm)
-    rotated = tf.matmul(factors.rows, weights)
+    rotated = matmul(factors.rows, weights)
 
     def gradient(upstream):
-        of_weights = tf.matmul(factors.rows, upstream, transpose_a=True)
+        of_weights = matmul(factors.rows, upstream, transpose_a=True)
         return orthonormal.pull_back(factors, upstream, rotated), of_weights
 
     return rotated, gradient

@@ -13,6 +13,7 @@ import numpy as np
 
 from common.compat import tf
 from common.graph import linalg, orthonormal
+from common.graph.linalg import matmul
 from common.graph.members import run_algorithm
 
 _LARGEST_INVERSE = 1e5  # rounding in float32 times it is 0.01, and its square times that in float64 1e-6
@@ -50,10 +51,10 @@ def _rotate(generator, weights, members, algorithm):
     signed = signs * weights
 
     def gradient(upstream):
-        of_signed = tf.matmul(factors.rows, upstream)
+        of_signed = matmul(factors.rows, upstream)
         return orthonormal.pull_back(factors, signed, of_signed), signs * of_signed
 
-    return tf.matmul(factors.rows, signed, transpose_a=True), gradient
+    return matmul(factors.rows, signed, transpose_a=True), gradient
 
 
 def _is_last(size):
@@ -78,14 +79,14 @@ def _sign_by_solution(rotation, members):
     """Returns the same without an LU decomposition, which on a GPU takes longer than all the rest.
 
     With M = Q + diag(1, ..., 1, 0) = [[I + A, b], [c^T, d]] the last number of M^-1 e_n is 1 / (d - c^T (I + A)^-1 b),
-    which is det Q: for det(I + A) is positive, and Q - 2 e_n (e_n^T Q), a reflection of Q, has the negative value. It is
-    found by Cholesky's factor T of M^T M: (T^-1 M^T e_n)_n / T_nn. Where it is not 1 or -1, or T^-1 of a vector of random
-    signs is large, as where Q rotates a plane by 180 degrees, which makes M singular, the determinant is taken.
+    which is det Q, as det M = det(I + A) (d - c^T (I + A)^-1 b) has its sign, det(I + A) being positive. It is found by
+    Cholesky's factor T of M^T M: (T^-1 M^T e_n)_n / T_nn. Where it is not 1 or -1, or T^-1 of a vector of random signs
+    is large, as where Q rotates a plane by 180 degrees, which makes M singular, the determinant is taken.
     """
     size = int(rotation.shape[-1])
     exact = tf.cast(rotation, tf.float64)
     matrix = exact + tf.raw_ops.MatrixDiag(diagonal=tf.constant(np.where(_is_last(size)[:, 0], 0.0, 1.0)))
-    triangle = tf.linalg.cholesky(tf.matmul(matrix, matrix, transpose_a=True))
+    triangle = tf.linalg.cholesky(matmul(matrix, matrix, transpose_a=True))
     signs = np.where(np.random.default_rng(0).random([size, 1]) < 0.5, -1.0, 1.0)
     probe = tf.constant(np.broadcast_to(signs, [int(rotation.shape[0]), size, 1]))
     solved = tf.linalg.triangular_solve(triangle, tf.concat([tf.expand_dims(exact[:, -1], 2), probe], 2))

@@ -18,7 +18,7 @@ import numpy as np
 from common.compat import tf
 from common.graph import linalg
 from common.graph.members import run_algorithm
-from common.graph.linalg import transposed
+from common.graph.linalg import matmul, transposed
 from opt_ls.lowdin_newton import newton
 from opt_ls.lowdin_polynomial import polynomial
 from opt_ls.lowdin_rational import rational
@@ -167,17 +167,17 @@ def _rotated(left, right, weights):
     """Q W, and one step of Newton and Schulz on it: the vectors of the decomposition lose digits as n grows."""
 
     def rotate(columns):
-        return tf.matmul(left, tf.matmul(right, columns, transpose_a=True))
+        return matmul(left, matmul(right, columns, transpose_a=True))
 
     rotated = rotate(weights)
-    return 1.5 * rotated - 0.5 * rotate(tf.matmul(right, tf.matmul(left, rotated, transpose_a=True)))
+    return 1.5 * rotated - 0.5 * rotate(matmul(right, matmul(left, rotated, transpose_a=True)))
 
 
 def _gradients(values, left, right, weights, upstream):
     """U [(N - N^T) / (s_i + s_j)] V^T, where N = (U^T G)(V^T W)^T, and Q^T G."""
-    inner = tf.matmul(left, upstream, transpose_a=True)
-    outer = tf.matmul(inner, tf.matmul(right, weights, transpose_a=True), transpose_b=True)
+    inner = matmul(left, upstream, transpose_a=True)
+    outer = matmul(inner, matmul(right, weights, transpose_a=True), transpose_b=True)
     sums = values[:, :, tf.newaxis] + values[:, tf.newaxis]
     inner_gradient = tf.math.divide_no_nan(outer - transposed(outer), sums)
-    of_generator = tf.matmul(left, tf.matmul(inner_gradient, right, transpose_b=True))
-    return of_generator, tf.matmul(right, inner)
+    of_generator = matmul(left, matmul(inner_gradient, right, transpose_b=True))
+    return of_generator, matmul(right, inner)

@@ -10,7 +10,7 @@ import collections
 import numpy as np
 
 from common.compat import tf
-from common.graph.linalg import identity, transposed, triangle_inverse
+from common.graph.linalg import identity, matmul, transposed, triangle_inverse
 
 LEVELS = 2
 BLOCKS = 2**LEVELS  # every size here is a multiple of it
@@ -35,23 +35,23 @@ def halve(rows, shifts):
     """
     shifts = tf.convert_to_tensor(shifts, rows.dtype)[..., tf.newaxis, tf.newaxis]
     upper, below = tf.split(rows[:, tf.newaxis], 2, 2)
-    corner = tf.matmul(upper, upper, transpose_b=True)
-    coupled, other_corner = tf.matmul(below, upper, transpose_b=True), tf.matmul(below, below, transpose_b=True)
+    corner = matmul(upper, upper, transpose_b=True)
+    coupled, other_corner = matmul(below, upper, transpose_b=True), matmul(below, below, transpose_b=True)
     return _halves(corner, coupled, other_corner, shifts, LEVELS)
 
 
 def solve(halves, right):
     """Returns (A + c I)^-1 @ right, [b, r, n, m], for every shift; right is [b, n, m]."""
     upper, below = tf.split(right[:, tf.newaxis], 2, 2)
-    below = tf.matmul(halves.second, below - tf.matmul(halves.coupling, upper))
-    upper = tf.matmul(halves.first, upper) - tf.matmul(halves.coupling, below, transpose_a=True)
+    below = matmul(halves.second, below - matmul(halves.coupling, upper))
+    upper = matmul(halves.first, upper) - matmul(halves.coupling, below, transpose_a=True)
     return tf.concat([upper, below], 2)
 
 
 def _halves(corner, coupled, other_corner, shifts, levels):
     first = _inverse(corner, shifts, levels - 1)
-    coupling = tf.matmul(coupled, first)
-    complement = other_corner - tf.matmul(coupling, coupled, transpose_b=True)
+    coupling = matmul(coupled, first)
+    complement = other_corner - matmul(coupling, coupled, transpose_b=True)
     return Halves(first, coupling, _inverse(complement, shifts, levels - 1))
 
 
@@ -61,10 +61,10 @@ def _inverse(matrix, shifts, levels):
         half = int(matrix.shape[-1]) // 2
         blocks = matrix[..., :half, :half], matrix[..., half:, :half], matrix[..., half:, half:]
         first, coupling, second = _halves(*blocks, shifts, levels)
-        below = tf.matmul(second, -coupling)
-        upper = first - tf.matmul(coupling, below, transpose_a=True)
+        below = matmul(second, -coupling)
+        upper = first - matmul(coupling, below, transpose_a=True)
         rows = [upper, transposed(below)], [below, second]
         return tf.concat([tf.concat(row, -1) for row in rows], -2)
     unit = identity(int(matrix.shape[-1]), matrix.dtype)
     root = triangle_inverse(tf.linalg.cholesky(matrix + shifts * unit))
-    return tf.matmul(root, root, transpose_a=True)
+    return matmul(root, root, transpose_a=True)

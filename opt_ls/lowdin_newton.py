@@ -3,7 +3,7 @@
 import numpy as np
 
 from common.compat import tf
-from common.graph.linalg import identity, norm, transposed
+from common.graph.linalg import identity, matmul, norm, transposed
 
 _MOST_STEPS = 30  # a condition number of 1e6 takes 9
 # Of |P|_F |P^-1|_F / sqrt(n), in units of 1 / epsilon. The gradient multiplies by the inverse twice and loses digits as
@@ -52,7 +52,7 @@ def newton(generator, weights):
         [0, generator, change, tf.zeros(shapes[1], tf.int32), *kept],
         back_prop=False,
     )
-    rotation = 1.5 * rotation - 0.5 * tf.matmul(rotation, tf.matmul(rotation, rotation, transpose_a=True))
+    rotation = 1.5 * rotation - 0.5 * matmul(rotation, matmul(rotation, rotation, transpose_a=True))
     condition = norm(generator) * norm(inverses.read(0))
     trusted = (condition < _MOST_CONDITION * size**0.5 / epsilon) & (change <= epsilon ** (1 / 3))
 
@@ -61,15 +61,15 @@ def newton(generator, weights):
 
         def back(count, upstream):
             inverse, scale = inverses.read(count - 1), scales.read(count - 1)
-            reflected = tf.matmul(tf.matmul(upstream, inverse), inverse, adjoint_a=True, adjoint_b=True)
+            reflected = matmul(matmul(upstream, inverse), inverse, transpose_a=True, transpose_b=True)
             return count - 1, tf.where_v2(count <= steps, (scale * upstream - reflected / scale) / 2, upstream)
 
-        of_weights = tf.matmul(rotation, upstream, transpose_a=True)
-        outer = tf.matmul(of_weights, weights, transpose_b=True)
-        start = tf.matmul(rotation, (outer - transposed(outer)) / 2)
+        of_weights = matmul(rotation, upstream, transpose_a=True)
+        outer = matmul(of_weights, weights, transpose_b=True)
+        start = matmul(rotation, (outer - transposed(outer)) / 2)
         return tf.while_loop(lambda count, _: count > 0, back, [count, start], back_prop=False)[1], of_weights
 
-    return tf.matmul(rotation, weights), gradient, invertible & trusted[:, 0, 0]
+    return matmul(rotation, weights), gradient, invertible & trusted[:, 0, 0]
 
 
 def _per_member(values):

@@ -15,7 +15,7 @@ import functools
 import numpy as np
 
 from common.compat import tf
-from common.graph.linalg import transposed
+from common.graph.linalg import matmul, transposed
 
 _LEAST = 1e-7  # singular value, of s, from which on the steps reach 1 by the last; s is up to 3.4 times the largest one
 _STEPS = 14
@@ -42,7 +42,7 @@ def polynomial(generator, weights):
       a singular value too small to have come to 1.
     """
     exact, size = tf.cast(generator, tf.float64), int(generator.shape[1])
-    square = tf.matmul(exact, exact, transpose_a=True)
+    square = matmul(exact, exact, transpose_a=True)
     norm_of_square = tf.math.reduce_euclidean_norm(square, [1, 2], keepdims=True)
     steps = scaled_steps(_LEAST, _STEPS)
     scale = steps[0].scale / tf.sqrt(norm_of_square)
@@ -50,27 +50,27 @@ def polynomial(generator, weights):
     kept = []
     for index, step in enumerate(steps):
         if index:
-            square = tf.matmul(point, point, transpose_a=True)
+            square = matmul(point, point, transpose_a=True)
         shifted = square + _multiple(step.beta, size)
         kept.append((point, shifted))
-        point = tf.matmul(point, tf.matmul(shifted, shifted) + _multiple(step.delta, size))
+        point = matmul(point, matmul(shifted, shifted) + _multiple(step.delta, size))
     result, last = point, steps[-1].scale ** 2
     left = tf.math.reduce_euclidean_norm(square - _multiple(last, size), [1, 2])
     rotation = tf.cast(result, generator.dtype)
 
     def gradient(upstream):
-        of_weights = tf.matmul(rotation, upstream, transpose_a=True)
-        outer = tf.matmul(of_weights, weights, transpose_b=True)
+        of_weights = matmul(rotation, upstream, transpose_a=True)
+        outer = matmul(of_weights, weights, transpose_b=True)
         start = tf.cast((0.5 / steps[-1].scale) * (outer - transposed(outer)), tf.float64)
-        of_point = tf.matmul(result, start)
+        of_point = matmul(result, start)
         for step, (point, shifted) in reversed(list(zip(steps[:-1], kept))):
-            inner = tf.matmul(point, of_point, transpose_a=True)
-            inner = tf.matmul(shifted, inner + transposed(inner))
-            through = tf.matmul(point, inner + transposed(inner))
-            of_point = tf.matmul(tf.matmul(of_point, shifted), shifted) + (step.delta * of_point + through)
+            inner = matmul(point, of_point, transpose_a=True)
+            inner = matmul(shifted, inner + transposed(inner))
+            through = matmul(point, inner + transposed(inner))
+            of_point = matmul(matmul(of_point, shifted), shifted) + (step.delta * of_point + through)
         return tf.cast(scale * of_point, generator.dtype), of_weights
 
-    return tf.matmul(rotation, weights), gradient, left <= last * _LEFT**0.5
+    return matmul(rotation, weights), gradient, left <= last * _LEFT**0.5
 
 
 def _multiple(number, size):

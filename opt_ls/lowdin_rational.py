@@ -29,7 +29,7 @@ from scipy import special
 
 from common.compat import tf
 from common.graph import orthonormal
-from common.graph.linalg import norm, transposed
+from common.graph.linalg import matmul, norm, transposed
 from opt_ls import lowdin_blocks as blocks
 
 _TERMS = 3
@@ -69,7 +69,7 @@ def rational(generator, weights, members):
     terms = blocks.halve(second, shifts)
 
     weights = tf.pad(weights, more)
-    moved = tf.matmul(second, weights)
+    moved = matmul(second, weights)
     solved = numerators * blocks.solve(terms, moved)
     result = constant * moved + tf.reduce_sum(solved, 1)
 
@@ -77,28 +77,28 @@ def rational(generator, weights, members):
         upstream = tf.pad(upstream, more)
         solved_back = blocks.solve(terms, upstream)
         total = constant * upstream + tf.reduce_sum(numerators * solved_back, 1)
-        of_weights = tf.matmul(second, total, transpose_a=True)
+        of_weights = matmul(second, total, transpose_a=True)
 
         left, right = _side_by_side(solved_back), _side_by_side(solved)  # E = left right^T + right left^T
         pair = tf.concat([left, right], 2)
-        once = blocks.solve(shifted, tf.concat([pair, total, tf.matmul(first, weights)], 2))[:, 0] / k
+        once = blocks.solve(shifted, tf.concat([pair, total, matmul(first, weights)], 2))[:, 0] / k
         pair_1, total_1, weights_1 = tf.split(once, [int(part.shape[2]) for part in (pair, total, weights)], 2)
         left_1, right_1 = tf.split(pair_1, 2, 2)
         left_2, right_2 = tf.split(blocks.solve(shifted, pair_1)[:, 0] / k, 2, 2)
         square = q * q
-        half = tf.matmul(
+        half = matmul(
             tf.concat([-p * p * left, left_1, -square * left_2], 2),
             tf.concat([right, (square - 2 * p * q) * right_1 - square * right_2, right_1], 2),
             transpose_b=True,
         )
-        back = tf.matmul(first, tf.concat([weights_1, total_1], 2), transpose_a=True)
+        back = matmul(first, tf.concat([weights_1, total_1], 2), transpose_a=True)
         weights_l, total_l = tf.split(back, 2, 2)
-        of_first = tf.matmul(
+        of_first = matmul(
             tf.concat([total, total_1, weights_1], 2),
             tf.concat([p * weights, q * (weights - k * weights_l), -q * k * total_l], 2),
             transpose_b=True,
-        ) + tf.matmul(half + transposed(half), first)
-        reflected = tf.matmul(tf.matmul(inverse, of_first, transpose_b=True), inverse)
+        ) + matmul(half + transposed(half), first)
+        reflected = matmul(matmul(inverse, of_first, transpose_b=True), inverse)
         of_generator = z / 2 * of_first - reflected / (2 * z)
         return of_generator[:, added:, added:], of_weights[:, added:]
 
@@ -151,7 +151,7 @@ def _largest_value(matrix):
     vector = tf.broadcast_to(tf.constant(start, matrix.dtype), [matrix.shape[0], *start.shape])
     for _ in range(_ITERATIONS):
         vector = vector / norm(vector)
-        vector = tf.matmul(matrix, tf.matmul(matrix, vector), transpose_a=True)
+        vector = matmul(matrix, matmul(matrix, vector), transpose_a=True)
     return norm(vector) ** 0.5
 
 
@@ -165,6 +165,6 @@ def _same_lengths(result, weights):
     """Whether the inner products of columns are what an orthogonal matrix leaves them; not, where one is NaN."""
     size = tf.reduce_max(tf.abs(weights), [1, 2], keepdims=True)
     result, weights = tf.math.divide_no_nan(result, size), tf.math.divide_no_nan(weights, size)
-    expected = tf.matmul(weights, weights, transpose_a=True)
-    difference = norm(tf.matmul(result, result, transpose_a=True) - expected)
+    expected = matmul(weights, weights, transpose_a=True)
+    difference = norm(matmul(result, result, transpose_a=True) - expected)
     return (difference <= _LENGTHS * norm(expected))[:, 0, 0]

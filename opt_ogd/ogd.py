@@ -5,7 +5,7 @@ ICLR 2020 (arXiv 2002.01113), section 4: Cayley SGD with momentum.
 """
 
 from common.compat import tf
-from common.graph.linalg import norm, transposed
+from common.graph.linalg import matmul, norm, transposed
 from common.training.drift import ORTHOGONAL
 from common.training.step_optimizer import MATRICES, StepOptimizer, same_shape
 from opt_ogd.relative import relative_gradient_step
@@ -31,15 +31,15 @@ def cayley_gradient_step(point, gradient, momentum, learning_rate, beta):
     Returns the new X and M.
     """
     x = point
-    m_xt = tf.matmul(beta * momentum - gradient, x, transpose_b=True)
-    w_hat = m_xt - tf.matmul(0.5 * x, tf.matmul(x, m_xt, transpose_a=True))
+    m_xt = matmul(beta * momentum - gradient, x, transpose_b=True)
+    w_hat = m_xt - matmul(0.5 * x, matmul(x, m_xt, transpose_a=True))
     w = w_hat - transposed(w_hat)
-    m = tf.matmul(w, x)
+    m = matmul(w, x)
     a = tf.minimum(learning_rate, 1.0 / (norm(w) + 1e-8))
     half = 0.5 * a * w
     y = x + a * m
     for _ in range(2):
-        y = x + tf.matmul(half, x + y)
+        y = x + matmul(half, x + y)
     return y, m
 
 

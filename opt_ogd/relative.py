@@ -8,7 +8,7 @@ gradient D has U = D Y^T: it never needs G = D W0^T.
 
 from common.compat import tf
 from common.graph import linalg
-from common.graph.linalg import transposed
+from common.graph.linalg import matmul, transposed
 from common.graph.members import run_algorithm
 
 _LEAST = 1e-30  # of a: without a rate X stays where it is, and R follows the gradients nonetheless
@@ -32,10 +32,10 @@ def rotate_relative(matrix, weights, algorithm="auto", names=None):
 
 
 def _product(matrix, weights, _):
-    rotated = tf.matmul(matrix, weights)
+    rotated = matmul(matrix, weights)
 
     def gradient(upstream):
-        return tf.matmul(upstream, rotated, transpose_b=True), tf.matmul(matrix, upstream, transpose_a=True)
+        return matmul(upstream, rotated, transpose_b=True), matmul(matrix, upstream, transpose_a=True)
 
     return rotated, gradient
 
@@ -71,10 +71,10 @@ def relative_gradient_step(point, relative_gradient, momentum, learning_rate, be
     twice_w = b - transposed(b)
     a = tf.maximum(tf.minimum(learning_rate, 1.0 / (_half_norm(twice_w) + 1e-8)), _LEAST)
     h = (0.25 * a) * twice_w
-    square = tf.matmul(h, h)
+    square = matmul(h, h)
     v = h + square
-    z = v + tf.matmul(square, v)
-    return x + 2.0 * tf.matmul(z, x), (8.0 / a) * z - twice_w
+    z = v + matmul(square, v)
+    return x + 2.0 * matmul(z, x), (8.0 / a) * z - twice_w
 
 
 def _half_norm(matrix):

@@ -1,7 +1,7 @@
 """How far a square matrix is from orthogonal, as a term of a loss: ||P P^T - I||_F."""
 
 from common.compat import tf
-from common.graph.linalg import identity
+from common.graph.linalg import identity, matmul
 
 
 @tf.custom_gradient
@@ -11,10 +11,10 @@ def excess_norm(matrix):
     The gradient is 2 E P / ||E||_F. Where P is orthogonal the norm has a corner, its least value: 0 is among its
     subgradients there and is taken, while the quotient would be 0 / 0.
     """
-    excess = tf.matmul(matrix, matrix, transpose_b=True) - identity(int(matrix.shape[0]), matrix.dtype)
+    excess = matmul(matrix, matrix, transpose_b=True) - identity(int(matrix.shape[0]), matrix.dtype)
     norm = tf.norm(excess)
 
     def gradient(upstream):
-        return 2.0 * upstream * tf.matmul(tf.math.divide_no_nan(excess, norm), matrix)
+        return 2.0 * upstream * matmul(tf.math.divide_no_nan(excess, norm), matrix)
 
     return norm, gradient

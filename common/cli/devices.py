@@ -27,6 +27,19 @@ class Devices:
     gpus: int = 0
     cluster: Cluster = ALONE
 
+    def be_deterministic(self):
+        """From now on all operations of this process give the same bits in every run, or refuse to run.
+
+        Raises ValueError if several GPUs share a batch: nobody has seen yet that their sums repeat.
+        """
+        gpus = self.gpus * self.cluster.count
+        if gpus > 1:
+            raise ValueError(
+                f"--deterministic: {gpus} GPUs would share each batch, and nobody has seen such runs repeat; train on "
+                "one, or leave --deterministic out"
+            )
+        tf.compat.v2.config.experimental.enable_op_determinism()
+
     def session(self, log_placement=False):
         """Opens a session on these devices; `log_placement` prints on which one each operation runs."""
         return tf.Session(config=self.config(log_placement))
@@ -47,6 +60,7 @@ class Devices:
         config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
         config.gpu_options.allow_growth = True
         return self.cluster.configure(config)
+
 
 def choose(device="auto", count=1, visible_devices=None, cluster=ALONE):
     """Returns the `Devices` for `count` replicas; call it before the first session.

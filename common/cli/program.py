@@ -21,7 +21,7 @@ from common.data.names import is_own
 from common.distributed import cluster
 from common.distributed.peers import PeerLost
 from common.flags import FIXED, STEERS
-from common.graph import variables
+from common.graph import precision, variables
 from common.runs import resume
 from common.training import export
 from common.training.signals import Interruption
@@ -138,9 +138,12 @@ def run(program, settings, remarks=()):
         settings = _with_vali_freq(program, program.resolve(settings, dataset), dataset)
         _check_batch(settings, dataset)
         settings.check_share(settings.batch_size, workers.count)
-        changes = resume.check(program, settings, start)
         chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)
-        remarks = [*remarks, *of_images, *_useless(settings), *program.remarks(settings), *changes]
+        settings, of_precision = _with_precision(settings)
+        changes = resume.check(program, settings, start)
+        if settings.deterministic:
+            chosen.be_deterministic()
+        remarks = [*remarks, *of_images, *of_precision, *_useless(settings), *program.remarks(settings), *changes]
         remarks = [*dict.fromkeys(remarks)]
         if settings.task == "train":
             remarks.append(f"{program.method(settings)}, batches of {settings.batch_size} images")
@@ -172,6 +175,20 @@ def _with_digest(settings, dataset):
     changed = settings.task != "train" and before not in (None, digest)
     lines = [f"the images in {settings.data} are not those that the checkpoint was trained with"] if changed else []
     return dataclasses.replace(settings, data_digest=digest), lines
+
+
+def _with_precision(settings):
+    """Returns settings with the precision that auto chooses, or has chosen when the run began, and lines about it."""
+    name, lines = settings.precision, []
+    if name == "auto":
+        recorded = flags.parsed(resume.begun_by(settings) or "").get("precision")
+        name = recorded or precision.chosen(name)
+        lines.append(f"--precision=auto: {name}{', as the run began' if recorded else ''}")
+    training = settings.task == "train"
+    precision.switch(name if training else "float32")
+    if name == "tf32" and training:
+        lines.append("TensorFloat-32: the network's products, in validations, too; --task=test is float32")
+    return dataclasses.replace(settings, precision=name), lines
 
 
 def _check_batch(settings, dataset):

@@ -130,13 +130,16 @@ class Common(flags.Checked):
         needs=("another --device than cpu", lambda settings: settings.device != "cpu"),
     )  # fmt: skip
     precision: str = option(
-        "float32", "what the network is trained in; updates are float32", ("float32", "bfloat16", "float16"),
-        on_resume=STEERS,
+        "float32", "what the network is trained in; updates are float32; auto: tf32 on GPUs that have it, else float32",
+        ("float32", "tf32", "bfloat16", "float16", "auto"), on_resume=STEERS,
     )  # fmt: skip
     loss_scale: float | None = option(
         None, "factor of the loss on its way back; float16 1024, else 1", above=0, on_resume=STEERS
     )
     xla: bool = option(False, "compile the network's training pass with XLA", on_resume=STEERS)
+    deterministic: bool = option(
+        False, "only operations that give the same bits in every run: on one GPU, too; slower there", on_resume=STEERS
+    )
     log_device_placement: bool = option(
         False, "print on which device each operation runs", on_resume=FREE, per_worker=True
     )

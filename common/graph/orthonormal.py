@@ -26,7 +26,7 @@ import numpy as np
 from common.compat import tf
 from common.graph import linalg
 from common.graph.cholesky_qr import cholesky_qr
-from common.graph.linalg import diagonal, squared_norm, transposed, triangle_inverse
+from common.graph.linalg import diagonal, matmul, squared_norm, transposed, triangle_inverse
 
 # The vectors, as rows, are diag(1 / inverse_norms) L S; `rows` is S [b, n, n], `inverse_norms` is [b, n].
 Factors = collections.namedtuple("Factors", ["rows", "lower", "inverse_norms", "by_rows"])
@@ -86,29 +86,29 @@ def _factored(matrix, members, by_rows, algorithm, vector):
 def pull_back(factors, left, right):
     """Returns the gradient [b, n, n] of the matrices, from B = left @ right^T, the gradient of S times S^T; [b, n, m].
 
-    U is the upper triangle of B - B^T: where L^-1 is at hand, of that difference, which takes the fewest operations, else
-    of [left, -right] @ [right, left]^T, which takes the least time on a CPU.
+    U is the upper triangle of B - B^T: where L^-1 is at hand, of that difference, which takes the fewest operations,
+    else of [left, -right] @ [right, left]^T, which takes the least time on a CPU.
     """
     if not isinstance(factors.lower, _Halves):
-        product = tf.matmul(left, right, transpose_b=True)
+        product = matmul(left, right, transpose_b=True)
         upper = tf.linalg.band_part(product - transposed(product), 0, -1)
-        band = tf.matmul(factors.lower, upper, transpose_a=True) * tf.expand_dims(factors.inverse_norms, -1)
+        band = matmul(factors.lower, upper, transpose_a=True) * tf.expand_dims(factors.inverse_norms, -1)
         if factors.by_rows:
-            return tf.matmul(band, factors.rows)
-        return tf.matmul(factors.rows, band, transpose_a=True, transpose_b=True)
+            return matmul(band, factors.rows)
+        return matmul(factors.rows, band, transpose_a=True, transpose_b=True)
     left, right = tf.concat([left, -right], 2), tf.concat([right, left], 2)
     # U's diagonal is zero but for rounding, which in its last row would meet 1 / L_nn.
     left *= (np.arange(left.shape[1]) < left.shape[1] - 1)[:, np.newaxis].astype(left.dtype.as_numpy_dtype)
-    upper = tf.linalg.band_part(tf.matmul(left, right, transpose_b=True), 0, -1)
+    upper = tf.linalg.band_part(matmul(left, right, transpose_b=True), 0, -1)
     start, gradients = 0, []
     for band in _solve_upper(factors.lower, upper, _HALVINGS):
         end = start + int(band.shape[1])
         band *= factors.inverse_norms[:, start:end, tf.newaxis]
         rows = factors.rows[:, start:]
         if factors.by_rows:
-            gradients.append(tf.matmul(band, rows))
+            gradients.append(matmul(band, rows))
         else:
-            gradients.append(tf.matmul(rows, band, transpose_a=True, transpose_b=True))
+            gradients.append(matmul(rows, band, transpose_a=True, transpose_b=True))
         start = end
     return tf.concat(gradients, 1 if factors.by_rows else 2)
 
@@ -121,10 +121,10 @@ def inverse_transpose(factors):
 def _solve_transposed(lower, right):
     """Returns L^-T right."""
     if not isinstance(lower, _Halves):
-        return tf.matmul(lower, right, transpose_a=True)
+        return matmul(lower, right, transpose_a=True)
     above, right = tf.split(right, [int(lower.below.shape[2]), int(lower.below.shape[1])], 1)
     solved = _solve_transposed(lower.second, right)
-    above = _solve_transposed(lower.first, above - tf.matmul(lower.below, solved, transpose_a=True))
+    above = _solve_transposed(lower.first, above - matmul(lower.below, solved, transpose_a=True))
     return tf.concat([above, solved], 1)
 
 
@@ -135,7 +135,7 @@ def _solve_upper(lower, upper, halvings):
     size = int(lower.below.shape[2])
     above, below = tf.split(upper, [size, int(lower.below.shape[1])], 1)
     bands = _solve_upper(lower.second, below[:, :, size:], halvings - 1)
-    moved = tf.matmul(lower.below, _joined(bands), transpose_a=True)
+    moved = matmul(lower.below, _joined(bands), transpose_a=True)
     above = tf.concat([above[:, :, :size], above[:, :, size:] - moved], 2)
     return [*_solve_upper(lower.first, above, halvings - 1), *bands]
 
@@ -174,14 +174,14 @@ def _by_halves(panels, vectors, above):
     """
     if len(panels) == 1:
         triangle, inverse, growth = _orthonormalise(vectors)
-        rows = tf.matmul(inverse, vectors)
+        rows = matmul(inverse, vectors)
         if above is None:
             return rows, inverse, triangle, [growth / _GROWTH]
         for basis in above:
             rows, _ = _project(basis, rows)
         again, inverse_again, growth = _orthonormalise(rows)
-        rows = tf.matmul(inverse_again, rows)
-        return rows, tf.matmul(inverse_again, inverse), tf.matmul(triangle, again), [growth / _LATER_GROWTH]
+        rows = matmul(inverse_again, rows)
+        return rows, matmul(inverse_again, inverse), matmul(triangle, again), [growth / _LATER_GROWTH]
     half = (len(panels) + 1) // 2
     first, second = tf.split(vectors, [sum(panels[:half]), sum(panels[half:])], 1)
     first, first_lower, _, growths = _by_halves(panels[:half], first, None)
@@ -252,12 +252,12 @@ def _independent(left, units, vector):
 
 def _project(basis, vectors):
     """Takes from vectors [b, k, n] what lies in orthonormal ones [b, s, n]; returns the rest and its parts [b, k, s]."""
-    components = tf.matmul(vectors, basis, transpose_b=True)
-    return vectors - tf.matmul(components, basis), components
+    components = matmul(vectors, basis, transpose_b=True)
+    return vectors - matmul(components, basis), components
 
 
 def _orthonormalise(vectors):
     """Returns T [b, k, k] lower triangular and T^-1 with T^-1 vectors orthonormal, and the growth of rounding errors."""
-    triangle = tf.linalg.cholesky(tf.matmul(vectors, vectors, transpose_b=True))
+    triangle = tf.linalg.cholesky(matmul(vectors, vectors, transpose_b=True))
     inverse = triangle_inverse(triangle)
     return triangle, inverse, squared_norm(inverse) / int(vectors.shape[1])

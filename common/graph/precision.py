@@ -9,15 +9,33 @@ activations smaller than that. They are computed for `loss_scale` times the loss
 by it again in float32 (Micikevicius et al., "Mixed precision training", ICLR 2018, section 3.2). bfloat16 has the
 range of float32 and needs none. The scale is constant, so no update is ever lost to finding it and nothing is kept
 between steps: batch normalization keeps gradients within a band (of kernels up to 1; of activations 1e-6 to 1e-2).
+
+tf32 is float32 whose products and convolutions read 11 bits of each number. It is a switch of the process, so it is on
+in the validations of such a run as well; the maps have products of their own (`linalg.matmul`).
 """
 
 import contextlib
 
 from common.compat import tf
 
-NAMES = ("float32", "bfloat16", "float16")
+NAMES = ("float32", "tf32", "bfloat16", "float16")
 LOW = (tf.bfloat16, tf.float16)
+_FIRST_WITH_TF32 = (8, 0)  # compute capability
 _LOSS_SCALES = {"float16": 1024.0}  # a power of two: it rounds nothing
+
+
+def chosen(precision):
+    """Returns what `auto` is on these devices: tf32 where all GPUs have it (Ampere and later), else float32."""
+    if precision != "auto":
+        return precision
+    found = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    on_all = bool(found) and all(tuple(gpu.get("compute_capability", ())) >= _FIRST_WITH_TF32 for gpu in found)
+    return "tf32" if on_all else "float32"
+
+
+def switch(precision):
+    """Turns TensorFloat-32 on for this process, or off."""
+    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
 
 def kept_as(dtype):
@@ -26,8 +44,8 @@ def kept_as(dtype):
 
 
 def lowered(images, precision):
-    """Returns images as a network of that precision takes them; float32 means: as they are."""
-    dtype = tf.as_dtype(precision)
+    """Returns images as a network of that precision takes them; float32 and tf32 mean: as they are."""
+    dtype = tf.float32 if precision == "tf32" else tf.as_dtype(precision)
     return tf.cast(images, dtype) if dtype in LOW else images
 
 

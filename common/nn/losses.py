@@ -3,7 +3,7 @@
 import math
 
 from common.compat import tf
-from common.graph.linalg import identity
+from common.graph.linalg import identity, matmul
 from common.graph.side_by_side import elementwise, joined, of_one_shape
 
 
@@ -26,7 +26,7 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=FLOOR):
 
     @tf.custom_gradient
     def of_logits(logits):
-        """With p = softmax and q = p t / (p + floor), -q is p times the derivative by p; of the logits it is p sum q - q."""
+        """With p = softmax and q = p t / (p + floor), the derivative by the logits is p sum(q) - q."""
         shares = tf.nn.softmax(logits)
         raised = shares + floor
 
@@ -85,5 +85,5 @@ def _half_squared_excess(*matrices):
     The gradient 2 Y E is one product, for E is symmetric; derived it would be two.
     """
     stacked = tf.stack(matrices)
-    excess = tf.matmul(stacked, stacked, transpose_a=True) - identity(int(stacked.shape[2]), stacked.dtype)
-    return tf.nn.l2_loss(excess), lambda upstream: tf.unstack((2.0 * upstream) * tf.matmul(stacked, excess))
+    excess = matmul(stacked, stacked, transpose_a=True) - identity(int(stacked.shape[2]), stacked.dtype)
+    return tf.nn.l2_loss(excess), lambda upstream: tf.unstack((2.0 * upstream) * matmul(stacked, excess))

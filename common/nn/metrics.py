@@ -6,6 +6,7 @@ Each metric takes tensors or NumPy arrays and returns a tensor of the default gr
 import numpy as np
 
 from common.compat import tf
+from common.graph.linalg import matmul
 
 
 def of_arrays(metric, *arrays, **options):
@@ -50,7 +51,7 @@ def hyperspherical_energy(weights, power=1):
     neurons = tf.math.l2_normalize(columns, axis=0, epsilon=1e-300)
     if count < 2:
         return tf.zeros([], tf.float64)
-    square = tf.maximum(2.0 - 2.0 * tf.matmul(neurons, neurons, transpose_a=True), 1e-24)
+    square = tf.maximum(2.0 - 2.0 * matmul(neurons, neurons, transpose_a=True), 1e-24)
     energies = -0.5 * tf.log(square) if power == 0 else tf.pow(square, -0.5 * power)
     off_diagonal = tf.linalg.set_diag(energies, tf.zeros([count], tf.float64))
     return tf.reduce_sum(off_diagonal) / (count * (count - 1))
@@ -59,5 +60,5 @@ def hyperspherical_energy(weights, power=1):
 def orthogonality_error(rotation):
     """||Q Q^T - I||_F of a square matrix, a scalar of its dtype."""
     rotation = tf.convert_to_tensor(rotation)
-    product = tf.matmul(rotation, rotation, transpose_b=True)
+    product = matmul(rotation, rotation, transpose_b=True)
     return tf.norm(product - tf.eye(int(rotation.shape[0]), dtype=rotation.dtype))

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from common.compat import tf
+from common.console import one_line
 from common.data import batches
 from common.data.dataset import Dataset
 from common.data.store import store
@@ -151,6 +152,18 @@ def build(problem, devices=(None,), dtype=tf.float32, cluster=ALONE):
     return dataclasses.replace(
         replicas[0], train_op=train_op, kernels=of_replicas, groups=groups, stores=stores, steps=steps
     )
+
+
+def try_out(session, training):
+    """Computes the gradients of the step to come, and writes nothing.
+
+    Raises ValueError, in one line, if an operation has no deterministic kernel: it refuses to run when it is reached.
+    """
+    try:
+        session.run([gradient.op for gradient in training.health.gradients.values()])
+    except tf.errors.UnimplementedError as error:
+        what = f"--deterministic: {one_line(error)}"
+        raise ValueError(f"{what}; leave --deterministic out, or use --device=cpu") from None
 
 
 def _build_replica(problem, replica, device, dtype, wish):

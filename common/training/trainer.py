@@ -100,6 +100,8 @@ class _Run:
         evaluated = [evaluation.store for evaluation in (self.evaluation, self.test) if evaluation]
         for store in [*self.training.stores, *evaluated]:
             store.fill(session)
+        if self.settings.deterministic and self.cluster.count == 1 and self.first < self.steps:
+            problem.try_out(session, self.training)
 
     def _begin_at(self):
         """Gives the variables the values that the program begins at, if not random ones; returns lines about it."""

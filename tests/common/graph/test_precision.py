@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.graph import initializers, precision, variables
+from common.graph import initializers, linalg, precision, variables
 from common.graph.replicas import Replica
 from common.graph.variables import Role
 from common.nn import kernels, layers
@@ -112,3 +112,47 @@ def test_dropout_has_the_mask_of_float32(name):
     masks = [tf.not_equal(layers.dropout(tf.ones([40, 50], dtype), mode), 0) for dtype in (tf.float32, name)]
     with tf.Session() as session:
         np.testing.assert_array_equal(*session.run(masks))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_products_of_maps_are_exact_where_the_network_has_tensor_float_32(monkeypatch, fast):
+    """In float64, or in halves of 11 bits, none of which TensorFloat-32 rounds by more than 2^-11 of the low one."""
+    monkeypatch.setattr(linalg, "on_gpu", lambda: True)
+    monkeypatch.setattr(linalg, "fast_in_float64", lambda: fast)
+    first, second = RNG.normal(size=[2, 30, 40]).astype("f"), RNG.normal(size=[2, 30, 50]).astype("f")
+    precision.switch("tf32")
+    try:
+        product = linalg.matmul(tf.constant(first), tf.constant(second), transpose_a=True)
+        high, low = linalg._halves(tf.constant(first))
+    finally:
+        precision.switch("float32")
+    types = [op.inputs[0].dtype for op in tf.get_default_graph().get_operations() if op.type == "BatchMatMulV2"]
+    assert types == ([tf.float64] if fast else [tf.float32] * 3)
+    with tf.Session() as session:
+        product, high, low = session.run([product, high, low])
+    np.testing.assert_allclose(product, np.swapaxes(first, 1, 2).astype("d") @ second.astype("d"), atol=2e-5)
+    np.testing.assert_array_equal(high + low, first)
+    assert not (high.view(np.int32) & 0x1FFF).any(), "TensorFloat-32 keeps all bits of it"
+
+
+def test_products_are_plain_elsewhere():
+    linalg.matmul(tf.zeros([3, 4]), tf.zeros([4, 5]))
+    assert [op.type for op in tf.get_default_graph().get_operations() if "Mul" in op.type] == ["MatMul"]
+
+
+@pytest.mark.parametrize(
+    "capabilities, name",
+    [
+        ([], "float32"),
+        ([(9, 0)], "tf32"),
+        ([(8, 0), (8, 6)], "tf32"),
+        ([(8, 0), (7, 5)], "float32"),
+        ([None], "float32"),
+    ],
+)
+def test_auto_is_tf32_where_all_gpus_have_it(monkeypatch, capabilities, name):
+    found = iter([{} if one is None else {"compute_capability": one} for one in capabilities])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU"] * len(capabilities))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: next(found))
+    assert precision.chosen("auto") == name
+    assert precision.chosen("bfloat16") == "bfloat16"

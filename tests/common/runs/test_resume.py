@@ -30,7 +30,7 @@ METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEERS = """base_lr rotation_lr generator_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay
     omega weightDecay biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale
-    warmup_steps sync_bn schedule bn_decay""".split()
+    deterministic warmup_steps sync_bn schedule bn_decay""".split()
 FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
     visible_devices log_device_placement tensorboard verbose k map_algorithm bn_statistics bn_batches""".split()
 PLACE = """task train_dir train_path load export_dir export_format fold resume worker_hosts task_index start_timeout
@@ -66,7 +66,7 @@ OTHER = {
     "task": "train", "train_dir": "x", "load": "y", "export_dir": "z", "export_format": "npz", "fold": True, "resume": True, "data": "digits",
     "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3, "map_algorithm": "qr", "lr_scale": "linear",
     "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0,
-    "xla": True, "sync_bn": False, "model": "cnn9", "widths": (4, 4, 4, 5), "batch_size": 9,
+    "xla": True, "deterministic": True, "sync_bn": False, "model": "cnn9", "widths": (4, 4, 4, 5), "batch_size": 9,
     "worker_hosts": "a:1,b:1", "task_index": 1, "start_timeout": 9.0, "collective_timeout": 9.0,
     "schedule": "cosine", "optimizer": "adam", "bn_decay": 0.5, "bn_statistics": "precise", "bn_batches": 7,
 }  # fmt: skip
