@@ -11,7 +11,7 @@ from benchmarks import measure
 from common.cli import devices, recipe
 from common.compat import tf
 from common.data import synthetic
-from common.graph import linalg
+from common.graph import linalg, precision
 from common.training import problem
 from common.training.evaluation import Evaluation
 from grassmann import train as grassmann
@@ -110,6 +110,7 @@ class Training:
 
     def _build(self, job, evaluation):
         program, settings = program_of(job)
+        precision.switch(settings.precision)
         images = dataset(job.test_images, job.batch_size, job.seed)
         with tf.Graph().as_default() as graph:
             chosen = devices.choose(job.device, settings.num_gpus)
