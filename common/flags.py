@@ -51,7 +51,7 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       needs: (text, test): the flag does nothing unless `test(settings)`, which `text` says.
       replaces: name of a flag that counts as left out in flag files, if this one is on the command line.
       earlier: the value of runs that were made before there was this flag, where that is not the default.
-        Left out, it stays what the run has that training goes on with, or whose checkpoint is loaded.
+        Left out, it stays what the run has that training goes on with, or whose checkpoint is loaded, on the same data.
       path: see `path`.
     """
     per_worker = on_resume is PLACE if per_worker is None else per_worker
@@ -175,13 +175,18 @@ def gone(lines):
     return [f"--{name}" for name in GONE if re.search(rf"^--{name}=", lines, re.MULTILINE)]
 
 
-def with_earlier(settings, before):
-    """Returns settings that go on from a run whose `text` is `before`: see `earlier` of `option`."""
+def with_earlier(settings, before, data):
+    """Returns settings that go on from a run whose `text` is `before`: see `earlier` of `option`.
+
+    A run on another data set than `data` had a preset of its own: nothing of it is taken.
+    """
     old = parsed(before)
+    if old.get("data") != data:
+        return settings
     left_out = [field for field in dataclasses.fields(settings) if getattr(settings, field.name) is None]
     earlier = {field: field.metadata["earlier"] for field in left_out}
     values = {f.name: type_of(f)(old.get(f.name, value)) for f, value in earlier.items() if value is not None}
-    return dataclasses.replace(settings, **values) if old else settings
+    return dataclasses.replace(settings, **values)
 
 
 def remarks_on(gone):

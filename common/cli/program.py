@@ -130,8 +130,8 @@ def run(program, settings, remarks=()):
         )
     beginning = resume.beginning(settings) if workers.is_chief else contextlib.nullcontext(resume.Start())
     with Interruption() as interruption, beginning as start:
-        settings = flags.with_earlier(settings, resume.begun_by(settings) or "")
         dataset = _dataset(program, settings)
+        settings = flags.with_earlier(settings, resume.begun_by(settings) or "", dataset.name)
         for line in dataset.remarks:
             datasets.to_stderr(line)
         settings, of_images = _with_digest(settings, dataset)

@@ -130,11 +130,15 @@ def text(program, settings, start, classes=""):
 
 
 def begun_by(settings):
-    """Returns the flags.txt of the run that settings go on with or load, or None; any process of a cluster may ask."""
-    before = flags.recorded_in(settings.train_path) if settings.resume and settings.train_path else None
-    if before is None and settings.load is not None:
+    """Returns the flags.txt of the run that settings go on with or load, or None; any process of a cluster may ask.
+
+    A run without a checkpoint starts afresh: its flags.txt does not count.
+    """
+    if settings.resume and settings.train_path and checkpoints.listed(settings.train_path):
+        return flags.recorded_in(settings.train_path)
+    if settings.load is not None:
         return flags.recorded_in(checkpoints.folder_of(settings.load) or os.path.dirname(settings.load))
-    return before
+    return None
 
 
 def _loaded(settings, note):

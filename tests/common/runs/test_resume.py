@@ -116,17 +116,32 @@ def test_a_flag_that_a_run_is_older_than_has_the_value_that_it_had_then(tmp_path
     with going_on(tmp_path) as check:
         before = (tmp_path / "flags.txt").read_text()
         assert "generator_start" not in before
-        assert flags.with_earlier(SMALL, before).generator_start == "paper"
-        later = flags.with_earlier(SMALL, f"{before}--generator_start=unit\n--bn_decay=0.5\n")
+        assert flags.with_earlier(SMALL, before, "synthetic").generator_start == "paper"
+        later = flags.with_earlier(SMALL, f"{before}--generator_start=unit\n--bn_decay=0.5\n", "synthetic")
         assert (later.generator_start, later.bn_decay) == ("unit", 0.5)
-        assert flags.with_earlier(SMALL, "") == SMALL
+        assert flags.with_earlier(SMALL, "", "synthetic") == SMALL
+        assert flags.with_earlier(SMALL, before, "digits") == SMALL
         other = dataclasses.replace(SMALL, generator_start="0.1", bn_decay=0.0, warmup_steps=5)
-        assert flags.with_earlier(other, before) == other
+        assert flags.with_earlier(other, before, "synthetic") == other
         assert check() == []
     with going_on(tmp_path, generator_start="paper") as check:
         assert check() == []
     with going_on(tmp_path, generator_start="0.1") as check, pytest.raises(ValueError, match="generator_start: paper -> 0.1"):
         check()
+
+
+def test_the_flags_of_a_run_that_goes_on_are_those_beside_its_checkpoint(tmp_path):
+    """A run that was killed before its first checkpoint starts afresh, perhaps with other flags."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    for path in (run, other):
+        path.mkdir()
+        (path / "flags.txt").write_text(f"# {path.name}\n")
+    begun = lambda **options: resume.begun_by(settings(run, **options))  # noqa: E731
+    assert begun() is None and begun(resume=True) is None
+    for load in (other, other / "model.ckpt-1"):
+        assert begun(resume=True, load=str(load)) == "# other\n" == begun(load=str(load))
+    (run / "model.ckpt-3.index").write_bytes(b"")
+    assert begun() is None and begun(resume=True, load=str(other)) == "# run\n"
 
 
 def test_flags_that_are_no_more_are_named_once_and_renamed_ones_compared(tmp_path):
