@@ -117,7 +117,7 @@ def _download(source, target, say):
     part = target.with_name(target.name + ".part")
     problems = []
     for url in source.urls:
-        failures = 0
+        failures, most = 0, _size(part)
         while failures < _ATTEMPTS:
             before = _size(part)
             say(f"downloading {url} to {target}" + (f", from byte {before} on" if before else ""))
@@ -130,7 +130,8 @@ def _download(source, target, say):
                 problem = error
             if not problem.again:
                 break
-            failures = 0 if _size(part) >= before + _PROGRESS else failures + 1
+            failures = 0 if _size(part) >= most + _PROGRESS else failures + 1
+            most = max(most, _size(part))  # a server may begin anew each time, and break off at any byte
             time.sleep(_PAUSE)
         problems.append(f"{url}: {problem}")
     return problems

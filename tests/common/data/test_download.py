@@ -172,6 +172,23 @@ def test_a_server_that_ignores_the_range_and_always_breaks_off_is_given_up(tmp_p
     assert f"ended after {HALF} of {len(CONTENTS)} bytes" in message and len(server.ranges) == 4
 
 
+def test_a_server_that_breaks_off_early_and_late_by_turns_is_given_up(tmp_path, serve):
+    class Cut(Handler):
+        def do_GET(self):
+            del self.headers["Range"]
+            self.server.ranges.append(None)
+            if len(self.server.ranges) > 9:
+                return self.send_error(404)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENTS)))
+            self.end_headers()
+            self.wfile.write(CONTENTS[: HALF if len(self.server.ranges) % 2 else HALF // 2])
+
+    server = serve("cut")
+    server.RequestHandlerClass = Cut
+    assert f"ended after {HALF // 2} of" in refused(tmp_path, server, left=["file.bin.part"]) and len(server.ranges) == 4
+
+
 def test_errors_of_the_server_are_tried_again_and_missing_files_are_not(tmp_path, serve):
     missing, busy = serve(404), serve(503)
     message = refused(tmp_path, missing, busy)
