@@ -182,6 +182,11 @@ def test_rates_under_fixed_are_its_own(words, usual, fixed, sources):
         assert program.resolve(settings, synthetic.load(64, 32)).base_lr == expected
 
 
+def test_under_fixed_the_rate_of_generators_on_the_manifold_is_the_usual_one(sources):
+    program, settings = settings_of("opt_gs", f"--fixed={sources('opt_hr')[0]}", "--generator_optimizer=sgdg")
+    assert program.resolve(settings, synthetic.load(64, 32)).generator_lr == 0.2
+
+
 def test_a_checkpoint_and_a_source_are_two_beginnings(sources, tmp_path):
     path, _ = sources("opt_hr")
     words = f"--fixed={path}", f"--load={path}/model.ckpt-11"

@@ -67,11 +67,6 @@ def test_the_rate_is_of_its_own_and_follows_the_schedule(flags, first):
         np.testing.assert_allclose([rate[name] for rate in actual], start * shares, rtol=1e-12)
 
 
-def test_from_a_trained_network_the_default_rate_is_a_tenth():
-    settings = settings_of("opt_hr", generator_optimizer="sgdg", fixed="/some/run", fixed_inputs="{}")
-    assert method_of("opt_hr").resolve(settings, synthetic.load(64, 8)).generator_lr == pytest.approx(0.02)
-
-
 @pytest.mark.parametrize(
     ("folder", "flags", "name"),
     [
