@@ -38,7 +38,8 @@ def run_together(command, environments, grace, came=()):
     """Runs a command once in each environment; returns the exit status of the process that failed first, or 0.
 
     Each line of process i appears behind `[i] `. When one fails or a signal comes, which all get, the rest have
-    `grace` seconds to end, then SIGTERM, as many seconds later SIGKILL. A second signal kills all at once. `came` is the list of `noted_signals`.
+    `grace` seconds to end, then SIGTERM, as many seconds later SIGKILL. A second signal kills all at once. `came` is
+    the list of `noted_signals`.
 
     Raises OSError if the command cannot be started. Whatever is raised, no process is left running.
     """

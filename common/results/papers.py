@@ -126,7 +126,7 @@ def _opt_fashion():
         flags = ("--bn_decay=0.999", "--warmup_steps=0", *_PUBLISHED.get(name, ()))
         rates = _OWN_RATES.get(name, _rates("base_lr", 0.05, 0.1, 0.2, 0.4))
         yield Row(f"{name}-published", name, flags, label=name, rates=rates, kind="as published")
-    for name in _ON_SPHERES if "generator_optimizer" in OptSettings.names() else ():  # there before the flag is
+    for name in _ON_SPHERES:
         flags = ("--generator_optimizer=sgdg",)
         yield Row(f"{name}-sgdg", name, flags, label=f"{name} on G(1, n)", rates=_SPHERE_RATES, kind="preset")
 
