@@ -64,7 +64,7 @@ class FiniteCheck(Callback):
             self._skipped += 1
             self._write(names, dropped=True)
             self._folder.say(f"{what}; dropped, {self._skipped} in all")
-        elif (step + 1) % self._frequency == 0 or step == self._last:
+        if (step + 1) % self._frequency == 0 or step == self._last:  # a dropped step changes nothing, one before it may
             self._check_variables()
 
     def end(self, step, interrupted):

@@ -149,7 +149,7 @@ def test_the_images_of_a_step_are_those_that_are_gathered():
 
 
 class Poison(Callback):
-    """Makes a variable bad just before some steps, and good again after them unless it is to stay so."""
+    """Makes a variable bad just before some steps, and good again right after them unless it is to stay so."""
 
     def __init__(self, session, steps, name="score/filter", stay=False):
         self._session, self._steps, self._stay = session, steps, stay
@@ -160,15 +160,25 @@ class Poison(Callback):
 
     def fetches(self, step):
         if step in self._steps:
-            self._before = self._session.run(self._variable)
-            bad = self._before.copy()
+            before = self._session.run(self._variable)
+            bad = before.copy()
             bad.flat[0] = np.nan
             self._set(bad)
+            if not self._stay:
+                self._restore_after_the_next_run(before)
         return {}
 
-    def after_step(self, step, values):
-        if step in self._steps and not self._stay:
-            self._set(self._before)
+    def _restore_after_the_next_run(self, before):
+        run = self._session.run
+
+        def once(*arguments, **options):
+            self._session.run = run
+            try:
+                return run(*arguments, **options)
+            finally:
+                self._set(before)
+
+        self._session.run = once
 
 
 def poisoned(monkeypatch, *arguments, **options):
@@ -250,6 +260,14 @@ def test_a_file_of_that_name_with_another_text_is_left_alone(text, tmp_path):
     path.write_text(text + '\n{"step": 1, "dropped": true}\n{"step": 2, "dropped": false}\n{"step": 3, "dropped": true}\n')
     assert nonfinite._dropped_before(str(path), 3) == 1
     assert nonfinite._dropped_before(str(tmp_path / "none"), 3) == 0
+
+
+def test_no_broken_state_is_saved_after_a_dropped_step(tmp_path, monkeypatch):
+    """A variable that an update has left bad makes the next step a dropped one, after which a checkpoint is due."""
+    poisoned(monkeypatch, {3}, stay=True)
+    with pytest.raises(NonFinite, match="after step 3 these are not finite: the variable score/filter"):
+        run(METHOD, settings(tmp_path, nan_policy="skip"))
+    assert {path.name for path in tmp_path.glob("*.index")} == {"model.ckpt-1.index"}
 
 
 def test_skipping_is_given_up(tmp_path, monkeypatch):
