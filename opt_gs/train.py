@@ -12,7 +12,7 @@ from common.cli.start import main
 def method():
     from common.cli.recipe import Method
     from opt_gs.gram_schmidt import gram_schmidt
-    return Method("opt_gs", gram_schmidt)
+    return Method("opt_gs", gram_schmidt, fashion_lr=0.03)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from common.cli.start import main
 def method():
     from common.cli.recipe import Method
     from opt_hr.householder import householder
-    return Method("opt_hr", householder)
+    return Method("opt_hr", householder, fashion_lr=0.2)
 
 
 if __name__ == "__main__":

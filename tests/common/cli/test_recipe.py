@@ -246,7 +246,7 @@ def test_generators_start_at_the_deviation_that_is_asked_for(start, size):
 ])  # fmt: skip
 def test_presets_rise_for_a_tenth_but_for_the_paper(data, steps, start, warmup):
     dataset, step = dataclasses.replace(synthetic.load(64, 32), name=data), tf.placeholder(tf.int64, [])
-    method, settings = method_of("opt_hr"), method_of("opt_hr").settings_class(data=data)
+    method, settings = method_of("opt_cp"), method_of("opt_cp").settings_class(data=data)
     resolved = method.resolve(settings, dataset)
     found = method.steps(resolved, dataset), resolved.generator_start, resolved.warmup_steps
     assert found == (steps, start, warmup)
