@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks import readme, records
+from benchmarks import readme, records, torch_maps
 from common import flags
 from common.command import main as run_command
 
@@ -48,13 +48,21 @@ def parts():
     found += [_step("resnet-28-10", precision, xla) for xla in (False, True) for precision in ("float32", *low)]
     found += [Part("maps", (f"--sizes={n}", "--maps=ours,torch"), (("n", n),)) for n in (576, 1024)]
     found += [*[_step("cnn6", precision) for precision in low], _step("cnn6", xla=True)]
+    found += [_against_torch(precision) for precision in ("float32", *low)]
     networks = ("cnn6", "resnet-28-10")
     return found + [Part("profile", (f"--networks={name}",), (("network", name),)) for name in networks]
 
 
 def _step(network, precision="float32", xla=False):
     words = (f"--networks={network}", f"--precision={precision}", f"--xla={xla}", "--test_images=0")
-    return Part("step", words, (("network", network), ("precision", precision), ("xla", xla)))
+    return Part("step", words, (("network", network), ("precision", precision), ("xla", xla), ("against", None)))
+
+
+def _against_torch(precision):
+    """The part of CNN-6 in PyTorch; it is there when its last row is, for each is written as it is known."""
+    methods = list(torch_maps.methods_with_a_map())
+    words = (f"--methods={','.join(methods)}", f"--precision={precision}", "--networks=cnn6", "--against=torch")
+    return Part("step", words, (("method", methods[-1]), ("precision", precision), ("against", "torch")))
 
 
 def missing(results, device):

@@ -39,7 +39,9 @@ def _seconds(call, clock):
     return clock() - start
 
 
-def round_robin(competitors, repeats, seconds=float("inf"), fewest=3, clock=time.perf_counter):
+def round_robin(
+    competitors, repeats, seconds=float("inf"), fewest=3, clock=time.perf_counter, pause=_PAUSE
+):
     """Lets competitors alternate; returns {name: [seconds of each sample]}.
 
     Args:
@@ -48,6 +50,7 @@ def round_robin(competitors, repeats, seconds=float("inf"), fewest=3, clock=time
       seconds: a competitor whose samples have taken this long in all has no more of them,
       fewest: unless it has had fewer than this.
       clock: what measures the time that a sample takes altogether.
+      pause: seconds between samples.
     """
     times, used = {name: [] for name in competitors}, dict.fromkeys(competitors, 0.0)
     for _ in range(repeats):
@@ -56,7 +59,7 @@ def round_robin(competitors, repeats, seconds=float("inf"), fewest=3, clock=time
                 start = clock()
                 times[name].append(take_sample())
                 used[name] += clock() - start
-                time.sleep(_PAUSE)
+                time.sleep(pause)
     return times
 
 

@@ -1,7 +1,8 @@
-"""The training step of every method against ordinary training or another checkout, and evaluation.
+"""The training step of every method against ordinary training, another checkout or PyTorch, and evaluation.
 
 python -m benchmarks.step --networks=cnn6,resnet-16-2 --json=FILE
 python -m benchmarks.step --networks=cnn6 --against=/path/of/another/checkout
+python -m benchmarks.step --networks=cnn6 --against=torch
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ class Settings(command.Settings):
     test_images: int = flags.option(1000, "images of an evaluation; 0 leaves evaluation out", minimum=0)
     xla: bool = flags.option(False, "measure the programs with their --xla")
     precision: str = flags.option("float32", "measure the programs with this --precision")
-    against: str | None = flags.path(None, "root of another checkout, whose steps alternate with ours")
+    against: str | None = flags.path(None, "root of another checkout, whose steps alternate with ours, or torch")
 
 
 def jobs(settings):
@@ -61,7 +62,7 @@ def measure_steps(settings):
 
 
 def _against(competitors, settings):
-    """Yields (method, numbers) of each method here and in another checkout."""
+    """Yields (method, numbers) of each method here and in another checkout or PyTorch."""
     for job in competitors:
         try:
             yield job.method, compare.both(job, settings.against, settings.repeats, settings.seconds)

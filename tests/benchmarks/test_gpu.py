@@ -1,9 +1,13 @@
 """A loan of a few minutes: what is measured first, what is passed over, and what is left when the time is over."""
 
+import dataclasses
+import importlib.util
 import json
 import subprocess
 
-from benchmarks import gpu, maps, profile, step
+import pytest
+
+from benchmarks import gpu, maps, profile, records, step
 from common.command import CommandLine
 
 
@@ -20,6 +24,26 @@ def test_what_is_there_is_passed_over(tmp_path):
     gone = [part for part in gpu.parts() if part not in todo]
     assert [(part.name, part.fields[0]) for part in gone] == [("step", ("network", "cnn6")), ("maps", ("n", 576))]
     assert todo[0].words[:2] == ("--networks=resnet-28-10", "--precision=float32")
+
+
+def test_rows_of_pytorch_are_parts_of_their_own(tmp_path):
+    """One that was ended before its last row is not there yet."""
+    against = {"network": "cnn6", "precision": "float32", "xla": False, "device": "gpu", "against": "torch"}
+    rows(tmp_path, "step", {**against, "method": "ordinary"}, {**against, "method": "opt_hr", "precision": "tf32"})
+    gone = [part for part in gpu.parts() if part not in gpu.missing(tmp_path, "gpu")]
+    assert [part.words[1:] for part in gone] == [("--precision=tf32", "--networks=cnn6", "--against=torch")]
+    assert gone[0].words[0] == "--methods=opt_cp,opt_hr"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_a_part_of_pytorch_runs_on_a_cpu(tmp_path):
+    part = next(part for part in gpu.parts() if ("against", "torch") in part.fields)
+    small = ("--methods=opt_cp", "--batch_size=4", "--width=4", "--repeats=2", "--seconds=0.1")
+    part = dataclasses.replace(part, words=part.words[1:] + small, fields=(("method", "opt_cp"), *part.fields[1:]))
+    settings = gpu.Settings(minutes=10.0, results=str(tmp_path), device="cpu")
+    assert gpu.measure([part], settings) == []
+    assert part.is_in(records.read(tmp_path / "step.json")["rows"])
 
 
 def test_parts_run_until_the_time_is_over(tmp_path, capsys):
