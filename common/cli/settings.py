@@ -255,7 +255,7 @@ class OptSettings(Common):
         "map does not see their length, on the Grassmann manifold, without L2", GENERATOR_OPTIMIZERS, needs=ROTATES,
     )  # fmt: skip
     generator_lr: float | None = option(
-        None, "learning rate of sgdg and adamg at the start; 0.2 of sgdg, 0.05 of adamg", above=0, on_resume=STEERS,
+        None, "learning rate of sgdg and adamg at the start; 0.05", above=0, on_resume=STEERS,
         needs=_ON_MANIFOLD,
     )  # fmt: skip
     schedule: str = option(

@@ -68,7 +68,7 @@ def test_profile(tmp_path):
     status, out, err = run("profile", "--methods=ordinary", *SMALL_STEP, f"--json={path}")
     assert (status, err) == (0, "")
     (row,) = records.read(path)["rows"]
-    assert row["on_gpu"] == 0 and row["on_cpu"] == row["kernels"] > 200 and row["ms"] > 0 and row["kernels_ms"] > 0
+    assert row["on_gpu"] == 0 and row["on_cpu"] == row["kernels"] > 100 and row["ms"] > 0 and row["kernels_ms"] > 0
     assert profile.BENCHMARK.tables([row]) in out
 
 

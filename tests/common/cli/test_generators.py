@@ -53,7 +53,7 @@ def test_an_episode_ends_with_p_at_the_identity_and_every_slot_cleared():
 
 
 @pytest.mark.parametrize(
-    ("flags", "first"), [({}, 0.2), ({"generator_lr": 0.4}, 0.4), ({"generator_optimizer": "adamg"}, 0.05)]
+    ("flags", "first"), [({}, 0.05), ({"generator_lr": 0.4}, 0.4), ({"generator_optimizer": "adamg"}, 0.05)]
 )
 def test_the_rate_is_of_its_own_and_follows_the_schedule(flags, first):
     method, step, steps = method_of("opt_hr"), tf.placeholder(tf.int64, []), [0, 1, 2, 30, 50]
