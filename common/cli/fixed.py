@@ -37,6 +37,14 @@ def inputs_of(settings):
     )
 
 
+def widths_of(settings):
+    """Returns the widths of CNN-6 or CNN-9 that the source of --fixed has, or None; a run has noted them."""
+    noted = flags.parsed(resume.begun_by(settings) or "")
+    text = noted.get("widths") if noted.get("fixed") == os.path.abspath(settings.fixed) else None
+    text = text or sources.widths(settings.fixed, settings.model)
+    return tuple(map(int, text.split(","))) if text else None
+
+
 def _checked(text):
     """Returns the JSON text, or raises ValueError."""
     try:
@@ -98,7 +106,8 @@ def start_values(path, fresh_score, problem, of_replicas):
     if faults:
         faults = list(dict.fromkeys(faults))
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(f"--fixed={path} is of another network: {'; '.join(faults[:_SHOWN])}{more}")
+        raise ValueError(f"--fixed={path} is of another network: {'; '.join(faults[:_SHOWN])}{more}; give the source's "
+                         "--model, and its --widths or --depth and --widen_factor")
     tensors = {variable: value for variable, value in values.items() if tf.is_tensor(value)}
     if tensors:  # none are rotated with --rotation=none, and an empty graph cannot be run
         with tf.Session(graph=scratch, config=_ON_CPU) as session:

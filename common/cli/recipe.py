@@ -182,9 +182,9 @@ class Method(Program):
         if settings.map_algorithm not in method.factories:
             names = ", ".join(method.factories)
             raise ValueError(f"--map_algorithm={settings.map_algorithm}: {method.name} has {names}; choose one")
-        if settings.generator_start and not method.generator_start:
-            given = f"--generator_start={settings.generator_start}"
-            raise ValueError(f"{given}: {method.name} has no generators that start at random; leave it out")
+        if settings.generator_start and (settings.fixed or not method.generator_start):
+            given, where = f"--generator_start={settings.generator_start}", "under --fixed " if settings.fixed else ""
+            raise ValueError(f"{given}: {where}{method.name} has no generators that start at random; leave it out")
         generators.check(settings, method.name, method.scale_free_axis)
 
     def of(self, settings):
@@ -201,19 +201,21 @@ class Method(Program):
         base_lr = {PAPER: PAPER_LR, FASHION: method.fashion_lr}.get(preset, method.short_lr)
         base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
         generator_lr = generators.LR[settings.generator_optimizer] if method.on_manifold(settings) else None
+        at_random = method.generator_start and not generator_lr and settings.fixed is None
         batch_size = settings.batch_size or preset.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         if settings.fixed is not None:
             base_lr = FIXED_LR if settings.optimizer == "momentum" else FIXED_ADAM_LR
-            inputs = fixed.inputs_of(settings)
-            settings = dataclasses.replace(settings, fixed=os.path.abspath(settings.fixed), fixed_inputs=inputs)
+            inputs, widths = fixed.inputs_of(settings), settings.widths or fixed.widths_of(settings)
+            path = os.path.abspath(settings.fixed)
+            settings = dataclasses.replace(settings, fixed=path, fixed_inputs=inputs, widths=widths)
         settings = dataclasses.replace(
             settings,
             data=dataset.name,
             max_steps=settings.max_steps or steps,
             widths=settings.widths or (self.widths if settings.model == "cnn6" else None),
             base_lr=settings.base_lr or base_lr,
-            generator_start=generator_start if method.generator_start and not generator_lr else None,
+            generator_start=generator_start if at_random else None,
             generator_lr=settings.generator_lr or generator_lr,
             batch_size=batch_size,
         )

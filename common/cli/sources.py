@@ -60,6 +60,14 @@ def inputs(path):
     return {"epsilon": epsilons.pop(), **{name: model["input"][name] for name in ("offset", "scale")}}
 
 
+def widths(path, model):
+    """Returns the --widths, as text, of a source that is a run of the same model; "" of any other."""
+    if _npz_of(path):
+        return ""
+    made = flags.parsed(_flags_of(path)[0])
+    return made.get("widths", "") if made.get("model") == model else ""
+
+
 def name_of(variable):
     """Returns how the export calls a variable of a bias or batch norm."""
     scope, part = os.path.split(variables.bare_name(variable.op.name))

@@ -172,6 +172,18 @@ def test_class_names_decide_about_the_score(sources, tmp_path, monkeypatch):
         assert lines[0].endswith(f"is {why}")
 
 
+def test_widths_are_those_of_a_run_unless_given(sources):
+    path, _ = sources("opt_hr")
+    program, settings = settings_of("opt_cp", f"--fixed={path}")
+    assert settings.widths == (4, 4, 4, 4)
+    for widths, model, expected in ((None, "cnn6", (4, 4, 4, 4)), ((4, 4, 4, 8), "cnn6", (4, 4, 4, 8)), (None, "cnn9", None)):
+        asked = dataclasses.replace(settings, widths=widths, model=model)
+        assert program.resolve(asked, synthetic.load(64, 32)).widths == expected
+    with pytest.raises(ValueError, match="generator_start=unit: under --fixed opt_cp has no generators that start at"):
+        program.check(dataclasses.replace(settings, generator_start="unit"))
+    assert program.resolve(settings, synthetic.load(64, 32)).generator_start is None
+
+
 @pytest.mark.parametrize(("words", "usual", "fixed"), [
     ((), 0.1, 0.01), (("--rotation=none",), 0.005, 0.01), (("--optimizer=adamw",), 1e-3, 1e-4), (("--base_lr=0.5",), 0.5, 0.5),
 ])  # fmt: skip
@@ -184,7 +196,7 @@ def test_rates_under_fixed_are_its_own(words, usual, fixed, sources):
 
 def test_under_fixed_the_rate_of_generators_on_the_manifold_is_the_usual_one(sources):
     program, settings = settings_of("opt_gs", f"--fixed={sources('opt_hr')[0]}", "--generator_optimizer=sgdg")
-    assert program.resolve(settings, synthetic.load(64, 32)).generator_lr == 0.2
+    assert program.resolve(settings, synthetic.load(64, 32)).generator_lr == 0.05
 
 
 def test_a_checkpoint_and_a_source_are_two_beginnings(sources, tmp_path):
