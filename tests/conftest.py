@@ -1,8 +1,13 @@
-"""Every test builds its own graph."""
+"""Every test builds its own graph. Programs that tests start hear Ctrl-C, also where a script has put pytest behind."""
+
+import signal
 
 import pytest
 
 from common.compat import tf
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; what is ignored is inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -34,6 +34,7 @@ def values(checkpoint):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+@pytest.mark.slow
 def test_two_runs_and_one_that_was_stopped_end_with_the_same_bits_and_every_task_runs(tmp_path):
     program = METHODS["opt_gs"]
     for name in ("first", "second"):

@@ -76,7 +76,7 @@ def test_a_link_to_train_py_finds_its_own_clone(tmp_path):
 def test_constants_of_the_settings_are_those_of_what_they_choose():
     assert settings.VGGS == networks.VGGS and settings.TASKS == tuple(tasks.TASKS)
     (precisions,) = [f.metadata["choices"] for f in dataclasses.fields(settings.Common) if f.name == "precision"]
-    assert precisions == precision.NAMES
+    assert precisions == (*precision.NAMES, "auto")
     (maps,) = [f.metadata["choices"] for f in dataclasses.fields(EpisodeSettings) if f.name == "map"]
     assert set(maps) == set(MAPS)
     for module in start.train_modules().values():
