@@ -12,8 +12,7 @@ from common.cli.start import main
 def method():
     from common.cli.recipe import Method
     from opt_ls.lowdin import lowdin
-    # The dearest map: three minutes on two cores. From N(0, 1/n) digits end at 13 % error.
-    return Method("opt_ls", lowdin, generator_start="paper", short_steps=400)
+    return Method("opt_ls", lowdin, generator_start="paper", short_steps=400)  # from N(0, 1/n) digits end at 13 %
 
 
 if __name__ == "__main__":
