@@ -155,14 +155,18 @@ class Change:
         return self.variable.assign_add(self.amount, read_value=False)
 
 
-def change_later(variable, amount, local=False):
-    """Lets the training step under construction add `amount` to `variable` when it writes (see `Change`)."""
-    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, Change(variable, amount, local))
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Average:
-    """A moving average: what a step adds to `variable` is rate * (factor * value - variable)."""
+class Average:
+    """A moving average, to which a step adds rate * (statistic - variable), the statistic being factor * value.
+
+    The factor stays apart, so that many averages are moved in one operation each of it, the rate and the variables.
+
+    Attributes:
+      variable: what is changed.
+      value, factor: a tensor and a number.
+      rate: the weight of the batch, a scalar.
+      local: as in `Change`.
+    """
 
     variable: tf.Variable
     value: tf.Tensor
@@ -170,25 +174,33 @@ class _Average:
     factor: float
     local: bool
 
+    @property
+    def statistic(self):
+        """What the batch says: the average goes there."""
+        return self.factor * self.value
+
 
 def average_later(variable, value, rate, factor=1.0, local=False):
-    """Lets the training step under construction move a variable: by rate * (factor * value - variable), see `Change`."""
-    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, _Average(variable, value, rate, factor, local))
+    """Lets the training step under construction move an `Average` when it writes, as a `Change`."""
+    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, Average(variable, value, rate, factor, local))
+
+
+def averages(replica=0):
+    """Returns the `Average`s of one replica."""
+    return [a for a in tf.get_collection(tf.GraphKeys.UPDATE_OPS) if replica_of(a.variable) == replica]
 
 
 def changes(replica=0):
-    """Returns a `Change` for all that `change_later` and `average_later` were given for one replica's variables."""
-    known = [c for c in tf.get_collection(tf.GraphKeys.UPDATE_OPS) if replica_of(c.variable) == replica]
-    averages = [change for change in known if isinstance(change, _Average)]
-    amounts = {}
-    for rate in {id(average.rate): average.rate for average in averages}.values():
-        here = [average for average in averages if average.rate is rate]
+    """Returns a `Change` for each of the `averages` of one replica, in their order."""
+    known, amounts = averages(replica), {}
+    for rate in {id(average.rate): average.rate for average in known}.values():
+        here = [average for average in known if average.rate is rate]
         values = [average.value for average in here]
         factors = [np.full(value.shape, a.factor, value.dtype.as_numpy_dtype) for a, value in zip(here, values)]
         olds = [tf.convert_to_tensor(average.variable) for average in here]
         moved = elementwise(lambda v, f, old, rate=rate: rate * (v * f - old), values, factors, olds)
         amounts |= zip(here, moved)
-    return [Change(c.variable, amounts[c], c.local) if c in amounts else c for c in known]
+    return [Change(average.variable, amounts[average], average.local) for average in known]
 
 
 def replica_of(variable):

@@ -15,7 +15,7 @@ from common.graph.variables import Role
 from common.nn.kernels import Layer, Place
 
 _PRODUCTS, _NORMALIZATIONS = "common/layers/products", "common/layers/normalizations"
-_UPDATE_RATES, _STATISTICS = "common/layers/update_rates", "common/layers/statistics"
+_UPDATE_RATES = "common/layers/update_rates"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,11 +154,6 @@ def normalizations():
     return tf.get_collection(_NORMALIZATIONS)
 
 
-def statistics():
-    """Returns (average, what this batch adds to it) of every batch normalization built so far for training."""
-    return tf.get_collection(_STATISTICS)
-
-
 def batch_norm(inputs, mode, scale=True):
     """Batch normalization over all axes but the last (Ioffe & Szegedy, 2015): gamma * (x - mean) / std + beta.
 
@@ -192,7 +187,6 @@ def batch_norm(inputs, mode, scale=True):
     with excluded():
         rate = _update_rate(mode, dtype)
         for average, batch, factor in ((mean, batch_mean, 1.0), (variance, batch_variance, factor)):
-            tf.add_to_collection(_STATISTICS, (average, factor * batch))
             variables.average_later(average, batch, rate, factor, local=replica.count < mode.replica.count)
     return tf.cast(outputs, inputs.dtype.base_dtype)
 

@@ -7,7 +7,7 @@ from common.distributed import collectives
 from common.distributed.cluster import ALONE
 from common.distributed.collectives import Kind
 from common.graph import variables
-from common.nn import layers
+from common.graph.side_by_side import flat
 from common.runs import checkpoints
 from common.training.loop import Callback
 
@@ -29,12 +29,11 @@ class Precise:
     def __init__(self, training, batches, cluster=ALONE):
         self._training, self._batches = training, batches
         self.line = f"batch norm's averages made anew from {batches} training batches"
-        replicas = range(len(training.steps))
-        known = [[pair for pair in layers.statistics() if variables.replica_of(pair[0]) == r] for r in replicas]
-        self._averages = [[average for average, _ in copies] for copies in zip(*known)]
-        flat = [tf.concat([tf.cast(batch, tf.float64) for _, batch in of_replica], axis=0) for of_replica in known]
-        total = collectives.summed(sum(flat), cluster, Kind.STATISTICS)
-        self._means = total / (len(flat) * cluster.count)
+        known = [variables.averages(replica) for replica in range(len(training.steps))]
+        self._averages = [[average.variable for average in copies] for copies in zip(*known)]
+        statistics = [flat([tf.cast(a.statistic, tf.float64) for a in of_replica]) for of_replica in known]
+        total = collectives.summed(sum(statistics), cluster, Kind.STATISTICS)
+        self._means = total / (len(statistics) * cluster.count)
 
     def make(self, session, stopping=lambda: False):
         """Makes the averages anew; returns False, and changes nothing, once `stopping()` is true before a batch.

@@ -52,7 +52,7 @@ def small_step(count_dropped):
     units = [variables.create(name, [5, 3], Role.UNIT_KERNEL, initializers.unit_neurons) for name in ("a", "b")]
     weight = variables.create("weight", [3], Role.WEIGHT, initializers.ones)
     average = variables.create("average", [2], Role.MOVING, initializers.zeros)
-    variables.change_later(average, 0.1 * of_average * (tf.ones([2]) - average))
+    variables.average_later(average, tf.ones([2]), rate=0.1 * of_average)
     loss = tf.reduce_sum(tf.square(weight)) + tf.reduce_sum(matrix[0] * np.arange(4.0)) + of_loss
     loss += tf.reduce_sum([tf.reduce_sum(tf.sin(unit)) for unit in units])
     # Zero, with a gradient of its own: bad while the loss is not.
