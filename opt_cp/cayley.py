@@ -109,7 +109,7 @@ def _auto(*arguments):
 
 _ALGORITHMS = {"auto": _auto, "block": _by_blocks, "cholesky": _by_cholesky}
 cayley.algorithms = tuple(_ALGORITHMS)
-cayley.identity = initializers.zeros
+cayley.identity = initializers.zeros  # a diagonal would do nothing and be decayed
 cayley.pad = linalg.padded_by_zeros
 
 

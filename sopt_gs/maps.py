@@ -1,30 +1,15 @@
-"""The maps that stochastic OPT can rotate its subsets with, each with the generator at which its Q is the identity."""
+"""The maps that stochastic OPT can rotate its subsets with; each has a generator at which its Q is the identity.
 
-import dataclasses
-from collections.abc import Callable
+There, at `kernels.identity_of` the map, an episode begins, with the kernels that the one before has left.
+"""
 
 import numpy as np
 
-from common.graph import initializers
 from common.graph.linalg import padded_by_identity
 from opt_cp.cayley import cayley
 from opt_gs.gram_schmidt import gram_schmidt
 from opt_hr.householder import householder
 from opt_ls.lowdin import lowdin
-
-
-@dataclasses.dataclass(frozen=True)
-class Map:
-    """A map as stochastic OPT needs it.
-
-    Attributes:
-      rotate: the map; its attribute `algorithms` names the algorithms that compute it.
-      start: initial value of the generator, (shape, dtype, seed) -> tensor, with Q(start) = I: an episode begins with
-        the kernels that the one before has left.
-    """
-
-    rotate: Callable
-    start: Callable = initializers.identity
 
 
 def proper_householder(generator, weights, algorithm="auto", names=None):
@@ -44,9 +29,4 @@ proper_householder.algorithms = householder.algorithms
 proper_householder.scale_free_axis = householder.scale_free_axis
 proper_householder.pad = padded_by_identity  # Q D is a rotation whatever n is
 
-MAPS = {
-    "gs": Map(gram_schmidt),
-    "hr": Map(proper_householder),
-    "ls": Map(lowdin),
-    "cp": Map(cayley, start=initializers.zeros),  # the identity's diagonal would do nothing and be decayed
-}
+MAPS = {"gs": gram_schmidt, "hr": proper_householder, "ls": lowdin, "cp": cayley}

@@ -4,7 +4,7 @@ import dataclasses
 
 from common.cli.recipe import Method, by_algorithm, own_steps, preset_of
 from common.data.names import is_own
-from common.nn.kernels import by_place, rotated
+from common.nn.kernels import by_place, identity_of, rotated
 from common.nn.schedules import StepDecay
 from sopt_gs.maps import MAPS
 from sopt_gs.settings import EpisodeSettings
@@ -29,9 +29,9 @@ class StochasticOpt(Method):
     settings_class = EpisodeSettings
 
     def __init__(self, name="gs"):
-        rotate = MAPS[name].rotate
+        rotate = MAPS[name]
         super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", rotate, factories=by_algorithm(rotate))
-        self._start = MAPS[name].start
+        self._start = identity_of(rotate)
 
     def check(self, settings):
         if settings.rotation != "method" and settings.map != "gs":

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
-from common.nn.map_batches import apply_map
+from common.nn.map_batches import apply_map, attribute_of
 
 
 class Place(enum.Enum):
@@ -163,7 +163,7 @@ class _Rotated(Factory):
 
 def identity_of(rotate):
     """Returns the initializer of the generator P at which Q(P) is the identity, but for signs: the map's `identity`."""
-    return getattr(getattr(rotate, "func", rotate), "identity", initializers.identity)
+    return attribute_of(rotate, "identity", initializers.identity)
 
 
 def scale_free_axis_of(rotate):
@@ -171,7 +171,7 @@ def scale_free_axis_of(rotate):
 
     It is the map's `scale_free_axis`, None for a map that has none.
     """
-    return getattr(getattr(rotate, "func", rotate), "scale_free_axis", None)
+    return attribute_of(rotate, "scale_free_axis")
 
 
 def rotated(rotate, start=initializers.normal(1.0), role=Role.GENERATOR, orthogonal=True):

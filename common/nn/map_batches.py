@@ -8,6 +8,11 @@ from common.graph.side_by_side import padded_sizes
 _MOST_BYTES = 256 << 20  # of a batch of generators; what a map keeps and works with is some ten times that
 
 
+def attribute_of(rotate, name, default=None):
+    """Returns what a map says of itself in an attribute, also if its algorithm has been chosen by functools.partial."""
+    return getattr(getattr(rotate, "func", rotate), name, default)
+
+
 def apply_map(rotate, generators, weights, names):
     """Returns Q(P) @ W for each pair of a generator P [n, n] and weights W [n, m], in their order.
 
@@ -22,7 +27,7 @@ def apply_map(rotate, generators, weights, names):
     before the first, of whose results the last n rows are Q(P) @ W, may get several sizes as one batch.
     """
     takes_names = "names" in inspect.signature(rotate).parameters
-    pad = getattr(getattr(rotate, "func", rotate), "pad", None)
+    pad = attribute_of(rotate, "pad")
     results, ended = {}, []
     for size, members in _batches(generators, pad is not None):
         with tf.control_dependencies(ended[-2:-1]):

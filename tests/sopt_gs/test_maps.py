@@ -33,7 +33,7 @@ EXACT = {"gs", "hr", "cp"}  # Q at the start is the identity to the last bit; LÃ
 
 def build(name, shape=SHAPE, dtype=tf.float32):
     """The kernel, the loss sum(kernel * target), its optimizer, the op of a step and the merge."""
-    factory = subset.SubsetRotated(MAPS[name].rotate, 0.25, MAPS[name].start)
+    factory = subset.SubsetRotated(MAPS[name], 0.25, kernels.identity_of(MAPS[name]))
     found = kernels.build(Plan((Layer("layer", tuple(shape)),), ("layer",)), lambda layer: factory, dtype)
     kernel = found["layer"].tensor
     target = np.random.default_rng(0).normal(size=shape)
@@ -73,10 +73,10 @@ def test_kernel_and_merge_against_numpy(name):
 @pytest.mark.parametrize("size", [3, 18, 144, *(pytest.param(size, marks=pytest.mark.slow) for size in (27, 288))])
 def test_at_its_start_a_map_is_the_identity(name, size):
     """Also in the sizes of the paper's layers: even and odd, and, from 256 on, LÃ¶wdin's rational function."""
-    start = MAPS[name].start([size, size], tf.float32, None)
+    start = kernels.identity_of(MAPS[name])([size, size], tf.float32, None)
     weights = np.random.default_rng(size).normal(size=(size, 4)).astype(np.float32)
     with tf.Session() as session:
-        rotated = session.run(MAPS[name].rotate(start, tf.constant(weights)))
+        rotated = session.run(MAPS[name](start, tf.constant(weights)))
     np.testing.assert_allclose(rotated, weights, atol=0 if name in EXACT else 2e-6)
 
 
