@@ -184,9 +184,13 @@ def with_earlier(settings, before, data):
     if old.get("data") != data:
         return settings
     left_out = [field for field in dataclasses.fields(settings) if getattr(settings, field.name) is None]
-    earlier = {field: field.metadata["earlier"] for field in left_out}
-    values = {f.name: type_of(f)(old.get(f.name, value)) for f, value in earlier.items() if value is not None}
+    values = {f.name: type_of(f)(old.get(f.name, earlier(f))) for f in left_out if f.metadata["earlier"] is not None}
     return dataclasses.replace(settings, **values)
+
+
+def earlier(field):
+    """Returns what a run has had whose flags.txt lacks a flag, if the flag had an effect there."""
+    return field.default if field.metadata["earlier"] is None else field.metadata["earlier"]
 
 
 def remarks_on(gone):
@@ -203,8 +207,7 @@ def differences(settings, before):
     old, new = parsed(before), settings.texts()
     changes = []
     for field in dataclasses.fields(settings):
-        earlier = field.metadata["earlier"] if field.name in new else None
-        default = field.default if earlier is None else earlier
+        default = earlier(field) if field.name in new else field.default
         default = None if default is None else _text(default)
         pair = old.get(field.name, default), new.get(field.name)
         if pair[0] != pair[1] and field.metadata["on_resume"] is not PLACE:

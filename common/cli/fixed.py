@@ -24,8 +24,8 @@ def inputs_of(settings):
     A run whose checkpoint is loaded has noted it, and its source is not needed. Raises ValueError if another run's
     checkpoint is loaded: it and the source are two beginnings.
     """
-    noted = flags.parsed(resume.begun_by(settings) or "")
-    if noted.get("fixed") == os.path.abspath(settings.fixed) and "fixed_inputs" in noted:
+    noted = _noted(settings)
+    if "fixed_inputs" in noted:
         return _checked(noted["fixed_inputs"])
     if settings.load is None:
         return _checked(json.dumps(sources.inputs(settings.fixed)))
@@ -39,10 +39,15 @@ def inputs_of(settings):
 
 def widths_of(settings):
     """Returns the widths of CNN-6 or CNN-9 that the source of --fixed has, or None; a run has noted them."""
-    noted = flags.parsed(resume.begun_by(settings) or "")
-    text = noted.get("widths") if noted.get("fixed") == os.path.abspath(settings.fixed) else None
-    text = text or sources.widths(settings.fixed, settings.model)
+    made = _noted(settings) or sources.flags_of(settings.fixed)
+    text = made.get("widths") if made.get("model") == settings.model else None
     return tuple(map(int, text.split(","))) if text else None
+
+
+def _noted(settings):
+    """Returns {name: text} of the flags of the run that goes on, if it began at this source; else {}."""
+    noted = flags.parsed(resume.begun_by(settings) or "")
+    return noted if noted.get("fixed") == os.path.abspath(settings.fixed) else {}
 
 
 def _checked(text):

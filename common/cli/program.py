@@ -131,7 +131,8 @@ def run(program, settings, remarks=()):
     beginning = resume.beginning(settings) if workers.is_chief else contextlib.nullcontext(resume.Start())
     with Interruption() as interruption, beginning as start:
         dataset = _dataset(program, settings)
-        settings = flags.with_earlier(settings, resume.begun_by(settings) or "", dataset.name)
+        before = resume.begun_by(settings) or ""
+        settings = flags.with_earlier(settings, before, dataset.name)
         for line in dataset.remarks:
             datasets.to_stderr(line)
         settings, of_images = _with_digest(settings, dataset)
@@ -139,7 +140,7 @@ def run(program, settings, remarks=()):
         _check_batch(settings, dataset)
         settings.check_share(settings.batch_size, workers.count)
         chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)
-        settings, of_precision = _with_precision(settings)
+        settings, of_precision = _with_precision(settings, before)
         changes = resume.check(program, settings, start)
         if settings.deterministic:
             chosen.be_deterministic()
@@ -177,11 +178,11 @@ def _with_digest(settings, dataset):
     return dataclasses.replace(settings, data_digest=digest), lines
 
 
-def _with_precision(settings):
-    """Returns settings with the precision that auto chooses, or has chosen when the run began, and lines about it."""
+def _with_precision(settings, before):
+    """Returns settings with the precision that auto chooses, or chose for the run `before`, and lines about it."""
     name, lines = settings.precision, []
     if name == "auto":
-        recorded = flags.parsed(resume.begun_by(settings) or "").get("precision")
+        recorded = flags.parsed(before).get("precision")
         name = recorded or precision.chosen(name)
         lines.append(f"--precision=auto: {name}{', as the run began' if recorded else ''}")
     training = settings.task == "train"

@@ -52,7 +52,7 @@ def inputs(path):
     """Returns {"epsilon" of batch norm, "offset" and "scale" of images} of a source, {} if they are the recipe's."""
     file = _npz_of(path)
     if file is None:
-        return json.loads(flags.parsed(_flags_of(path)[0]).get("fixed_inputs", "{}"))
+        return json.loads(flags_of(path).get("fixed_inputs", "{}"))
     model = _model_of(file)
     epsilons = {layer["epsilon"] for layer in model["layers"] if "epsilon" in layer}
     if len(epsilons) != 1:
@@ -60,12 +60,9 @@ def inputs(path):
     return {"epsilon": epsilons.pop(), **{name: model["input"][name] for name in ("offset", "scale")}}
 
 
-def widths(path, model):
-    """Returns the --widths, as text, of a source that is a run of the same model; "" of any other."""
-    if _npz_of(path):
-        return ""
-    made = flags.parsed(_flags_of(path)[0])
-    return made.get("widths", "") if made.get("model") == model else ""
+def flags_of(path):
+    """Returns {name: text} of the flags of a source that is a run; {} of an export."""
+    return {} if _npz_of(path) else flags.parsed(_recorded(path)[0])
 
 
 def name_of(variable):
@@ -126,7 +123,7 @@ def _told_of_fixed():
         raise ValueError(message.rstrip(". ")) from None
 
 
-def _flags_of(path):
+def _recorded(path):
     """Returns (flags.txt of a run, the checkpoint that `path` means)."""
     with _told_of_fixed():
         checkpoint = checkpoints.find(path)
@@ -138,7 +135,7 @@ def _flags_of(path):
 
 def _from_checkpoint(path, dataset):
     """Returns the source of a run, whose program computes its kernels."""
-    text, checkpoint = _flags_of(path)
+    text, checkpoint = _recorded(path)
     folder = text.partition("\n")[0].removeprefix("#").strip().partition("-")[0]
     module = start.train_modules().get(folder)
     program = module.method() if module else None

@@ -8,6 +8,7 @@ import enum
 import itertools
 
 from common.compat import tf
+from common.graph.side_by_side import flat, parts
 
 _GROUP_KEY = 2
 _LEAST = 64  # numbers of a sum, a smaller one is padded: TensorFlow gives each worker a part, and none may be empty
@@ -65,12 +66,9 @@ def broadcast(members, cluster):
     for key, (_, block) in enumerate(itertools.groupby(members, lambda member: member.dtype.base_dtype)):
         with tf.control_dependencies(last), tf.device("/cpu:0"):
             block = list(block)
-            flat = tf.concat([tf.reshape(member.read_value(), [-1]) for member in block], axis=0)
-            total = summed(flat if cluster.is_chief else tf.zeros_like(flat), cluster, Kind.VARIABLES + key)
-            parts = tf.split(total, [member.shape.num_elements() for member in block])
-            last = [
-                member.assign(tf.reshape(part, member.shape), read_value=False) for member, part in zip(block, parts)
-            ]
+            own = flat([member.read_value() for member in block])
+            total = summed(own if cluster.is_chief else tf.zeros_like(own), cluster, Kind.VARIABLES + key)
+            last = [member.assign(part, read_value=False) for member, part in zip(block, parts(total, block))]
     return tf.group(*last)
 
 

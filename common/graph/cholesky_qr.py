@@ -18,8 +18,8 @@ import numpy as np
 from common.compat import tf
 from common.graph.linalg import diagonal, triangle_inverse
 
-# S and L^-1 [b, n, n] of the vectors' type, the diagonals of L [b, n] in float64, and whether S is orthonormal to that type's
-# precision, bool [b].
+# S and L^-1 [b, n, n] of the vectors' type, the diagonals of L [b, n] in float64, and whether S is orthonormal to the
+# precision of the vectors' type, bool [b].
 Factored = collections.namedtuple("Factored", ["rows", "inverse", "diagonal", "trusted"])
 
 

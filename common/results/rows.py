@@ -5,7 +5,7 @@ import pathlib
 
 from common.cli import start
 from common.cli.settings import Common
-from common.flags import FIXED, STEERS
+from common.flags import FIXED, STEERS, earlier
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
 
@@ -104,12 +104,8 @@ def settings_of(method):
 def defaults(settings_class):
     """Returns {name: text} of what decides what is trained, apart from the seed: what a run has that does not say."""
     deciding = set(settings_class.names(FIXED, STEERS)) - {"seed"}
-    values = {f.name: _earlier(f) for f in dataclasses.fields(settings_class)}
+    values = {f.name: earlier(f) for f in dataclasses.fields(settings_class)}
     return {name: str(value) for name, value in values.items() if name in deciding and value is not None}
-
-
-def _earlier(field):
-    return field.default if field.metadata["earlier"] is None else field.metadata["earlier"]
 
 
 def differing(wanted, flags, ignored):
