@@ -95,6 +95,7 @@ def test_two_steps_are_those_of_the_program_and_rotations_keep_angles(tmp_path):
         assert np.linalg.norm(value - after[name]) < 1e-3 * np.linalg.norm(change), name
 
 
+@pytest.mark.slow
 def test_a_row_has_both_times_of_pytorch_and_the_ratios(monkeypatch):
     """Processes that measure nothing: each says how long a step takes."""
     milliseconds = {"compare.py": 300.0, "benchmarks.torch_step": 600.0, "compile": 400.0}

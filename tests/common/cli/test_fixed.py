@@ -96,7 +96,7 @@ def slowly(*values):
 
 
 TARGETS = [
-    ("opt_cp", (), "opt_hr"), ("opt_hr", (), "opt_hr"), ("opt_gs", ("--rotation=none",), "opt_hr"),
+    slowly("opt_cp", (), "opt_hr"), ("opt_hr", (), "opt_hr"), ("opt_gs", ("--rotation=none",), "opt_hr"),
     slowly("opt_gs", (), "opt_hr"), slowly("opt_ls", (), "opt_hr"), slowly("opt_ogd", (), "opt_hr"),
     slowly("opt_or", (), "opt_ogd"), slowly("sopt_gs", ("--map=hr",), "opt_hr"), slowly("opt_hr", (), "sopt_gs"),
     slowly("opt_gs", ("--rotation=free",), "opt_hr"), slowly("sopt_gs", (), "opt_ls"), slowly("sopt_gs", (), "sopt_gs"),

@@ -44,7 +44,7 @@ def fuzz(tmp_path, name, examples):
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_damaged_files_are_data_or_an_error_of_one_line(tmp_path, name):
-    fuzz(tmp_path, name, 20)
+    fuzz(tmp_path, name, 12)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def fuzz(tmp_path, examples):
 
 
 def test_damaged_checkpoints_are_values_or_an_error_of_one_line(tmp_path):
-    fuzz(tmp_path, 10)
+    fuzz(tmp_path, 6)
 
 
 @pytest.mark.slow
