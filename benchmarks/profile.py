@@ -26,7 +26,7 @@ _MOST, _MOST_COUNTED = 4, 8  # kinds of operation that are named
 _SILENT = {"NoOp", "Const", "VarHandleOp", "ReadVariableOp", "Identity", "IdentityN", "Placeholder", "StopGradient"}
 _SILENT |= {"_Arg", "_Retval", "_Send", "_Recv", "_HostSend", "_HostRecv", "Switch", "_SwitchN", "Merge"}
 _SILENT |= {"Reshape", "Shape", "ShapeN", "ExpandDims", "Squeeze", "EnsureShape", "PartitionedCall"}
-_SILENT |= {"StatefulPartitionedCall", "If", "StatelessIf"}
+_SILENT |= {"StatefulPartitionedCall", "If", "StatelessIf", "_XlaCompile", "_XlaMerge"}
 
 
 @dataclasses.dataclass(frozen=True)

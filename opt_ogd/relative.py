@@ -8,7 +8,7 @@ gradient D has U = D Y^T: it never needs G = D W0^T.
 
 from common.compat import tf
 from common.graph import linalg
-from common.graph.linalg import matmul, transposed
+from common.graph.linalg import euclidean_norm, matmul, transposed
 from common.graph.members import run_algorithm
 
 _LEAST = 1e-30  # of a: without a rate X stays where it is, and R follows the gradients nonetheless
@@ -81,4 +81,4 @@ def _half_norm(matrix):
     """Half of the Frobenius norm: of a single matrix by l2_loss, the fastest sum of squares on a CPU."""
     if matrix.shape.rank == 2 and not linalg.on_gpu():
         return tf.sqrt(0.5 * tf.nn.l2_loss(matrix))
-    return 0.5 * tf.math.reduce_euclidean_norm(matrix, [-2, -1], keepdims=True)
+    return 0.5 * euclidean_norm(matrix, [-2, -1], keepdims=True)

@@ -140,6 +140,8 @@ def run(program, settings, remarks=()):
         _check_batch(settings, dataset)
         settings.check_share(settings.batch_size, workers.count)
         chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)
+        if settings.xla:
+            precision.prepare_xla()
         settings, of_precision = _with_precision(settings, before)
         changes = resume.check(program, settings, start)
         if settings.deterministic:

@@ -136,7 +136,7 @@ class Common(flags.Checked):
     loss_scale: float | None = option(
         None, "factor of the loss on its way back; float16 1024, else 1", above=0, on_resume=STEERS
     )
-    xla: bool = option(False, "compile the network's training pass with XLA", on_resume=STEERS)
+    xla: bool = option(False, "compile the network's training pass and the updates with XLA", on_resume=STEERS)
     deterministic: bool = option(
         False, "only operations that give the same bits in every run: on one GPU, too; slower there", on_resume=STEERS
     )

@@ -62,6 +62,13 @@ def squared_norm(matrix):
     return tf.reduce_sum(tf.square(matrix), [-2, -1])
 
 
+def euclidean_norm(tensor, axis, keepdims=False):
+    """Returns the roots of sums of squares over axes, one operation; in a function, which XLA may compile, three."""
+    if tf.get_default_graph().building_function:
+        return tf.sqrt(tf.reduce_sum(tf.square(tensor), axis, keepdims=keepdims))
+    return tf.math.reduce_euclidean_norm(tensor, axis, keepdims=keepdims)
+
+
 def norm(matrix):
     """Returns the Frobenius norm of each matrix [..., n, m]: [..., 1, 1]."""
     return tf.sqrt(tf.reduce_sum(tf.square(matrix), [-2, -1], keepdims=True))

@@ -15,6 +15,7 @@ in the validations of such a run as well; the maps have products of their own (`
 """
 
 import contextlib
+import os
 
 from common.compat import tf
 
@@ -64,9 +65,12 @@ def gradients(loss, members, scale=1.0):
 
 # --- which part of a step XLA compiles --------------------------------------------------------------------------------
 #
-# Operations built within `compiled` are marked, their gradients inherit the mark, and TensorFlow hands connected groups
-# of them to XLA. Maps, collectives, updates of variables and random numbers are built outside or within `excluded`:
-# they have loops, libraries and orders of their own, and are to be the same either way.
+# The network is built within `compiled`: its operations are marked, their gradients inherit the mark, and TensorFlow hands
+# connected groups of them to XLA. What is done with the gradients, down to the writes of all variables, is one function,
+# `as_one`. The batch, maps, collectives and random numbers are outside, or within `excluded`: they have loops, libraries
+# and orders of their own, and are to be the same either way.
+
+_GRAPHS = "--xla_gpu_graph_min_graph_size=1"  # CUDA graphs of one kernel on, where XLA makes them of five on
 
 
 @contextlib.contextmanager
@@ -79,6 +83,16 @@ def compiled(wanted=True):
         raise ValueError("--xla: this TensorFlow was built without XLA; leave --xla out, or install tensorflow by pip")
     with tf.xla.experimental.jit_scope():
         yield
+
+
+def as_one(function, wanted):
+    """Returns function(), a structure of tensors; if `wanted`, XLA compiles all that it does, writes included, as one."""
+    return tf.function(function, autograph=False, jit_compile=True)() if wanted else function()
+
+
+def prepare_xla():
+    """Lets XLA make CUDA graphs of whatever it compiles; call it before the first session. A user's XLA_FLAGS stay."""
+    os.environ.setdefault("XLA_FLAGS", _GRAPHS)
 
 
 def excluded():

@@ -11,6 +11,7 @@ kernel's shape with 1 at `axis`.
 """
 
 from common.compat import tf
+from common.graph.linalg import euclidean_norm
 
 
 def inner(first, second, axis=None):
@@ -20,7 +21,7 @@ def inner(first, second, axis=None):
 
 def norm(vectors, axis=None):
     """|a| = sqrt(<a, a>) of each neuron, in one pass. Returns [1, ..., 1, m]."""
-    return tf.math.reduce_euclidean_norm(vectors, axis=_axes(vectors, axis), keepdims=True)
+    return euclidean_norm(vectors, _axes(vectors, axis), keepdims=True)
 
 
 def _axes(tensor, axis):

@@ -40,7 +40,7 @@ class Problem:
         on with the next batch, with "stop" it does not.
       precision: in which the network is trained, one of common/graph/precision.py's NAMES.
       loss_scale: what the loss is multiplied by for the backward pass; None for what the precision needs.
-      xla: whether XLA compiles the network's training pass.
+      xla: whether XLA compiles the network's training pass, and the updates of variables.
       sync_bn: whether several replicas normalize their batches by the statistics of all of them.
 
     Evaluation is neither of low precision nor compiled: the figures of a checkpoint do not depend on how it was made.
@@ -184,9 +184,9 @@ def _build_replica(problem, replica, device, dtype, wish):
         with compiled(problem.xla):
             logits = problem.logits(inputs, tensors, mode)
             fit = tf.reduce_mean(problem.fit(logits, targets))
-        regularisation = tf.convert_to_tensor(problem.penalty(replica.local), dtype)
+            regularisation = tf.convert_to_tensor(problem.penalty(replica.local), dtype)
+            error = tf.reduce_mean(tf.cast(metrics.errors(logits, targets), dtype))
         loss = fit + regularisation
-        error = tf.reduce_mean(tf.cast(metrics.errors(logits, targets), dtype))
         groups = problem.optimizers(step_value, replica.local)
         rates = problem.rates(step_value)
     with tf.device(device):  # outside the replica's scope: an optimizer names a slot after the whole variable
@@ -194,7 +194,7 @@ def _build_replica(problem, replica, device, dtype, wish):
         scale = problem.loss_scale or loss_scale_of(problem.precision)
         counted = problem.nan_policy == "skip"
         train_op, report, health = make_train_op(
-            fit, groups, step, replica, of_layers, regularisation, report, counted, scale
+            fit, groups, step, replica, of_layers, regularisation, report, counted, scale, problem.xla
         )
         stop = report.pop("stop", None)
         report |= rates

@@ -4,6 +4,7 @@ import dataclasses
 
 from common.compat import tf
 from common.graph import variables
+from common.graph.precision import as_one
 from common.graph.replicas import ALONE
 from common.graph.side_by_side import joined
 from common.training.gradients import mean_gradients
@@ -26,7 +27,7 @@ class Health:
 
 
 def make_train_op(
-    fit, groups, step, replica=ALONE, kernels=None, penalty=0.0, report=None, count_dropped=False, scale=1.0
+    fit, groups, step, replica=ALONE, kernels=None, penalty=0.0, report=None, count_dropped=False, scale=1.0, xla=False
 ):
     """Returns (train_op, report, health): an op that does one update of one replica, what it reports, a `Health`.
 
@@ -40,6 +41,7 @@ def make_train_op(
       report: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
       count_dropped: whether a step that is dropped counts.
       scale: the loss scale of a network of low precision (see common/graph/precision.py).
+      xla: whether XLA compiles the finite check and the updates, as one function.
 
     A step is dropped if its loss, a gradient or a change of a moving average is not finite: variables, slots, powers
     and averages then stay as they are, bit for bit. Each is a mean over the replicas, or follows from such means (see
@@ -72,11 +74,14 @@ def make_train_op(
     def drop():
         return tf.stack([_all_finite(quantity) for quantity in quantities.values()])
 
-    with tf.control_dependencies(list(report.values())):
+    def update():
         good = _finite_together(list(quantities.values()))
         # In a tf.cond the optimizers keep their fused kernels; choosing between old and new values of each variable
         # would read and write them all once more. Which quantity it was is looked for only if there is one.
-        finite = tf.cond(good, write, drop)
+        return good, tf.cond(good, write, drop)
+
+    with tf.control_dependencies(list(report.values())):
+        good, finite = as_one(update, xla)
     with tf.control_dependencies([finite]):
         counted = tf.ones([], step.dtype.base_dtype) if count_dropped else tf.cast(good, step.dtype.base_dtype)
         return step.assign_add(counted, read_value=False), report, Health(finite, tuple(quantities), gradient_of)

@@ -21,6 +21,7 @@ MOST = {
     ("resnet-28-1", "sgdg"): 649,
     ("resnet-28-1", "adamg"): 776,
 }
+COMPILED = {("cnn6", "ordinary"): 69, ("cnn6", "opt_cp"): 171, ("resnet-28-1", "adamg"): 97}  # with --xla
 FAST = [("cnn6", "ordinary"), ("cnn6", "opt_cp")]
 
 
@@ -30,6 +31,14 @@ FAST = [("cnn6", "ordinary"), ("cnn6", "opt_cp")]
 def test_a_step_has_no_more_operations_than_this(network, method):
     found = profile.count(programs.Job(network, method, batch_size=4, width=32, algorithms="gpu"))
     assert 0.95 * MOST[network, method] < found["operations"] <= MOST[network, method], found["kinds"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network, method", COMPILED)
+def test_a_step_that_xla_compiles_has_no_more_operations_than_this(network, method):
+    job = programs.Job(network, method, batch_size=4, width=32, algorithms="gpu", options=(("xla", True),))
+    found = profile.count(job)
+    assert 0.95 * COMPILED[network, method] < found["operations"] <= COMPILED[network, method], found["kinds"]
 
 
 def test_every_method_is_counted():

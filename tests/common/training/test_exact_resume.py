@@ -1,5 +1,6 @@
 """A run that is stopped and goes on ends with the same bits as one that is not: training is a function of the step."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -74,18 +75,22 @@ def assert_no_sum_in_varying_order(run):
     assert len(nodes) > 100 and [node.name for node in nodes if node.op == "AddN" and node.attr["N"].i > 2] == []
 
 
+COMPILED = ("opt_ogd --xla", "adamg --xla")
 ON_MANIFOLD = ("opt_hr sgdg", "opt_gs adamg", "sopt_gs adamg")
 FAST = ("opt_ogd", "sopt_gs adamg", "adamg")  # slots, episodes, powers: one of each kind
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in (*OPT, *GRASSMANN, *ON_MANIFOLD)],
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST))
+        for name in (*OPT, *GRASSMANN, *ON_MANIFOLD, *COMPILED)
+    ],
 )
 def test_every_saved_variable_is_the_same_bit_for_bit(name, tmp_path):
-    program, settings = program_of(name)
+    program, settings = program_of(name.removesuffix(" --xla"))
     dataset = synthetic.load(64, 16)
-    settings = program.resolve(settings, dataset)
+    settings = program.resolve(dataclasses.replace(settings, xla=name in COMPILED), dataset)
     training = problem.build(program.problem(settings, dataset))
     callbacks = lambda session: program.callbacks(settings, session, training)  # noqa: E731
     initialize = tf.global_variables_initializer()

@@ -44,7 +44,7 @@ def bits(session):
     return {name: np.asarray(value).tobytes() for name, value in values.items()}
 
 
-def small_step(count_dropped):
+def small_step(count_dropped, xla=False):
     """A step of each optimizer of the project and a moving average; what is fed decides which quantity is bad."""
     step = variables.global_step()
     of_loss, of_gradient, of_average = (tf.placeholder_with_default(1.0, []) for _ in range(3))
@@ -64,15 +64,15 @@ def small_step(count_dropped):
         (AdamG(0.1), units[1:]),
         (tf.train.MomentumOptimizer(0.1, 0.9), [weight]),
     ]
-    train_op, _, health = make_train_op(loss, groups, step, report={"loss": loss}, count_dropped=count_dropped)
+    train_op, _, health = make_train_op(loss, groups, step, report={"loss": loss}, count_dropped=count_dropped, xla=xla)
     fed = {"the loss": of_loss, "the gradient of weight": of_gradient, "the average average": of_average}
     return train_op, health, fed
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("count_dropped", [False, True])
-def test_no_bit_of_any_variable_changes(bad, count_dropped):
-    train_op, health, fed = small_step(count_dropped)
+@pytest.mark.parametrize(("count_dropped", "xla"), [(False, False), (True, False), (True, True)])
+def test_no_bit_of_any_variable_changes(bad, count_dropped, xla):
+    train_op, health, fed = small_step(count_dropped, xla)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         session.run(train_op)

@@ -56,6 +56,12 @@ def test_two_and_four_devices_train_as_one(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", [*OPT, *GRASSMANN])
+def test_what_xla_compiles_trains_as_what_it_does_not(name):
+    check(name, [1, 2], xla=True)
+
+
+@pytest.mark.slow
 def test_the_baseline_without_a_constraint_trains_as_one():
     program, settings = small("opt_gs", rotation="free", base_lr=0.005)
     (alone,), _ = trained(program, settings, 1)
