@@ -1,5 +1,7 @@
 """Layers of low precision and the loss scale, against float64 NumPy."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -156,3 +158,21 @@ def test_auto_is_tf32_where_all_gpus_have_it(monkeypatch, capabilities, name):
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: next(found))
     assert precision.chosen("auto") == name
     assert precision.chosen("bfloat16") == "bfloat16"
+
+
+def test_xla_flags_of_a_user_stay(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    precision.prepare_xla()
+    assert os.environ["XLA_FLAGS"] == "--xla_gpu_graph_min_graph_size=1"
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    precision.prepare_xla()
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x"
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_the_euclidean_norm_is_one_number_in_a_function_and_out_of_it(keepdims):
+    norms = linalg.euclidean_norm(tf.constant(IMAGES), [1, 2], keepdims)
+    compiled = precision.as_one(lambda: linalg.euclidean_norm(tf.constant(IMAGES), [1, 2], keepdims), True)
+    with tf.Session() as session:
+        for actual in session.run([norms, compiled]):
+            np.testing.assert_allclose(actual, np.sqrt(np.square(IMAGES).sum((1, 2), keepdims=keepdims)), rtol=1e-12)
