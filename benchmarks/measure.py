@@ -64,7 +64,7 @@ def round_robin(
 
 
 def summary(seconds, prefix=""):
-    """Returns {"ms", "ms_low", "ms_high", "samples"}: median and quartiles of samples in milliseconds; keys prefixed."""
+    """Returns {"ms", "ms_low", "ms_high", "samples"}: median and quartiles in milliseconds; keys prefixed."""
     low, median, high = np.percentile(1000.0 * np.asarray(seconds), [25, 50, 75])
     values = {"ms": float(median), "ms_low": float(low), "ms_high": float(high), "samples": len(seconds)}
     return {f"{prefix}{name}": value for name, value in values.items()}

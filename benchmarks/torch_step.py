@@ -19,7 +19,7 @@ _SMOOTHING, _FLOOR = 0.01, 1e-4  # of OPT's loss
 
 
 class Conv(torch.nn.Module):
-    """A conv without bias. Its kernel [m, n], n = size * size * inputs, is trained, or fixed and rotated by Q [n, n]."""
+    """A conv without bias. Its kernel [m, size * size * inputs] is trained, or fixed and rotated by a square Q."""
 
     def __init__(self, inputs, filters, size, padding, orthogonal_map):
         super().__init__()

@@ -3,9 +3,9 @@
     import gutils                      # in this folder, as the original's programs do
     from grassmann import gutils       # with this repository on the path
 
-The mathematics stands in common/riemannian/geometry.py. Kernels are tensors or variables [..., m], m neurons that run over all
-axes but the last. Where a function takes `normalize`, True brings the points y to norm 1 and projects tangent vectors
-on the tangent space at y first; otherwise both are taken to be so.
+The mathematics stands in common/riemannian/geometry.py. Kernels are tensors or variables [..., m]: m neurons, which
+run over all axes but the last. With `normalize` a function first brings the points y to norm 1 and projects tangent
+vectors on the tangent space at y; without it both are taken to be so.
 """
 
 import importlib

@@ -16,8 +16,8 @@ def gram_schmidt(generator, weights, algorithm="auto", names=None):
 
     With G the gradient of Y = Q W: W' = Q^T G, and as dL(Q) = <G W^T, dQ> and (G W^T) Q^T = G Y^T,
     P' = L^-T U Q with U the strict upper triangle of G Y^T - Y G^T. The gradient takes L and Q from the forward pass.
-    Of P's last row Q only takes on which side of the others' hyperplane it is. So its gradient is zero, and where P goes
-    through det P = 0 the last row of Q turns round.
+    Q takes nothing of P's last row but on which side of the other rows' hyperplane it is. So the last row's gradient is
+    zero, and where P goes through det P = 0 the last row of Q changes its sign.
 
     Args:
       generator: P [..., n, n] with n >= 1, float32 or float64. Q does not depend on the scale of its rows.

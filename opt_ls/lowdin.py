@@ -66,7 +66,7 @@ def _scaled(compute):
 
 
 def _power_of_two(number):
-    """The largest that is no larger than a positive number: by its mantissa a division would round every entry again."""
+    """Returns the largest power of two up to a positive number: a division by the number would round all entries."""
     whole, exponent = {"float32": (tf.int32, 0x7F800000), "float64": (tf.int64, 0x7FF0000000000000)}[number.dtype.name]
     return tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(number, whole), tf.constant(exponent, whole)), number.dtype)
 

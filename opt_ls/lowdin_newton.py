@@ -22,8 +22,8 @@ def newton(generator, weights):
       weights: W [b, n, m], of the same type.
 
     Returns:
-      Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or too
-      close to singular for both to be trusted.
+      Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or
+      too close to singular for both to be trusted.
     """
     size, dtype = int(generator.shape[1]), generator.dtype
     epsilon = np.finfo(dtype.as_numpy_dtype).eps

@@ -29,17 +29,17 @@ def polynomial(generator, weights):
 
     and with D the gradient of X^_{k+1} the one of X^_k is D M + X^_k (N S + S N), S = X^_k^T D + D^T X^_k.
 
-    All of it in float64: forward, rounding errors are multiplied by the condition number; backward, so is whatever part
-    of X^T D is not skew, and the steps take some singular values down to 1e-6 first, which the way back has to undo. The
-    last step, which only takes to 1 what is 1 up to 6e-7, needs no way back. X^_k and N of the others are kept for it.
+    All of it in float64. Forward, rounding errors are multiplied by the condition number. Backward, so is whatever part
+    of X^T D is not skew; and the steps take some singular values down to 1e-6 first, which the way back has to undo.
+    The last step only takes to 1 what is 1 up to 6e-7 and needs no way back. X^_k and N of the other steps are kept.
 
     Args:
       generator: P [b, n, n], float32.
       weights: W [b, n, m], float32.
 
     Returns:
-      Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or has
-      a singular value too small to have come to 1.
+      Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or
+      has a singular value too small to have come to 1.
     """
     exact, size = tf.cast(generator, tf.float64), int(generator.shape[1])
     square = matmul(exact, exact, transpose_a=True)

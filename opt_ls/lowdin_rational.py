@@ -12,8 +12,8 @@ Anal. Appl. 31, 2010; Nakatsukasa and Freund, SIAM Review 58, 2016; Higham, "Fun
 N and the sum take the squares of singular values. For P that would lose its small ones; C's lie in a range where N is
 well conditioned, and what errors N has move C and D alike, since D is formed before the sum makes it orthogonal.
 
-Gradient of the sum, with Z_j = R_j G and T_j = R_j D W: D' = Z W^T - E D, where E = sum_j w_j (T_j Z_j^T + Z_j T_j^T) and
-Z = w_0 G + sum_j w_j Z_j. The polar factor is the same function of C, and C' = K Q with the skew K that solves
+Gradient of the sum, with Z_j = R_j G and T_j = R_j D W: D' = Z W^T - E D, where E = sum_j w_j (T_j Z_j^T + Z_j T_j^T)
+and Z = w_0 G + sum_j w_j Z_j. The polar factor is the same function of C, and C' = K Q with the skew K that solves
 H K + K H = G W^T Q^T - Q W G^T, H = C Q^T; that equation with D in place of C has the same right-hand side (see
 lowdin.py). So p, q, k and z count as constants, and D cancels:
 
@@ -133,8 +133,9 @@ def _scales(matrix, inverse):
 def halley_weights(largest):
     """Returns (p, q, k) of Halley's step for singular values from 1 to `largest` > 1, and the largest that it leaves.
 
-    x (p + q / (1 + k x^2)) is then between 1 and that, as close to 1 as such a function can be: x (a + b x^2) /
-    (1 + c x^2) for x from l = 1 / largest to 1 (Nakatsukasa, Bai and Gygi, equation 3.10), scaled. Tensors of any shape.
+    x (p + q / (1 + k x^2)) is then between 1 and the latter, as close to 1 as such a function can be: it is
+    x (a + b x^2) / (1 + c x^2) for x from l = 1 / largest to 1 (Nakatsukasa, Bai and Gygi, equation 3.10), scaled.
+    Tensors of any shape.
     """
     least = 1 / largest
     d = (4 * (1 - least**2) / least**4) ** (1 / 3)

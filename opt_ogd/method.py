@@ -14,7 +14,7 @@ _DROP = 0.2  # factor of the rotations' rate at each step of the schedule
 
 
 class Ogd(Method):
-    """Q starts at the identity and steps along the orthogonal group; all else is trained as in every method, on fit + 0.1 L2.
+    """Q starts at the identity and steps along the orthogonal group; all else is trained as ever, on fit + 0.1 L2.
 
     No L2 term contains Q, so the gradient of that sum is, for Q, the gradient of the fit loss alone: one backward pass
     serves both optimizers. The step is taken in relative coordinates, or with --map_algorithm=published in the paper's.
@@ -24,9 +24,8 @@ class Ogd(Method):
     decay_share = 0.1
 
     def __init__(self):
-        relative, published = [
-            rotated(product, start=initializers.identity, role=Role.ROTATION) for product in (rotate_relative, tf.matmul)
-        ]
+        from_identity = {"start": initializers.identity, "role": Role.ROTATION}
+        relative, published = [rotated(product, **from_identity) for product in (rotate_relative, tf.matmul)]
         factories = {"auto": relative, "relative": relative, "published": published}
         super().__init__("opt_ogd", factories=factories, short_lr=0.02, fashion_lr=0.02)
 

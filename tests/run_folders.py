@@ -28,7 +28,8 @@ def write(folder, method="opt_cp", seed=0, errors=((2, 40.0), (4, 20.0)), steps=
         lines.append({"step": updates - 1, "split": "train", **metrics, **rate})
     for index, (updates, error) in enumerate(errors):
         lines.append({
-            "step": updates - 1, "split": "test", "cross_entropy": error / 10, "error": error, "lr": 0.1, "images_per_second": 9.0, "energy_0": {}, "energy_1": energies(index + 1), "orthogonality": {},
+            "step": updates - 1, "split": "test", "cross_entropy": error / 10, "error": error, "lr": 0.1,
+            "images_per_second": 9.0, "energy_0": {}, "energy_1": energies(index + 1), "orthogonality": {},
         })  # fmt: skip
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     (folder / "start.json").write_text(json.dumps({"energy_1": energies(0)}))

@@ -1,4 +1,4 @@
-"""The code is held to its own architecture: layers, one TensorFlow import, no keras, short method scripts."""
+"""The code is held to its own architecture: layers, one TensorFlow import, no keras, lines that fit a screen."""
 
 import ast
 import pathlib
@@ -84,6 +84,12 @@ def test_matplotlib_is_imported_only_to_draw():
 def test_common_knows_no_method():
     for path in (ROOT / "common").rglob("*.py"):
         assert not {module.split(".")[0] for module in imported_modules(path)} & set(METHODS), path
+
+
+def test_lines_have_at_most_120_characters():
+    for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert len(line) <= 120, f"{path}:{number}"
 
 
 def test_no_assert_for_user_errors_in_the_source():

@@ -100,7 +100,8 @@ def check(folder, words):
         assert words[0] in {"export", "git", "saved_model_cli", "sha256sum", "tensorboard", ".", "python3"}, words
 
 
-NOT_ALONE = {"help", "task", "load", "flagfile", "worker_hosts", "num_gpus", "widen_factor"}  # a run, workers, or minutes
+# Flags that need a run, workers, or minutes.
+NOT_ALONE = {"help", "task", "load", "flagfile", "worker_hosts", "num_gpus", "widen_factor"}
 FAST = {("opt_hr", "--data=digits"), ("grassmann", "--grassmann=True --model=resnet --optimizer=sgdg")}
 TRAINED = sorted(
     {

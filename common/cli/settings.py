@@ -53,8 +53,8 @@ class Common(flags.Checked):
     )
     data: str = option(
         "auto",
-        f"data set: {', '.join(NAMES[1:])}, or the path of an .npz file or of a folder of pictures; auto is the paper's "
-        "if it can be had, else digits",
+        f"data set: {', '.join(NAMES[1:])}, or the path of an .npz file or of a folder of pictures; auto is the "
+        "paper's if it can be had, else digits",
     )  # fmt: skip
     holdout: int | None = option(
         None, "training images kept apart, on which to validate; the test set is evaluated once, at the end", minimum=1
@@ -85,7 +85,8 @@ class Common(flags.Checked):
         None, "drift of orthogonal matrices and unit neurons above which they are repaired", above=0, on_resume=STEERS
     )
     bn_statistics: str = option(
-        "moving", "precise makes batch norm's averages anew from training batches: at the end of a run, to test, to export",
+        "moving",
+        "precise makes batch norm's averages anew from training batches: at the end of a run, to test, to export",
         ("moving", "precise"), on_resume=FREE,
     )  # fmt: skip
     bn_batches: int = option(
@@ -177,7 +178,7 @@ class Common(flags.Checked):
 
     @classmethod
     def title(cls, method, flags):
-        """Returns what tables call a run; `method` is the first line of its flags.txt, `flags` {name: text} the rest."""
+        """Returns what tables call a run whose flags.txt begins with `method` and has the `flags` {name: text}."""
         return {"none": "ordinary training", "free": "UPT"}.get(method.rpartition("-")[2], method)
 
     def check_task(self):

@@ -60,8 +60,8 @@ def read(settings_class, arguments):
     folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
     text = flags.recorded_in(folder)
     if text is None:
-        missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's network"
-        return line, [*flags.remarks_on(gone), f"{missing}, where it is not the default"]
+        missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
+        return line, [*flags.remarks_on(gone), f"{missing} network, where it is not the default"]
     taken = {*settings_class.names(FIXED, STEERS), "data_dir"}
     usual = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in taken]
     return command.CommandLine(settings_class, arguments, usual=usual), flags.remarks_on(gone or flags.gone(text))

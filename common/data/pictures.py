@@ -33,7 +33,8 @@ def load(folder, image_size=None):
         raise DataError(f"{folder}: train/ has no folders in it, expected one a class")
     odd = [name for name in names if not name.isprintable()]
     if odd:
-        raise DataError(f"{folder / 'train'}: the class {odd[0]!r} cannot be printed, and logs name it; rename its folder")
+        fault = f"the class {odd[0]!r} cannot be printed, and logs name it; rename its folder"
+        raise DataError(f"{folder / 'train'}: {fault}")
     passed_over = {"hidden": [], "no PNG or JPEG of a class": [], "links to folders": []}
     passed_over["neither train/ nor test/"] = [name for name in _folders(folder) if name not in ("train", "test")]
     files = {split: _files(folder, split, names, passed_over) for split in ("train", "test")}

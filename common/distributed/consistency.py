@@ -55,8 +55,9 @@ def difference(rows, items, name):
     ]
     if not found:
         return None
-    said = "; give what flags.txt says to a worker that does not see the run folder" if found[0].startswith("--") else ""
-    return f"not the same as of {name(0)}: {'; '.join(found)}. All workers need the same flags, code and data{said}"
+    told = "; give what flags.txt says to a worker that does not see the run folder"
+    told = told if found[0].startswith("--") else ""
+    return f"not the same as of {name(0)}: {'; '.join(found)}. All workers need the same flags, code and data{told}"
 
 
 def _code():

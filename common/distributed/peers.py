@@ -30,8 +30,8 @@ def server(cluster, config):
         return tf.distribute.Server({JOB: list(cluster.workers)}, JOB, cluster.index, config=config)
     except (tf.errors.OpError, RuntimeError) as error:
         raise ValueError(
-            f"{cluster.name(cluster.index)} cannot listen on its port ({one_line(error)}): another process has it, or an "
-            "earlier run is still ending there; free it, or choose another port"
+            f"{cluster.name(cluster.index)} cannot listen on its port ({one_line(error)}): another process has it, or "
+            "an earlier run is still ending there; free it, or choose another port"
         ) from None
 
 

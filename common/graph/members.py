@@ -52,7 +52,9 @@ def _subjects(name, batch, names):
         raise ValueError(f"{name}: {len(names)} names for {count} generators, expected one for each")
     if names is not None:
         return [f"the generator of {member}" for member in names]
-    return [f"the generator of member {index} of the batch" for index in range(count)] if batch.rank else ["the generator"]
+    if not batch.rank:
+        return ["the generator"]
+    return [f"the generator of member {index} of the batch" for index in range(count)]
 
 
 class Members:
@@ -76,9 +78,10 @@ class Members:
         def replaced():
             indices = tf.where(tf.logical_not(trusted))
             positions = indices[:, 0]
-            few = Members(self._name, self._subjects, positions if self._indices is None else tf.gather(self._indices, positions))
-            values = slower(few, *[tf.gather(tensor, positions) for tensor in tensors])
-            return [tf.tensor_scatter_nd_update(*pair) for pair in zip(known, [indices] * len(known), tf.nest.flatten(values))]
+            own = positions if self._indices is None else tf.gather(self._indices, positions)
+            few = Members(self._name, self._subjects, own)
+            values = tf.nest.flatten(slower(few, *[tf.gather(tensor, positions) for tensor in tensors]))
+            return [tf.tensor_scatter_nd_update(result, indices, value) for result, value in zip(known, values)]
 
         values = tf.cond(tf.reduce_all(trusted), lambda: [tf.identity(tensor) for tensor in known], replaced)
         return tf.nest.pack_sequence_as(results, values if isinstance(values, (list, tuple)) else [values])
@@ -103,4 +106,5 @@ class Members:
             failed = tf.argmin(tf.cast(passed, tf.int32))
             index = failed if self._indices is None else self._indices[failed]
             subject = tf.gather(tf.constant(self._subjects), index)
-            return tf.debugging.Assert(tf.reduce_all(passed), [tf.strings.join([f"{self._name}: ", subject, f" {fault}"])])
+            message = tf.strings.join([f"{self._name}: ", subject, f" {fault}"])
+            return tf.debugging.Assert(tf.reduce_all(passed), [message])

@@ -251,13 +251,13 @@ def _independent(left, units, vector):
 
 
 def _project(basis, vectors):
-    """Takes from vectors [b, k, n] what lies in orthonormal ones [b, s, n]; returns the rest and its parts [b, k, s]."""
+    """Returns vectors [b, k, n] minus their components along orthonormal ones [b, s, n], and those [b, k, s]."""
     components = matmul(vectors, basis, transpose_b=True)
     return vectors - matmul(components, basis), components
 
 
 def _orthonormalise(vectors):
-    """Returns T [b, k, k] lower triangular and T^-1 with T^-1 vectors orthonormal, and the growth of rounding errors."""
+    """Returns a lower triangular T [b, k, k], T^-1 and the growth of rounding errors: T^-1 vectors is orthonormal."""
     triangle = tf.linalg.cholesky(matmul(vectors, vectors, transpose_b=True))
     inverse = triangle_inverse(triangle)
     return triangle, inverse, squared_norm(inverse) / int(vectors.shape[1])

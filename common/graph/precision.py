@@ -65,10 +65,10 @@ def gradients(loss, members, scale=1.0):
 
 # --- which part of a step XLA compiles --------------------------------------------------------------------------------
 #
-# The network is built within `compiled`: its operations are marked, their gradients inherit the mark, and TensorFlow hands
-# connected groups of them to XLA. What is done with the gradients, down to the writes of all variables, is one function,
-# `as_one`. The batch, maps, collectives and random numbers are outside, or within `excluded`: they have loops, libraries
-# and orders of their own, and are to be the same either way.
+# The network is built within `compiled`: its operations are marked, their gradients inherit the mark, and TensorFlow
+# hands connected groups of them to XLA. What is done with the gradients, down to the writes of all variables, is one
+# function, `as_one`. The batch, maps, collectives and random numbers are outside, or within `excluded`: they have
+# loops, libraries and orders of their own, and are to be the same either way.
 
 _GRAPHS = "--xla_gpu_graph_min_graph_size=1"  # CUDA graphs of one kernel on, where XLA makes them of five on
 
@@ -86,7 +86,7 @@ def compiled(wanted=True):
 
 
 def as_one(function, wanted):
-    """Returns function(), a structure of tensors; if `wanted`, XLA compiles all that it does, writes included, as one."""
+    """Returns function(), a structure of tensors; if `wanted`, XLA compiles the whole, writes included, as one."""
     return tf.function(function, autograph=False, jit_compile=True)() if wanted else function()
 
 

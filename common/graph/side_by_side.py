@@ -31,7 +31,7 @@ def parts(vector, tensors):
 
 
 def joined(tensors):
-    """Returns the small tensors as one vector, if there are any, and each of the others: all numbers, in fewer tensors."""
+    """Returns all numbers in fewer tensors: the small ones as one vector, if there are any, and each of the others."""
     small = [tensor for tensor in tensors if is_small(tensor)]
     return ([flat(small)] if small else []) + [tensor for tensor in tensors if not is_small(tensor)]
 

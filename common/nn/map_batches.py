@@ -23,8 +23,8 @@ def apply_map(rotate, generators, weights, names):
       names: of the layers.
 
     A batch begins when the last but one before it has ended: two are enough to keep the cores busy, and more need more
-    memory at once. A map with an attribute `pad`, pad(P [b, n, n], W [b, n, m], added) -> the same with so many more rows
-    before the first, of whose results the last n rows are Q(P) @ W, may get several sizes as one batch.
+    memory at once. A map may get several sizes as one batch if it has an attribute `pad`: pad(P [b, n, n], W [b, n, m],
+    added) -> the same with so many more rows before the first, of whose results the last n rows are Q(P) @ W.
     """
     takes_names = "names" in inspect.signature(rotate).parameters
     pad = attribute_of(rotate, "pad")

@@ -104,9 +104,9 @@ class Evaluation:
     def figures(self, session, stopping=lambda: False, scores=None, frozen=None):
         """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
 
-        `frozen` are the kernels, if they have been computed. In one process only: it asks `stopping()` before each batch
-        and returns None once that is true; to a list `scores` it adds the class scores of all images, one array
-        [images, classes].
+        `frozen` are the kernels, if they have been computed.
+        In one process only: `stopping()` is asked before each batch, and once it is true the result is None; the class
+        scores of all images, one array [images, classes], are added to a list `scores`.
         """
         frozen = self.frozen(session) if frozen is None else frozen
         total, count, logits = np.zeros(4), self._cluster.count, []

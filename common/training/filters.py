@@ -65,5 +65,5 @@ def _write(stem, content):
                     return path
     except OSError as error:
         raise ValueError(
-            f"cannot write {stem}.png: {error.strerror}; choose another --train_dir, or --noverbose, which leaves it out"
+            f"cannot write {stem}.png: {error.strerror}; choose another --train_dir, or --noverbose, which omits it"
         ) from None

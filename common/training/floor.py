@@ -29,6 +29,7 @@ class Floor(Periodic):
         if self._in_a_row == _IN_A_ROW and not self._said:
             self._said = True
             self._folder.say(
-                f"step {step}, THE FIT STAYS AT {values['fit']:.2f}: the answers are surely wrong, where the loss has no "
-                "gradient, and the error stays at chance; begin anew with a smaller --base_lr, or with --warmup_steps"
+                f"step {step}, THE FIT STAYS AT {values['fit']:.2f}: the answers are surely wrong, where the loss has "
+                "no gradient, and the error stays at chance; begin anew with a smaller --base_lr, or with "
+                "--warmup_steps"
             )

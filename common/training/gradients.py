@@ -35,7 +35,8 @@ def mean_gradients(fit, penalty, members, others, kernels, replica, scale=1.0):
     means = replica.mean_of_all([*found.values(), *others])
     found, others = dict(zip(found, means)), means[len(found) :]
     found |= _pulled_back({name: kernel for name, kernel in large.items() if name not in small}, found)
-    with tf.control_dependencies(list(found.values())):  # known from the beginning, they would be in memory all the while
+    # A penalty's gradient is known from the beginning: without the control it would be in memory all the while.
+    with tf.control_dependencies(list(found.values())):
         own = dict(zip((member.op.name for member in members), gradients_of(penalty, members)))
     both = [name for name in found if own[name] is not None]
     sums = elementwise(tf.add, [found[name] for name in both], [own[name] for name in both])

@@ -45,7 +45,7 @@ class FiniteCheck(Callback):
         self._skipped = _dropped_before(folder.file(NONFINITE), first) if self._skip else 0
 
     def counts(self):
-        """Returns what reports say of dropped steps, those before a resume included: nothing, unless they are skipped."""
+        """Returns {"skipped": n} for reports, steps dropped before a resume included; {} unless steps are skipped."""
         return {"skipped": self._skipped} if self._skip else {}
 
     def fetches(self, step):

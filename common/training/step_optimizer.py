@@ -34,9 +34,9 @@ class StepOptimizer(tf.train.Optimizer):
       powers: {keyword: setting}: scalars shared by all variables, that start at a setting and are multiplied by it
         after each step, so that the step numbered t = 1, 2, ... receives the setting to the power t. A checkpoint
         calls them by their keyword, with the prefix of the replica whose variables are trained.
-      joins: which variables may be given to the step as one: none, or `COLUMNS`, arrays of neurons that run over all axes
-        but the last, as a matrix with the neurons of all that have as many numbers, or `MATRICES`, square ones of equal
-        size, or padded to it with zeros, as [b, n, n]. A slot is joined as its variable is. On a CPU only small ones are.
+      joins: which variables the step may get as one tensor. None for none. `COLUMNS`: those whose neurons, all axes but
+        the last, have equally many numbers, as a matrix of all their neurons. `MATRICES`: square ones of equal size, or
+        padded to it with zeros, as [b, n, n]. A slot is joined as its variable is. On a CPU only small ones are joined.
       use_locking: whether writes of reference variables lock them.
 
     All new values of a variable are computed before any of them is written, and powers are written last.

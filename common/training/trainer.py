@@ -32,9 +32,10 @@ ADVICE = "For a run of minutes, try --data=digits: real handwritten digits that 
 def train(program, settings, dataset, chosen, start, interruption):
     """Trains as the resolved `settings` say, on the devices `chosen`, from a `Start`; returns the exit status."""
     config, peers = chosen.config(settings.log_device_placement), Peers(chosen.cluster)
-    with resume.in_folder(program, settings, start) if chosen.cluster.is_chief else contextlib.nullcontext(start) as start:
+    is_chief = chosen.cluster.is_chief
+    with resume.in_folder(program, settings, start) if is_chief else contextlib.nullcontext(start) as start:
         lines = list(_first_lines(program, settings, dataset, chosen))
-        for line in lines if chosen.cluster.is_chief else []:
+        for line in lines if is_chief else []:
             say(line)
         if chosen.cluster.count > 1:
             peers.rendezvous(config, settings.start_timeout, consistency.items(settings, dataset, chosen))
@@ -45,7 +46,7 @@ def train(program, settings, dataset, chosen, start, interruption):
             complete = run.run(config)
             status = run.end(complete)
             peers.barrier(session)
-    if status and not chosen.cluster.is_chief:
+    if status and not is_chief:
         say(f"interrupted; {chosen.cluster.name(0)} has saved a checkpoint")
     return status
 
@@ -73,7 +74,8 @@ class _Run:
         before = self.start.steered_from
         self.rates_before = self.program.problem(before, self.dataset).rates(self.training.step) if before else {}
         self.of_method = self.program.callbacks(self.settings, self.session, self.training)
-        self.manager = CheckpointManager(self.start.folder, self.settings.max_to_keep) if self.cluster.is_chief else None
+        keeps = self.cluster.is_chief
+        self.manager = CheckpointManager(self.start.folder, self.settings.max_to_keep) if keeps else None
         self.peers.prepare()
         self.initialize = tf.global_variables_initializer()
         tf.get_default_graph().finalize()

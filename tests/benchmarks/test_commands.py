@@ -107,7 +107,8 @@ def test_a_worker_that_ends_is_an_error(monkeypatch):
 
 
 def test_a_file_is_filled_from_the_results(tmp_path):
-    text = "a\n" + "".join(f"<!-- results of {name} -->\nold\n<!-- end -->\n" for name in ("maps", "step", "none or table"))
+    names = ("maps", "step", "none or table")
+    text = "a\n" + "".join(f"<!-- results of {name} -->\nold\n<!-- end -->\n" for name in names)
     row = {"map": "cayley", "n": 8, "m": 4, "device": "cpu", "run": 0, "both_ms": 2.0, "both_samples": 1}
     (tmp_path / "maps.json").write_text(json.dumps({"benchmark": "maps", "runs": [{"cores": 2}], "rows": [row]}))
     (tmp_path / "table.md").write_text("| method |\n")

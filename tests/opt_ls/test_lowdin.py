@@ -76,7 +76,7 @@ class TestLowdin(every_map.MapTests):
     @pytest.mark.parametrize("least", [0.0, 1e-7])
     @pytest.mark.parametrize("size", [2, 3, 65, 100])
     def test_one_singular_value_may_be_zero(self, algorithm, size, least, dtype, tolerance):
-        """Q and all gradients are the limits from one side of det P = 0; from the other the zero's vectors turn round."""
+        """Q and all gradients are limits from one side of det P = 0; on the other the zero's part of Q changes sign."""
         by_newton = algorithm == "newton" or algorithm == "polynomial" and dtype == tf.float64
         if by_newton and not least and size < 65:
             pytest.skip("TensorFlow's inverse may find the last pivot of so small a matrix to be exactly zero")
@@ -121,7 +121,7 @@ class TestLowdin(every_map.MapTests):
 
     @pytest.mark.parametrize("condition, bound", [(1, 1e-5), (1e3, 1e-3), (1e4, 1e-2), (1e6, 0.2)])
     def test_gradients_of_ill_conditioned_generators(self, algorithm, condition, bound):
-        """The map itself passes on the rounding of its argument: condition number times 6e-8 in the smallest directions."""
+        """The map itself passes on its argument's rounding: condition number times 6e-8 in the smallest directions."""
         generator = generators.with_condition(144, condition).astype(np.float32)
         case = maps.case(generator, 16)
         ((output, of_generator, of_weights),) = maps.run(self.by(algorithm), [case])

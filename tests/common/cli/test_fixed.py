@@ -143,7 +143,8 @@ def test_averages_go_on_from_where_they_are(folder, words, sources):
 
 def test_other_classes_have_a_score_made_afresh(sources):
     path, _ = sources("opt_hr")
-    for words, classes, why in ((), 7, "made afresh: its classes are others"), (("--fresh_score",), 10, "--fresh_score"):
+    others = "made afresh: its classes are others"
+    for words, classes, why in ((), 7, others), (("--fresh_score",), 10, "--fresh_score"):
         with tf.Graph().as_default():
             network = Network("opt_gs", f"--fixed={path}", *words, dataset=synthetic.load(64, 32, classes=classes))
             assert why in network.lines[0]
@@ -176,7 +177,8 @@ def test_widths_are_those_of_a_run_unless_given(sources):
     path, _ = sources("opt_hr")
     program, settings = settings_of("opt_cp", f"--fixed={path}")
     assert settings.widths == (4, 4, 4, 4)
-    for widths, model, expected in ((None, "cnn6", (4, 4, 4, 4)), ((4, 4, 4, 8), "cnn6", (4, 4, 4, 8)), (None, "cnn9", None)):
+    own = (4, 4, 4, 8)
+    for widths, model, expected in (None, "cnn6", (4, 4, 4, 4)), (own, "cnn6", own), (None, "cnn9", None):
         asked = dataclasses.replace(settings, widths=widths, model=model)
         assert program.resolve(asked, synthetic.load(64, 32)).widths == expected
     with pytest.raises(ValueError, match="generator_start=unit: under --fixed opt_cp has no generators that start at"):
@@ -185,7 +187,8 @@ def test_widths_are_those_of_a_run_unless_given(sources):
 
 
 @pytest.mark.parametrize(("words", "usual", "fixed"), [
-    ((), 0.1, 0.01), (("--rotation=none",), 0.005, 0.01), (("--optimizer=adamw",), 1e-3, 1e-4), (("--base_lr=0.5",), 0.5, 0.5),
+    ((), 0.1, 0.01), (("--rotation=none",), 0.005, 0.01), (("--optimizer=adamw",), 1e-3, 1e-4),
+    (("--base_lr=0.5",), 0.5, 0.5),
 ])  # fmt: skip
 def test_rates_under_fixed_are_its_own(words, usual, fixed, sources):
     path, _ = sources("opt_hr")
@@ -213,8 +216,10 @@ def test_a_checkpoint_and_a_source_are_two_beginnings(sources, tmp_path):
     assert program.resolve(settings, synthetic.load(64, 32)).fixed_inputs == '{"scale": 2}'
 
 
-@pytest.mark.parametrize("text", ["no", "[1]", '{"other": 1}', '{"epsilon": "1"}', '{"epsilon": 0}', '{"scale": [1, 0, 1]}',
-                                  '{"offset": [1, 2]}', '{"offset": NaN}', '{"epsilon": [1]}', '{"scale": {}}'])  # fmt: skip
+@pytest.mark.parametrize("text", [
+    "no", "[1]", '{"other": 1}', '{"epsilon": "1"}', '{"epsilon": 0}', '{"scale": [1, 0, 1]}', '{"offset": [1, 2]}',
+    '{"offset": NaN}', '{"epsilon": [1]}', '{"scale": {}}',
+])  # fmt: skip
 def test_inputs_that_are_wrong_are_one_line(sources, text):
     path, _ = sources("opt_hr")
     program, settings = settings_of("opt_hr", f"--fixed={path}", f"--load={path}", f"--fixed_inputs={text}")

@@ -17,7 +17,9 @@ def lengths(generator, axis):
     return np.linalg.norm(generator.astype(float), axis=axis)
 
 
-@pytest.mark.parametrize(("folder", "optimizer"), [pytest.param("opt_hr", "adamg", marks=pytest.mark.slow), ("opt_gs", "sgdg")])
+@pytest.mark.parametrize(
+    ("folder", "optimizer"), [pytest.param("opt_hr", "adamg", marks=pytest.mark.slow), ("opt_gs", "sgdg")]
+)
 def test_p_starts_at_unit_length_where_q_is_the_papers_and_stays_there_without_l2(folder, optimizer):
     with tf.Graph().as_default():
         usual = Session(folder, generator_start="paper")

@@ -101,7 +101,8 @@ def test_every_method_trains_a_residual_network(folder):
 
 @pytest.mark.parametrize("folder", mostly_slow(EXACT, but="opt_gs"))
 def test_energy_stays_for_a_hundred_steps(folder):
-    run = Session(folder, max_steps=100, episodes=20, episode_steps=10) if folder == "sopt_gs" else Session(folder, max_steps=100)
+    episodes = {"episodes": 20, "episode_steps": 10} if folder == "sopt_gs" else {}
+    run = Session(folder, max_steps=100, **episodes)
     before = run.evaluation.geometry(run.session)
     run.steps(0, 100)
     after = run.evaluation.geometry(run.session)
@@ -164,7 +165,7 @@ def test_schedule_of_ogd():
 
 
 def test_averages_of_a_short_run_forget_what_came_before_the_last_drop():
-    """exp(-5) = 0.0067 of it is left. The last drop is after 433 of 500 updates, and in sopt_gs after 17 of 20 episodes."""
+    """exp(-5) = 0.0067 of it is left. The last drop is after 433 of 500 updates, in sopt_gs after 17 of 20 episodes."""
     digits, cifar = synthetic.load(64, 32), dataclasses.replace(synthetic.load(64, 32), name="cifar100")
     cases = [
         ("opt_hr", cifar, {"max_steps": None}, 0.999),

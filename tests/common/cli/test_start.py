@@ -94,7 +94,10 @@ def read(*words, of=OptSettings):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\xef\xbb\xbf--seed=7\n--nosync_bn\n", b"# who\r\n--seed=7\r\n\r\n// why\r\n--nosync_bn\r\n", b"--seed=7\n--sync_bn=false"],
+    [
+        b"\xef\xbb\xbf--seed=7\n--nosync_bn\n", b"# who\r\n--seed=7\r\n\r\n// why\r\n--nosync_bn\r\n",
+        b"--seed=7\n--sync_bn=false",
+    ],  # fmt: skip
 )
 def test_flag_files_with_marks_and_foreign_line_ends(data, tmp_path):
     (tmp_path / "f").write_bytes(data)
@@ -139,7 +142,8 @@ def test_old_names_count_as_the_new_ones(tmp_path):
 @pytest.fixture
 def trained(tmp_path):
     """The folder of a run with flags of its own; flags.txt as the first version wrote it, the task within."""
-    text = flags.text(OptSettings(data="digits", model="cnn9", widths=(4, 4, 4, 4), rotation="free", num_gpus=2, seed=5))
+    own = OptSettings(data="digits", model="cnn9", widths=(4, 4, 4, 4), rotation="free", num_gpus=2, seed=5)
+    text = flags.text(own)
     (tmp_path / "flags.txt").write_text(f"# opt_gs-free\n--task=train\n--shard_maps=True\n--load=/x\n{text}")
     return tmp_path
 
@@ -187,9 +191,17 @@ def test_a_flags_txt_does_not_hold_the_task():
         (EpisodeSettings, {"rotation": "free", "sample_ratio": 0.5, "episodes": 3}, ["episodes", "sample_ratio"]),
         (GrassmannSettings, {"optimizer": "sgd", "omega": 0.1, "learnRateG": 0.2}, ["learnRateG", "omega"]),
         (GrassmannSettings, {"optimizer": "sgd", "grassmann": True, "omega": 0.1, "grad_clip": 0.1}, ["grad_clip"]),
-        (GrassmannSettings, {"optimizer": "sgdg", "grassmann": True, "adam_beta2": 0.9, "adam_eps": 1e-8}, ["adam_beta2"]),
+        (
+            GrassmannSettings,
+            {"optimizer": "sgdg", "grassmann": True, "adam_beta2": 0.9, "adam_eps": 1e-8},
+            ["adam_beta2"],
+        ),
         (GrassmannSettings, {"optimizer": "adamg", "grassmann": True, "adam_beta2": 0.9, "grad_clip": 1.0}, []),
-        (GrassmannSettings, {"optimizer": "sgd", "model": "vgg11", "gammaDecay": 1e-4, "depth": 16}, ["depth", "gammaDecay"]),
+        (
+            GrassmannSettings,
+            {"optimizer": "sgd", "model": "vgg11", "gammaDecay": 1e-4, "depth": 16},
+            ["depth", "gammaDecay"],
+        ),
         (GrassmannSettings, {"optimizer": "sgd", "data": "svhn", "padding_size": 2}, ["padding_size"]),
     ],
 )
@@ -262,9 +274,8 @@ main(OptSettings, method, [])
 
 
 def test_ctrl_c_while_tensorflow_is_imported_is_one_line():
-    child = subprocess.Popen(
-        [sys.executable, "-c", IMPORTING.format(root=str(ROOT))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command, pipe = [sys.executable, "-c", IMPORTING.format(root=str(ROOT))], subprocess.PIPE
+    child = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
     try:
         assert child.stdout.readline() == "importing\n"
         child.send_signal(signal.SIGINT)
@@ -275,12 +286,15 @@ def test_ctrl_c_while_tensorflow_is_imported_is_one_line():
     assert err.strip() == "interrupted while the program was starting; there was nothing to save"
 
 
-@pytest.mark.parametrize("error, said", [("KeyboardInterrupt", "interrupted while"), ("ValueError", "Traceback")])
-def test_ctrl_c_while_python_imports_the_program_is_one_line(error, said, tmp_path):
+@pytest.mark.parametrize(
+    "error, said, ended",
+    [("KeyboardInterrupt", "interrupted while", (130, True)), ("ValueError", "Traceback", (1, False))],
+)
+def test_ctrl_c_while_python_imports_the_program_is_one_line(error, said, ended, tmp_path):
     (tmp_path / "train.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r}); import common; raise {error}")
     done = subprocess.run([sys.executable, tmp_path / "train.py"], capture_output=True, text=True)
     assert done.stderr.startswith(said)
-    assert (done.returncode, done.stderr.count("\n") == 1) == ((130, True) if error == "KeyboardInterrupt" else (1, False))
+    assert (done.returncode, done.stderr.count("\n") == 1) == ended
 
 
 def test_two_programs_in_one_process(monkeypatch):

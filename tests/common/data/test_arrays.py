@@ -84,7 +84,9 @@ WRONG = {
     "a row of labels": ({"y_train": Y[None]}, r"y_train is int64 \[1, 4\].*save one number an image"),
     "no columns": ({"y_train": np.ones([4, 0], int)}, r"y_train is int64 \[4, 0\].*save one number an image"),
     "labels of floats": ({"y_train": Y * 1.0}, r"y_train is float64 .*save y.astype\(numpy.int64\)"),
-    "labels of text": ({"y_train": np.array(list("abab"))}, r"y_train is <U1 .*save numpy.unique\(y, return_inverse=True\)"),
+    "labels of text": (
+        {"y_train": np.array(list("abab"))}, r"y_train is <U1 .*save numpy.unique\(y, return_inverse=True\)"
+    ),
     "objects": ({"y_train": np.array([0, 1, None, {}], object)}, "holds Python objects.*save plain arrays"),
     "labels from 1": ({"y_train": Y + 1}, r"y_train has 2 labels \(1 2 ...\), expected 0 .. 1 without gaps"),
     "negative labels": ({"y_train": Y - 1}, r"y_train has 2 labels \(-1 0 ...\)"),

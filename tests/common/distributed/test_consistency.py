@@ -45,8 +45,8 @@ def test_flags_that_differ_are_named_with_their_workers(dataset):
     others = [dataclasses.replace(SETTINGS, seed=1), SETTINGS, dataclasses.replace(SETTINGS, seed=1, weight_decay=0.1)]
     items = [consistency.items(settings, dataset, CHOSEN) for settings in (SETTINGS, *others)]
     assert compare(*items) == (
-        "not the same as of worker 0: --seed of worker 1, worker 3; --weight_decay of worker 3. All workers need the same "
-        "flags, code and data; give what flags.txt says to a worker that does not see the run folder"
+        "not the same as of worker 0: --seed of worker 1, worker 3; --weight_decay of worker 3. All workers need the "
+        "same flags, code and data; give what flags.txt says to a worker that does not see the run folder"
     )
 
 

@@ -111,8 +111,11 @@ def test_workers_that_would_do_the_same_meet():
 
 def test_workers_that_would_train_something_else_are_refused():
     told, cluster = met({"the code": b"1", "--seed": "0"}, {"the code": b"1", "--seed": "1"})
-    message = f"not the same as of {cluster.name(0)}: --seed of {cluster.name(1)}. All workers need the same flags, "
-    assert told == 2 * [f"{message}code and data; give what flags.txt says to a worker that does not see the run folder"]
+    message = (
+        f"not the same as of {cluster.name(0)}: --seed of {cluster.name(1)}. All workers need the same flags, code and "
+        "data; give what flags.txt says to a worker that does not see the run folder"
+    )
+    assert told == [message] * 2
 
 
 def test_a_worker_that_never_starts_is_named(monkeypatch):

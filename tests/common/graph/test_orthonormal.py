@@ -1,4 +1,4 @@
-"""What the factors of block Gram-Schmidt are good for beyond the maps, against NumPy; the maps have tests of their own."""
+"""What the factors of block Gram-Schmidt are good for beyond the maps, against NumPy; the maps have their own tests."""
 
 import numpy as np
 import pytest

@@ -41,7 +41,7 @@ def test_mean_is_the_same_everywhere():
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted by Linux")
 def test_steps_leave_no_threads_behind():
-    """A collective with a timeout leaves one that sleeps until then: after some hundred steps a process had too many."""
+    """A collective with a timeout leaves one that sleeps until then: after some hundred steps they were too many."""
 
     def build(replica):
         first = replica.mean(tf.ones([100]))

@@ -63,8 +63,9 @@ OTHER = {
     "base_lr": 0.5, "weight_decay": 0.0, "max_steps": 99, "data_dir": "/elsewhere", "vali_batch_size": 3,
     "report_freq": 3, "vali_freq": 3, "save_freq": 3, "max_to_keep": 9, "device": "auto", "num_gpus": 2,
     "visible_devices": "0", "log_device_placement": True, "tensorboard": False, "verbose": True,
-    "task": "train", "train_dir": "x", "load": "y", "export_dir": "z", "export_format": "npz", "fold": True, "resume": True, "data": "digits",
-    "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3, "map_algorithm": "qr", "lr_scale": "linear",
+    "task": "train", "train_dir": "x", "load": "y", "export_dir": "z", "export_format": "npz", "fold": True,
+    "resume": True, "data": "digits", "depth": 16, "widen_factor": 2, "momentum": 0.5, "seed": 3,
+    "map_algorithm": "qr", "lr_scale": "linear",
     "warmup_steps": 9, "nan_policy": "skip", "drift_bound": 0.1, "precision": "bfloat16", "loss_scale": 2.0,
     "xla": True, "deterministic": True, "sync_bn": False, "model": "cnn9", "widths": (4, 4, 4, 5), "batch_size": 9,
     "worker_hosts": "a:1,b:1", "task_index": 1, "start_timeout": 9.0, "collective_timeout": 9.0,
@@ -126,8 +127,9 @@ def test_a_flag_that_a_run_is_older_than_has_the_value_that_it_had_then(tmp_path
         assert check() == []
     with going_on(tmp_path, generator_start="paper") as check:
         assert check() == []
-    with going_on(tmp_path, generator_start="0.1") as check, pytest.raises(ValueError, match="generator_start: paper -> 0.1"):
-        check()
+    with going_on(tmp_path, generator_start="0.1") as check:
+        with pytest.raises(ValueError, match="generator_start: paper -> 0.1"):
+            check()
 
 
 def test_the_flags_of_a_run_that_goes_on_are_those_beside_its_checkpoint(tmp_path):

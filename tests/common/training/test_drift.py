@@ -100,7 +100,9 @@ def test_below_the_bound_no_bit_changes():
     assert "above 0.02" in log.pop() and bits(session, variables.saved()) != before
 
 
-@pytest.mark.parametrize("optimizer, kept", [("sgdg", True), pytest.param("adamg", True, marks=pytest.mark.slow), ("sgd", False)])
+@pytest.mark.parametrize(
+    "optimizer, kept", [("sgdg", True), pytest.param("adamg", True, marks=pytest.mark.slow), ("sgd", False)]
+)
 def test_unit_neurons_are_watched_where_an_optimizer_keeps_them(optimizer, kept):
     settings = Settings(**ON_MANIFOLD, **SMALL, optimizer=optimizer)
     session, drift, log = watched(Grassmann().problem(settings, synthetic.load(16, 4)))

@@ -59,9 +59,9 @@ def evaluate(vali_batch_size):
             CALLS.clear()
             figures = evaluation.figures(session)
             calls = len(CALLS)
-            logits = np.concatenate(
-                [session.run(evaluation.logits, {"test_batch:0": index}) for index in range(-(-IMAGES // vali_batch_size))]
-            )[:IMAGES]
+            batches = range(-(-IMAGES // vali_batch_size))
+            parts = [session.run(evaluation.logits, {"test_batch:0": index}) for index in batches]
+            logits = np.concatenate(parts)[:IMAGES]
         return figures, calls, logits.astype(float), task.dataset.test_labels
 
 

@@ -152,7 +152,8 @@ def check_types(seen):
     assert set(seen["types"]) <= {
         "Placeholder", "Cast", "Const", "Reshape", "Sub", "Mul", "StridedSlice", "Conv2D", "BiasAdd", "Relu", "MaxPool",
         "Mean", "MatMul", "AddV2", "Identity", "NoOp", "Softmax", "ArgMax",
-        "All", "Assert", "Equal", "LogicalAnd", "Pack", "Pad", "Rank", "Shape", "Unpack", "EnsureShape",  # the check of the images' shape
+        # The check of the images' shape:
+        "All", "Assert", "Equal", "LogicalAnd", "Pack", "Pad", "Rank", "Shape", "Unpack", "EnsureShape",
     }  # fmt: skip
 
 

@@ -36,8 +36,8 @@ def test_it_is_said_after_three_reports_in_a_row_and_once(reports, said):
 
 def test_a_run_at_an_absurd_rate_is_told(tmp_path, capsys):
     settings = method().settings_class(
-        data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=32, base_lr=300.0, max_steps=40, device="cpu",
-        report_freq=5, vali_freq=99, tensorboard=False, train_path=str(tmp_path / "run"),
+        data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=32, base_lr=300.0, max_steps=40,
+        device="cpu", report_freq=5, vali_freq=99, tensorboard=False, train_path=str(tmp_path / "run"),
     )  # fmt: skip
     assert run(method(), settings) == 0
     assert capsys.readouterr().out.count("THE FIT STAYS AT") == 1

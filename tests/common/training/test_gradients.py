@@ -57,8 +57,8 @@ def test_floats_exchanged_by_cnn6_and_their_order():
 
 
 @pytest.mark.slow
-def test_stochastic_opt_exchanges_only_what_is_turned():
-    """p x m numbers of the rotated rows, p being 9 * 16 and 16 * 16; batch normalization's statistics are not shared."""
+def test_stochastic_opt_reduces_only_what_is_rotated():
+    """p x m numbers of the rotated rows, p being 9 * 16 and 16 * 16; each replica has its own batch statistics."""
     (ops, _) = collectives(STOCHASTIC, sync_bn=False)
     averages = 6 * 2 * 64
     assert [floats(op) for op in ops] == [27 * 27 + 5 * 144 * 64 + 256 * 64 + ELSE + averages]
@@ -83,7 +83,7 @@ def on_replicas(build, count=2):
 
 @pytest.mark.parametrize("scale", [1.0, 1024.0])
 def test_gradients_are_means_of_those_of_the_replicas(scale):
-    """Y = P^2 W; fit_r = <C_r, Y> + <b_r, bias>, penalty c/2 |P|^2: dP = (P^T G + G P^T) with G = mean(C) W^T, plus c P."""
+    """Y = P^2 W; fit_r = <C_r, Y> + <b_r, bias>, penalty c/2 |P|^2: dP = P^T G + G P^T + c P with G = mean(C) W^T."""
     rng = np.random.default_rng(0)
     upstream, bias = rng.normal(size=[2, 18, 2]), rng.normal(size=[2, 5])
 

@@ -254,10 +254,13 @@ def test_skip_counts_goes_on_and_resumes_exactly(tmp_path, monkeypatch, capsys):
     equal(final(whole, 5), without({1, 4}, 6))
 
 
-@pytest.mark.parametrize("text", ["some other text\n[3]\n{}\n", '{"step": "x", "dropped": true}\n', "\x00\n" + "[" * 10**5])
+@pytest.mark.parametrize(
+    "text", ["some other text\n[3]\n{}\n", '{"step": "x", "dropped": true}\n', "\x00\n" + "[" * 10**5]
+)
 def test_a_file_of_that_name_with_another_text_is_left_alone(text, tmp_path):
     path = tmp_path / "nonfinite.jsonl"
-    path.write_text(text + '\n{"step": 1, "dropped": true}\n{"step": 2, "dropped": false}\n{"step": 3, "dropped": true}\n')
+    steps = '{"step": 1, "dropped": true}\n{"step": 2, "dropped": false}\n{"step": 3, "dropped": true}\n'
+    path.write_text(f"{text}\n{steps}")
     assert nonfinite._dropped_before(str(path), 3) == 1
     assert nonfinite._dropped_before(str(tmp_path / "none"), 3) == 0
 

@@ -55,7 +55,7 @@ def problem_of(**options):
 
 
 def made(count=1, batches=BATCHES, spoil=None, **options):
-    """Returns ({variable: value} of each replica before, after, the inputs of each batch) of three updates and `make`."""
+    """Returns ({variable: value} of each replica before `make`, after it, each batch's inputs), after three updates."""
     chosen = devices.choose("cpu", count)
     with tf.Graph().as_default():
         training = problem.build(problem_of(**options), chosen.names)
@@ -80,7 +80,7 @@ def made(count=1, batches=BATCHES, spoil=None, **options):
 def test_they_are_the_plain_means_of_the_statistics_of_the_batches_that_follow():
     (before,), (after,), inputs, answer = made()
     assert answer is True and before["global_step"] == 3 and len(inputs) == BATCHES
-    expected = {name: [] for name in ("first/bn/pop_mean", "first/bn/pop_var", "second/bn/pop_mean", "second/bn/pop_var")}
+    expected = {f"{layer}/bn/{name}": [] for layer in ("first", "second") for name in ("pop_mean", "pop_var")}
 
     def normalized(values, scope, axes):
         mean, variance = values.mean(axes), values.var(axes)  # the biased one
@@ -121,9 +121,10 @@ def test_two_replicas_are_as_one_and_each_works_on_its_share_of_the_batches(sync
 
 
 def test_a_statistic_that_is_not_finite_is_named_and_nothing_changes():
-    with pytest.raises(ValueError, match="precise: second/bn/pop_mean of training batch 1 of 3 is not finite; --bn_stat") as e:
+    message = "precise: second/bn/pop_mean of training batch 1 of 3 is not finite; --bn_stat"
+    with pytest.raises(ValueError, match=message) as error:
         made(spoil=["second/weight"])
-    assert "\n" not in str(e.value)
+    assert "\n" not in str(error.value)
 
 
 SMALL = METHOD.settings_class(
