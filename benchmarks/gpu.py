@@ -47,6 +47,7 @@ def parts():
     low = ("tf32", "bfloat16")
     found += [_step("resnet-28-10", precision, xla) for xla in (False, True) for precision in ("float32", *low)]
     found += [Part("maps", (f"--sizes={n}", "--maps=ours,torch"), (("n", n),)) for n in (576, 1024)]
+    found += [Part("bits", (f"--networks={network}",), (("network", network),)) for network in ("cnn6", "resnet-16-2")]
     found += [*[_step("cnn6", precision) for precision in low], _step("cnn6", xla=True)]
     found += [_against_torch(precision) for precision in ("float32", *low)]
     networks = ("cnn6", "resnet-28-10")
@@ -68,7 +69,7 @@ def _against_torch(precision):
 def missing(results, device):
     """Returns those of `parts` of which the files in the folder `results` have no row of that device."""
     known = {}
-    for name in ("step", "maps", "profile"):
+    for name in ("step", "maps", "profile", "bits"):
         path = os.path.join(results, f"{name}.json")
         rows = records.read(path)["rows"] if os.path.exists(path) else []
         known[name] = [row for row in rows if row.get("device") == device]

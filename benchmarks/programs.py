@@ -11,7 +11,8 @@ from benchmarks import measure
 from common.cli import devices, recipe
 from common.compat import tf
 from common.data import synthetic
-from common.graph import linalg, precision
+from common.graph import linalg, precision, variables
+from common.runs import checkpoints
 from common.training import problem
 from common.training.evaluation import Evaluation
 from grassmann import train as grassmann
@@ -111,6 +112,8 @@ class Training:
     def _build(self, job, evaluation):
         program, settings = program_of(job)
         precision.switch(settings.precision)
+        if settings.xla:
+            precision.prepare_xla()
         images = dataset(job.test_images, job.batch_size, job.seed)
         with tf.Graph().as_default() as graph:
             chosen = devices.choose(job.device, settings.num_gpus)
@@ -124,6 +127,7 @@ class Training:
             self._session.run(tf.global_variables_initializer())
             for store in [*training.stores, *([evaluated.store] if evaluation else [])]:
                 store.fill(self._session)
+            self._saved = variables.saved()
             self._train_op, self._loss = training.train_op, training.loss
             self.step = self._session.make_callable(self._train_op)
             # Sums, for what nobody reads TensorFlow would not compute.
@@ -136,6 +140,14 @@ class Training:
         loss = float(self._session.run(self._loss))
         if not abs(loss) < float("inf"):
             raise ValueError(f"the loss is {loss}; choose another --seed")
+
+    def values(self):
+        """Returns {name: value} of all saved variables."""
+        return self._session.run({variable.op.name: variable for variable in self._saved})
+
+    def assign(self, values):
+        """Gives the saved variables their values."""
+        checkpoints.assign(self._session, {variable: values[variable.op.name] for variable in self._saved})
 
     def trace(self):
         """Returns TensorFlow's record of one more step."""

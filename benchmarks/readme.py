@@ -9,12 +9,12 @@ import pathlib
 import re
 import sys
 
-from benchmarks import maps, profile, records, step
+from benchmarks import bits, maps, profile, records, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = {"README.md": "benchmarks/results", "benchmarks/README.md": "results"}  # and where they find the figures
 _PLACE = re.compile(r"(<!-- results of ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile)}
+_BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile, bits)}
 
 
 def filled(text, results, link):

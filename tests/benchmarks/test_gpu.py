@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from benchmarks import gpu, maps, profile, records, step
+from benchmarks import bits, gpu, maps, profile, records, step
 from common.command import CommandLine
 
 
@@ -66,7 +66,7 @@ def test_parts_run_until_the_time_is_over(tmp_path, capsys):
 
 
 def test_every_part_is_a_command_that_the_benchmarks_know():
-    benchmarks = {module.BENCHMARK.name: module for module in (maps, profile, step)}
+    benchmarks = {module.BENCHMARK.name: module for module in (maps, profile, step, bits)}
     for part in gpu.parts():
         CommandLine(benchmarks[part.name].Settings, list(part.words)).settings()
         assert {name for name, _ in part.fields} <= set(benchmarks[part.name].BENCHMARK.key)
