@@ -3,7 +3,7 @@
     @dataclasses.dataclass(frozen=True)
     class Settings(flags.Checked):
         batch_size: int | None = flags.option(None, "images per update", minimum=1)
-        out: str = flags.path("./report", "folder of the report", on_resume=flags.PLACE)
+        out: str = flags.path("./report", "folder of the report", on_resume=flags.CALL)
 
 common/command.py makes the command line of such a class. The bounds hold however the settings were made.
 """
@@ -21,15 +21,15 @@ from common.files import FLAGS
 
 
 class Resume(enum.Enum):
-    """What a run that goes on (--resume) does about a flag whose value is not what it was."""
+    """What a run that goes on (--resume) does about another value of a flag than it had."""
 
-    FIXED = "refuses: another value makes another run"
+    REFUSED = "does not go on: it would be another run"
     STEERS = "goes on, and says loudly that it trains otherwise from here on"
-    FREE = "goes on, and says so: what is trained stays the same"
-    PLACE = "nothing: it says what to do and where, not how"
+    ANY = "goes on, and says so: what is trained stays the same"
+    CALL = "nothing: the flag says what a call does and where, not how a run trains"
 
 
-FIXED, STEERS, FREE, PLACE = Resume
+REFUSED, STEERS, ANY, CALL = Resume
 
 # Flags of the first version that are no more, with the type that they had, and flags that have another name now.
 GONE = {"shard_maps": bool, "memory_limit": str}
@@ -37,7 +37,7 @@ RENAMED = {"map_method": "map_algorithm"}
 
 
 def option(default, help_text, choices=None, *, minimum=None, above=None, maximum=None, below=None, alias=None,
-           on_resume=FIXED, per_worker=None, needs=None, replaces=None, earlier=None, path=False):  # fmt: skip
+           on_resume=REFUSED, per_worker=None, needs=None, replaces=None, earlier=None, path=False):  # fmt: skip
     """Returns a dataclass field that is a flag.
 
     Args:
@@ -47,14 +47,14 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       minimum, above, maximum, below: bounds of a number, `above` and `below` being exclusive.
       alias: a second name on the command line.
       on_resume: what a run that goes on does about another value.
-      per_worker: whether each process of a cluster may have its own value; None: if on_resume is PLACE.
+      per_worker: whether each process of a cluster may have its own value; None: if on_resume is CALL.
       needs: (text, test): the flag does nothing unless `test(settings)`, which `text` says.
       replaces: name of a flag that counts as left out in flag files, if this one is on the command line.
       earlier: the value of runs that were made before there was this flag, where that is not the default.
         Left out, it stays what the run has that training goes on with, or whose checkpoint is loaded, on the same data.
       path: see `path`.
     """
-    per_worker = on_resume is PLACE if per_worker is None else per_worker
+    per_worker = on_resume is CALL if per_worker is None else per_worker
     return dataclasses.field(default=default, metadata={
         "help": help_text, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below,
         "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "replaces": replaces,
@@ -98,8 +98,8 @@ class Checked:
 
     @classmethod
     def resume_of(cls, name):
-        """Returns the `Resume` of the flag called `name`; FIXED if there is none."""
-        return next((f.metadata["on_resume"] for f in dataclasses.fields(cls) if f.name == name), FIXED)
+        """Returns the `Resume` of the flag called `name`; REFUSED if there is none."""
+        return next((f.metadata["on_resume"] for f in dataclasses.fields(cls) if f.name == name), REFUSED)
 
     @classmethod
     def shared_names(cls):
@@ -124,9 +124,9 @@ class Checked:
 def text(settings):
     """Returns the lines `--name=value` of all settings that have a value: a file for --flagfile.
 
-    Those whose `Resume` is PLACE are not there: they say what a call is to do and where, and not what made a run.
+    Those whose `Resume` is CALL are not there: they did not make the run.
     """
-    made = settings.names(FIXED, STEERS, FREE)
+    made = settings.names(REFUSED, STEERS, ANY)
     return "".join(f"--{name}={value}\n" for name, value in settings.texts().items() if name in made)
 
 
@@ -210,7 +210,7 @@ def differences(settings, before):
         default = earlier(field) if field.name in new else field.default
         default = None if default is None else _text(default)
         pair = old.get(field.name, default), new.get(field.name)
-        if pair[0] != pair[1] and field.metadata["on_resume"] is not PLACE:
+        if pair[0] != pair[1] and field.metadata["on_resume"] is not CALL:
             changes.append((field, *pair))
     return changes
 

@@ -16,7 +16,7 @@ import sys
 from common import files, flags
 from common.command import main
 from common.results import papers, tables
-from common.results.plan import Plan, place
+from common.results.plan import Plan, name_of
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
@@ -80,7 +80,7 @@ def run(words, settings, train=None):
 
 
 def _plan(table, data, settings, extra):
-    folder = os.path.join(os.path.abspath(settings.dir), place(table, data))
+    folder = os.path.join(os.path.abspath(settings.dir), name_of(table, data))
     only = tuple(settings.rows.split(",")) if settings.rows else None
     return Plan(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)
 

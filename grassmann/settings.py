@@ -4,7 +4,7 @@ import dataclasses
 
 from common.cli.settings import VGGS, Common, decay_option
 from common.data.names import is_own
-from common.flags import FREE, STEERS, option
+from common.flags import ANY, STEERS, option
 
 MODELS = ("resnet", *VGGS)
 OPTIMIZERS = ("sgd", "sgdg", "adamg")
@@ -66,17 +66,17 @@ class Settings(Common):
         minimum=0,
         needs=("another data set than svhn", lambda settings: settings.data != "svhn" or not settings.padding_size),
     )  # fmt: skip
-    k: int = option(5, "validations report the top-k error", minimum=1, on_resume=FREE)
+    k: int = option(5, "validations report the top-k error", minimum=1, on_resume=ANY)
     report_freq: int = option(
-        10, "updates between two reports of training figures", minimum=1, on_resume=FREE, per_worker=True
+        10, "updates between two reports of training figures", minimum=1, on_resume=ANY, per_worker=True
     )
     vali_freq: int | None = option(
-        None, "updates between two evaluations of the test set; 1000, short runs an eighth", minimum=1, on_resume=FREE
+        None, "updates between two evaluations of the test set; 1000, short runs an eighth", minimum=1, on_resume=ANY
     )
-    save_freq: int = option(10000, "updates between two checkpoints", minimum=1, on_resume=FREE)
-    max_to_keep: int = option(1, "newest checkpoints kept", minimum=1, on_resume=FREE, per_worker=True)
+    save_freq: int = option(10000, "updates between two checkpoints", minimum=1, on_resume=ANY)
+    max_to_keep: int = option(1, "newest checkpoints kept", minimum=1, on_resume=ANY, per_worker=True)
     verbose: bool = option(
-        True, "task=see also prints values, and draws the first layer's filters", on_resume=FREE, per_worker=True
+        True, "task=see also prints values, and draws the first layer's filters", on_resume=ANY, per_worker=True
     )
 
     @classmethod

@@ -10,7 +10,7 @@ from common.flags import STEERS, option
 class OgdSettings(OptSettings):
     """Flags of opt_ogd."""
 
-    # FIXED, as each of the two keeps a momentum of its own.
+    # REFUSED, as each of the two keeps a momentum of its own.
     map_algorithm: str = option("auto", "coordinates of the step: relative, which auto is too, or published")
     rotation_lr: float = option(
         0.02, "learning rate of the orthogonal matrices at the start", above=0, on_resume=STEERS, needs=ROTATES

@@ -20,7 +20,7 @@ from common.data import datasets
 from common.data.names import is_own
 from common.distributed import cluster
 from common.distributed.peers import PeerLost
-from common.flags import FIXED, STEERS
+from common.flags import REFUSED, STEERS
 from common.graph import precision, variables
 from common.runs import resume
 from common.training import export
@@ -121,7 +121,7 @@ def run(program, settings, remarks=()):
     """Does the task that `settings` name, and says `remarks`; returns the exit status."""
     settings.check_task()
     if settings.task == "export" or settings.export_dir is not None:
-        export.check_place(settings.task, settings.export_dir)
+        export.check_folder(settings.task, settings.export_dir)
     program.check(settings)
     workers = cluster.find(settings.worker_hosts, settings.task_index, settings.collective_timeout)
     if workers.count > 1 and settings.task != "train":
@@ -208,7 +208,7 @@ def _steered_from(settings, start):
     before = resume.flags_beside(start.checkpoint)
     if settings.task != "train" or before is None:
         return None
-    made = settings.names(FIXED, STEERS)
+    made = settings.names(REFUSED, STEERS)
     words = [f"--{name}={value}" for name, value in flags.parsed(before).items() if name in made]
     try:
         found = CommandLine(type(settings), words).settings()

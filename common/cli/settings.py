@@ -1,6 +1,6 @@
 """The flags that the programs share; TensorFlow is not imported here, so that a wrong flag is told at once.
 
-What a flag may do on --resume stands behind it: FIXED if nothing does; see common/flags.py.
+What another value of a flag does on --resume stands behind it, REFUSED if nothing does; see common/flags.py.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import re
 
 from common import flags
 from common.data.names import DEFAULT_DATA_DIR, FILELESS, NAMES, check, is_own
-from common.flags import FREE, PLACE, STEERS, option, path
+from common.flags import ANY, CALL, STEERS, option, path
 
 TASKS = ("train", "test", "see", "export")
 OPTIMIZERS = ("momentum", "adam", "adamw")
@@ -49,7 +49,7 @@ class Common(flags.Checked):
     """The flags that all programs share."""
 
     task: str = option(
-        "train", "train, test a checkpoint, see variables or export a network", TASKS, on_resume=PLACE
+        "train", "train, test a checkpoint, see variables or export a network", TASKS, on_resume=CALL
     )
     data: str = option(
         "auto",
@@ -63,11 +63,11 @@ class Common(flags.Checked):
     mirror: bool | None = option(None, "mirror training images at random; None as the data set allows")
     data_digest: str | None = option(None, "sum of own images, filled in: a run does not go on with others")
     data_dir: str = path(
-        DEFAULT_DATA_DIR, "folder that holds data sets", on_resume=FREE, per_worker=True, needs=_FILES
+        DEFAULT_DATA_DIR, "folder that holds data sets", on_resume=ANY, per_worker=True, needs=_FILES
     )
     depth: int = option(10, "depth of resnet, 6n + 4", minimum=10, needs=_RESNET)
     widen_factor: int = option(1, "widening factor of resnet", minimum=1, needs=_RESNET)
-    vali_batch_size: int = option(250, "images evaluated at once", minimum=1, on_resume=FREE)
+    vali_batch_size: int = option(250, "images evaluated at once", minimum=1, on_resume=ANY)
     max_steps: int | None = option(
         None, "updates of the run; the schedule stretches in proportion", minimum=1, on_resume=STEERS
     )
@@ -87,47 +87,47 @@ class Common(flags.Checked):
     bn_statistics: str = option(
         "moving",
         "precise makes batch norm's averages anew from training batches: at the end of a run, to test, to export",
-        ("moving", "precise"), on_resume=FREE,
+        ("moving", "precise"), on_resume=ANY,
     )  # fmt: skip
     bn_batches: int = option(
-        100, "training batches from which they are made", minimum=1, on_resume=FREE, needs=_PRECISE
+        100, "training batches from which they are made", minimum=1, on_resume=ANY, needs=_PRECISE
     )
     seed: int = option(0, "everything random follows from it", minimum=0, maximum=2**31 - 1)
     report_freq: int = option(
-        100, "updates between two reports of training figures", minimum=1, on_resume=FREE, per_worker=True
+        100, "updates between two reports of training figures", minimum=1, on_resume=ANY, per_worker=True
     )
     vali_freq: int | None = option(
-        None, "updates between two evaluations of the test set; 500, short runs an eighth", minimum=1, on_resume=FREE
+        None, "updates between two evaluations of the test set; 500, short runs an eighth", minimum=1, on_resume=ANY
     )
-    save_freq: int = option(5000, "updates between two checkpoints", minimum=1, on_resume=FREE)
-    max_to_keep: int = option(3, "newest checkpoints kept", minimum=1, on_resume=FREE, per_worker=True)
-    train_dir: str = path("./logs/", "folder under which a run makes its own", on_resume=PLACE)
-    train_path: str | None = path(None, "the run's folder itself, instead of one under train_dir", on_resume=PLACE)
+    save_freq: int = option(5000, "updates between two checkpoints", minimum=1, on_resume=ANY)
+    max_to_keep: int = option(3, "newest checkpoints kept", minimum=1, on_resume=ANY, per_worker=True)
+    train_dir: str = path("./logs/", "folder under which a run makes its own", on_resume=CALL)
+    train_path: str | None = path(None, "the run's folder itself, instead of one under train_dir", on_resume=CALL)
     load: str | None = path(
-        None, "checkpoint, or run folder meaning its newest: to test, export or go on from", on_resume=PLACE
+        None, "checkpoint, or run folder meaning its newest: to test, export or go on from", on_resume=CALL
     )
-    export_dir: str | None = path(None, "folder that task=export makes", on_resume=PLACE)
+    export_dir: str | None = path(None, "folder that task=export makes", on_resume=CALL)
     export_format: str = option(
         "saved_model", "TensorFlow's SavedModel, or NumPy's arrays and a JSON of the layers", ("saved_model", "npz"),
-        on_resume=PLACE, needs=_EXPORT,
+        on_resume=CALL, needs=_EXPORT,
     )  # fmt: skip
     fold: bool = option(
-        False, "npz: batch norm goes into the conv or dense layer before it, where there is one", on_resume=PLACE,
+        False, "npz: batch norm goes into the conv or dense layer before it, where there is one", on_resume=CALL,
         needs=_NPZ,
     )  # fmt: skip
     device: str = option(
-        "auto", "auto takes a GPU if there is one", ("auto", "gpu", "cpu"), on_resume=FREE, per_worker=True
+        "auto", "auto takes a GPU if there is one", ("auto", "gpu", "cpu"), on_resume=ANY, per_worker=True
     )
     num_gpus: int = option(
         1, "devices of this machine that share each batch; virtual ones of the CPU if there is no GPU", minimum=1,
-        on_resume=FREE,
+        on_resume=ANY,
     )  # fmt: skip
     sync_bn: bool = option(
         True, "several devices: batch norm over the whole batch, not over each one's share", on_resume=STEERS,
         needs=_DEVICES,
     )  # fmt: skip
     visible_devices: str | None = option(
-        None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no", on_resume=FREE, per_worker=True,
+        None, "numbers of the GPUs that may be used, as in 0,1", alias="gpu_no", on_resume=ANY, per_worker=True,
         needs=("another --device than cpu", lambda settings: settings.device != "cpu"),
     )  # fmt: skip
     precision: str = option(
@@ -142,30 +142,30 @@ class Common(flags.Checked):
         False, "only operations that give the same bits in every run: on one GPU, too; slower there", on_resume=STEERS
     )
     log_device_placement: bool = option(
-        False, "print on which device each operation runs", on_resume=FREE, per_worker=True
+        False, "print on which device each operation runs", on_resume=ANY, per_worker=True
     )
     tensorboard: bool = option(
-        True, "write event files for TensorBoard into the run's folder", on_resume=FREE, per_worker=True
+        True, "write event files for TensorBoard into the run's folder", on_resume=ANY, per_worker=True
     )
     verbose: bool = option(
-        False, "task=see also prints values, and draws the first layer's filters", on_resume=FREE, per_worker=True,
+        False, "task=see also prints values, and draws the first layer's filters", on_resume=ANY, per_worker=True,
         needs=("--task=see", lambda settings: settings.task == "see"),
     )  # fmt: skip
     resume: bool = option(
-        False, "go on with the newest good checkpoint in train_path; with none there, start", on_resume=PLACE,
+        False, "go on with the newest good checkpoint in train_path; with none there, start", on_resume=CALL,
         needs=("--task=train", lambda settings: settings.task == "train"),
     )  # fmt: skip
     worker_hosts: str | None = option(
-        None, "HOST:PORT of each process that trains with others, with commas", on_resume=PLACE
+        None, "HOST:PORT of each process that trains with others, with commas", on_resume=CALL
     )
     task_index: int | None = option(
-        None, "which of worker_hosts this process is, from 0", minimum=0, on_resume=PLACE
+        None, "which of worker_hosts this process is, from 0", minimum=0, on_resume=CALL
     )
     start_timeout: float = option(
-        300.0, "seconds for which a worker waits for the others to start", above=0, on_resume=PLACE, needs=_WORKERS
+        300.0, "seconds for which a worker waits for the others to start", above=0, on_resume=CALL, needs=_WORKERS
     )
     collective_timeout: float = option(
-        600.0, "seconds for which a worker waits for the others in a step", above=0, on_resume=PLACE, needs=_WORKERS
+        600.0, "seconds for which a worker waits for the others in a step", above=0, on_resume=CALL, needs=_WORKERS
     )
 
     def __post_init__(self):
@@ -235,7 +235,7 @@ class OptSettings(Common):
         "method", "the folder's own method, none = ordinary training, or free = UPT", ("method", "none", "free")
     )
     map_algorithm: str = option(
-        "auto", "how the map is computed; auto is the fastest algorithm on the device", on_resume=FREE
+        "auto", "how the map is computed; auto is the fastest algorithm on the device", on_resume=ANY
     )
     generator_start: str | None = option(
         None, "standard deviation of the generators P at the start: paper is 1, unit 1/sqrt(n), or a number; paper on "

@@ -18,7 +18,7 @@ from common.command import CommandLine
 from common.compat import tf
 from common.console import one_line
 from common.data.dataset import Dataset, listed
-from common.flags import FIXED, STEERS
+from common.flags import REFUSED, STEERS
 from common.graph import variables
 from common.graph.variables import Role
 from common.nn.layers import Mode
@@ -141,7 +141,7 @@ def _from_checkpoint(path, dataset):
     program = module.method() if module else None
     if not hasattr(program, "factory_of"):
         raise ValueError(f"--fixed={path} was trained by {folder or 'nobody knows what'}, expected an opt_ program")
-    made = {*module.Settings.names(FIXED, STEERS)}.difference(_NOT_OF_NETWORK)
+    made = {*module.Settings.names(REFUSED, STEERS)}.difference(_NOT_OF_NETWORK)
     words = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in made]
     try:
         settings = CommandLine(module.Settings, [*words, "--data=synthetic"]).settings()

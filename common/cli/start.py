@@ -9,7 +9,7 @@ import sys
 
 from common import command, console, flags
 from common.files import FLAGS
-from common.flags import FIXED, STEERS
+from common.flags import REFUSED, STEERS
 
 _ENTRY = "from common.cli.start import main"  # what every train.py of this project says
 _CHECKPOINT_TASKS = ("test", "see", "export")
@@ -62,7 +62,7 @@ def read(settings_class, arguments):
     if text is None:
         missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
         return line, [*flags.remarks_on(gone), f"{missing} network, where it is not the default"]
-    taken = {*settings_class.names(FIXED, STEERS), "data_dir"}
+    taken = {*settings_class.names(REFUSED, STEERS), "data_dir"}
     usual = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in taken]
     return command.CommandLine(settings_class, arguments, usual=usual), flags.remarks_on(gone or flags.gone(text))
 

@@ -42,7 +42,7 @@ def _export(program, settings, dataset, chosen, start, interruption):
 
 def _decides(settings, name):
     """Whether a flag is one of those that decide what is trained."""
-    return settings.resume_of(name) in (flags.FIXED, flags.STEERS)
+    return settings.resume_of(name) in (flags.REFUSED, flags.STEERS)
 
 
 def _see(program, settings, dataset, chosen, start, interruption):

@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 
-from common.flags import FREE, PLACE
+from common.flags import ANY, CALL
 from common.results import papers, rows
 from common.results.runs import Run, names
 
@@ -133,7 +133,7 @@ def _key(run):
     A flag that the program of an earlier version did not have counts as its default.
     """
     settings = rows.settings_of(run.method)
-    ignored = {*settings.names(FREE, PLACE), "seed"}
+    ignored = {*settings.names(ANY, CALL), "seed"}
     flags = {**rows.defaults(settings), **run.flags} if run.flags else {}
     pairs = tuple(sorted((name, value) for name, value in flags.items() if name not in ignored))
     return run.method, pairs, "load" in run.flags, run.path if not run.flags else None

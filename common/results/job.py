@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 
 from common.cli.settings import Common
-from common.flags import FREE
+from common.flags import ANY
 from common.results import rows, runs
 
 OWN = ("data", "seed", "train_path", "resume", "task", "load", "train_dir", "flagfile", "fixed")  # a table's business
@@ -53,7 +53,7 @@ class Job:
             return False
         there = {**rows.defaults(rows.settings_of(self.row.folder)), **run.flags}
         wanted = {"max_steps": None, **rows.values(self.arguments)}
-        differing = rows.differing(wanted, there, (*OWN, *Common.names(FREE)))
+        differing = rows.differing(wanted, there, (*OWN, *Common.names(ANY)))
         differing += [("method", run.method, self.row.method)] if run.method != self.row.method else []
         if differing:
             words = "; ".join(f"{name}: {old or 'none'} there, {new or 'none'} here" for name, old, new in differing)

@@ -9,7 +9,7 @@ import itertools
 
 from common.cli import start
 from common.cli.settings import BATCH_SIZE, FILELESS, OptSettings
-from common.flags import FIXED, FREE, PLACE, STEERS
+from common.flags import ANY, CALL, REFUSED, STEERS
 from common.results import fewshot
 from common.results.rows import Row, Table, defaults, differing, settings_of, values
 
@@ -169,15 +169,15 @@ def tables():
 def published_error(method, flags):
     """Returns the paper's test error, in percent, for a run with these flags ({name: text}), or None.
 
-    A run that differs from the paper's command in anything but its seed, its place and the machine has none.
+    A run that differs from the paper's command in anything but its seed, its folder and the machine has none.
     """
     settings = settings_of(method)
     flags = {**defaults(settings), **flags}  # what an earlier program did not say
-    unset = dict.fromkeys(set(settings.names(FIXED, STEERS)) - {"seed", "padding_size"})
+    unset = dict.fromkeys(set(settings.names(REFUSED, STEERS)) - {"seed", "padding_size"})
     resolved = {"batch_size": str(BATCH_SIZE), "crop_size": "32", "data": flags.get("data")}
     recipe = {**unset, **defaults(settings), **resolved}
     for row in (*_rows(_CIFAR, "cifar"), *_rows(_SVHN, "svhn")):
         fits = row.folder == method and flags.get("data") in row.paper and "load" not in flags
-        if fits and not differing({**recipe, **values(row.flags)}, flags, settings.names(FREE, PLACE)):
+        if fits and not differing({**recipe, **values(row.flags)}, flags, settings.names(ANY, CALL)):
             return row.paper[flags["data"]]
     return None

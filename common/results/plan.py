@@ -64,7 +64,7 @@ class Plan:
     @property
     def name(self):
         """Of the folder, and of the table's files."""
-        return place(self.table, self.data)
+        return name_of(self.table, self.data)
 
     @property
     def sets(self):
@@ -105,7 +105,7 @@ class Plan:
         if rates is None:
             rates = tuple(f"{flag.partition('=')[0]}={_UNKNOWN}" for flag in row.rates[0])
             lacks = "no rate could be chosen, for want of runs or because all diverged"
-        return self._made(row, f"{row.place}/seed-{seed}", seed, rates, lacks=lacks)
+        return self._made(row, f"{row.subfolder}/seed-{seed}", seed, rates, lacks=lacks)
 
     def trials(self, row):
         """Returns the runs that decide about a row's rates: seed 0, a third of the length, validated on a holdout."""
@@ -177,7 +177,7 @@ class Plan:
         return (*flags, f"--max_steps={steps}", *often, f"--save_freq={max(1, steps // 4)}", "--max_to_keep=1")
 
 
-def place(table, data):
+def name_of(table, data):
     """Returns the name of a table's folder and files for a data set; with steps of its own it is made for one."""
     return table.name if table.steps and data in table.default else f"{table.name}-{data}"
 

@@ -5,7 +5,7 @@ import pathlib
 
 from common.cli import start
 from common.cli.settings import Common
-from common.flags import FIXED, STEERS, earlier
+from common.flags import REFUSED, STEERS, earlier
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
 
@@ -17,7 +17,7 @@ class Row:
     Attributes:
       name: of its folder.
       folder: where its train.py is.
-      flags: of its command, without data set, seed and place.
+      flags: of its command, without data set, seed and run folder.
       paper: {data set: the paper's test error in percent}.
       label: what tables and legends call it; None for method, network and data set.
       kind: rows of one kind share panels of the figure; those of kind "" are in all of them, of kind None in none.
@@ -41,8 +41,8 @@ class Row:
     begins_at: str | None = None
 
     @property
-    def place(self):
-        """The name of its folder."""
+    def subfolder(self):
+        """The name of the folder of its runs, within the table's."""
         return self.name if self.longer == 1 else f"{self.name}-{self.longer}x"
 
     @property
@@ -103,7 +103,7 @@ def settings_of(method):
 
 def defaults(settings_class):
     """Returns {name: text} of what decides what is trained, apart from the seed: what a run has that does not say."""
-    deciding = set(settings_class.names(FIXED, STEERS)) - {"seed"}
+    deciding = set(settings_class.names(REFUSED, STEERS)) - {"seed"}
     values = {f.name: earlier(f) for f in dataclasses.fields(settings_class)}
     return {name: str(value) for name, value in values.items() if name in deciding and value is not None}
 

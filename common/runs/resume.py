@@ -106,16 +106,16 @@ def check(program, settings, start):
         group = field.metadata["on_resume"]
         hint = f" ({field.metadata['help']})" if group is Resume.STEERS else ""
         changed[group].append(f"{field.name}: {old or 'none'} -> {new or 'none'}{hint}")
-    if start.goes_on and changed[Resume.FIXED]:
+    if start.goes_on and changed[Resume.REFUSED]:
         raise ValueError(
             f"the run in {start.folder} cannot go on with other flags than its own "
-            f"({'; '.join(changed[Resume.FIXED])}): give those in its {FLAGS}, or "
+            f"({'; '.join(changed[Resume.REFUSED])}): give those in its {FLAGS}, or "
             "begin a run with these flags from its checkpoint with "
             f"--load={start.checkpoint} --train_path=NEW"
         )
-    loud = changed[Resume.FIXED] + changed[Resume.STEERS]
+    loud = changed[Resume.REFUSED] + changed[Resume.STEERS]
     lines += [f"FLAGS CHANGED, TRAINING IS ANOTHER ONE FROM HERE ON: {'; '.join(loud)}"] if loud else []
-    return lines + ([f"flags changed: {'; '.join(changed[Resume.FREE])}"] if changed[Resume.FREE] else [])
+    return lines + ([f"flags changed: {'; '.join(changed[Resume.ANY])}"] if changed[Resume.ANY] else [])
 
 
 def text(program, settings, start, classes=""):

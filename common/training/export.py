@@ -17,7 +17,7 @@ from common.training.saved_model import SavedModel
 _TOLERANCE = 1e-3  # of scores, relative to the largest: what rounding does is a hundred times smaller
 
 
-def check_place(task, path):
+def check_folder(task, path):
     """Raises ValueError, before anything is read, unless a task may make the folder `path`."""
     if task != "export":
         raise ValueError(f"--export_dir={path} goes with --task=export, not with --task={task}")

@@ -31,15 +31,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 STEERS = """base_lr rotation_lr generator_lr weight_decay max_steps episodes learnRate learnRateG learnRateDecay
     omega weightDecay biasDecay gammaDecay betaDecay nan_policy drift_bound precision loss_scale xla lr_scale
     deterministic warmup_steps sync_bn schedule bn_decay""".split()
-FREE = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
+ANY = """data_dir vali_batch_size report_freq vali_freq save_freq max_to_keep device num_gpus
     visible_devices log_device_placement tensorboard verbose k map_algorithm bn_statistics bn_batches""".split()
-PLACE = """task train_dir train_path load export_dir export_format fold resume worker_hosts task_index start_timeout
+CALL = """task train_dir train_path load export_dir export_format fold resume worker_hosts task_index start_timeout
     collective_timeout""".split()
-FIXED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
+REFUSED = """data map depth widen_factor momentum seed model widths rotation batch_size episode_steps sample_ratio
     optimizer grassmann nesterov adam_beta2 adam_eps grad_clip keep_prob crop_size padding_size holdout
     image_size mirror data_digest fixed fresh_score fixed_inputs
     generator_start generator_optimizer""".split()
-GROUPS = {Resume.STEERS: STEERS, Resume.FREE: FREE, Resume.PLACE: PLACE, Resume.FIXED: FIXED}
+GROUPS = {Resume.STEERS: STEERS, Resume.ANY: ANY, Resume.CALL: CALL, Resume.REFUSED: REFUSED}
 SMALL = METHOD.settings_class(
     data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=8, base_lr=0.01, max_steps=6, device="cpu"
 )
@@ -50,12 +50,12 @@ def settings(path, **options):
 
 
 @pytest.mark.parametrize("kind", [OgdSettings, EpisodeSettings, GrassmannSettings])
-def test_every_flag_has_its_place(kind):
+def test_what_another_value_of_each_flag_does(kind):
     names = {field.name for field in dataclasses.fields(kind)}
     for name in names:
         (group,) = [group for group, members in GROUPS.items() if name in members]
         if (kind, name) == (OgdSettings, "map_algorithm"):
-            group = Resume.FIXED  # its two algorithms keep different momenta
+            group = Resume.REFUSED  # its two algorithms keep different momenta
         assert kind.resume_of(name) is group, name
 
 
@@ -85,14 +85,14 @@ def going_on(folder, **options):
 @pytest.mark.parametrize("name", sorted(set(OTHER) - {"task"}))
 def test_a_flag_that_differs_is_named_and_refused_only_if_it_makes_another_run(name, tmp_path):
     with going_on(tmp_path, **{name: OTHER[name]}) as check:
-        if name in FIXED:
+        if name in REFUSED:
             with pytest.raises(ValueError, match=rf"cannot go on with other flags .*\b{name}: .* -> ") as error:
                 check()
             assert f"--load={tmp_path}/model.ckpt-1 --train_path=NEW" in str(error.value)
             assert "\n" not in str(error.value)
             (line,) = check(resume.Start(str(tmp_path / "model.ckpt-1"), "elsewhere"))
             assert line.startswith("FLAGS CHANGED") and f"{name}: " in line
-        elif name in PLACE:
+        elif name in CALL:
             assert check() == []
         else:
             (line,) = check()
@@ -168,7 +168,7 @@ def test_a_file_in_the_place_of_flags_txt_is_said(content, tmp_path):
 def test_flags_txt_says_what_made_the_run_and_not_what_to_do_where(tmp_path):
     places = {"task": "test", "export_dir": "b", "worker_hosts": "a:1,b:1", "task_index": 1}
     text = flags.text(settings(tmp_path, resume=True, **places))
-    assert not [name for name in PLACE if f"--{name}=" in text]
+    assert not [name for name in CALL if f"--{name}=" in text]
     assert "--widths=4,4,4,4\n" in text and text == flags.text(SMALL)
 
 
