@@ -133,7 +133,7 @@ class Training:
             # Sums, for what nobody reads TensorFlow would not compute.
             sums = [tf.reduce_sum(training.images), tf.reduce_sum(training.labels)]
             self.data = self._session.make_callable(sums)
-            self.evaluate = lambda: evaluated.figures(self._session)
+            self.evaluate = lambda: evaluated.metrics(self._session)
 
     def check(self):
         """Raises ValueError if the loss is not finite: a time of NaNs would say nothing."""

@@ -12,7 +12,7 @@ import sys
 from benchmarks import bits, maps, profile, records, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-FILES = {"README.md": "benchmarks/results", "benchmarks/README.md": "results"}  # and where they find the figures
+FILES = {"README.md": "benchmarks/results", "benchmarks/README.md": "results"}  # and where they find the results
 _PLACE = re.compile(r"(<!-- results of ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile, bits)}
 

@@ -68,7 +68,7 @@ class Settings(Common):
     )  # fmt: skip
     k: int = option(5, "validations report the top-k error", minimum=1, on_resume=ANY)
     report_freq: int = option(
-        10, "updates between two reports of training figures", minimum=1, on_resume=ANY, per_worker=True
+        10, "updates between two reports of training metrics", minimum=1, on_resume=ANY, per_worker=True
     )
     vali_freq: int | None = option(
         None, "updates between two evaluations of the test set; 1000, short runs an eighth", minimum=1, on_resume=ANY

@@ -94,7 +94,7 @@ class Common(flags.Checked):
     )
     seed: int = option(0, "everything random follows from it", minimum=0, maximum=2**31 - 1)
     report_freq: int = option(
-        100, "updates between two reports of training figures", minimum=1, on_resume=ANY, per_worker=True
+        100, "updates between two reports of training metrics", minimum=1, on_resume=ANY, per_worker=True
     )
     vali_freq: int | None = option(
         None, "updates between two evaluations of the test set; 500, short runs an eighth", minimum=1, on_resume=ANY

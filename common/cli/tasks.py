@@ -19,9 +19,9 @@ def _test(program, settings, dataset, chosen, start, interruption):
     problem, batches = program.problem(settings, dataset), settings.fresh_batches()
     with opened(problem, chosen, start.checkpoint, batches, settings.log_device_placement) as (session, evaluation):
         begin = time.perf_counter()
-        figures = evaluation.figures(session)
+        metrics = evaluation.metrics(session)
         on = "" if evaluation.split == "test" else f" on the {evaluation.split}, for there is no test part"
-        say(f"validation{on}: {figures} ({time.perf_counter() - begin:.1f} s)")
+        say(f"validation{on}: {metrics} ({time.perf_counter() - begin:.1f} s)")
     return 0
 
 

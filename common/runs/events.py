@@ -37,9 +37,9 @@ class Events:
         self._writers, self._begun = {}, set()
         self._complained = False
 
-    def scalars(self, step, split, figures):
+    def scalars(self, step, split, metrics):
         """Adds numbers; {"energy_1": {"conv1_0": 0.7}} is called energy_1/conv1_0."""
-        self._add(step, split, [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in _flat(figures)])
+        self._add(step, split, [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in _flat(metrics)])
 
     def histograms(self, step, split, arrays):
         """Adds the distribution of the entries of each array of {tag: array}."""
@@ -119,8 +119,8 @@ def histogram(array):
     )
 
 
-def _flat(figures, prefix=""):
-    for name, value in figures.items():
+def _flat(metrics, prefix=""):
+    for name, value in metrics.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}/")
         else:

@@ -75,15 +75,15 @@ class RunFolder:
         """Writes a line to log.txt alone."""
         self._log.add(line)
 
-    def measure(self, step, split, **figures):
+    def measure(self, step, split, **metrics):
         """Appends one JSON object to metrics.jsonl; a number that is not finite, which JSON does not know, is null."""
-        self._metrics.add(json.dumps(_finite({"step": step, "split": split, **figures})))
+        self._metrics.add(json.dumps(_finite({"step": step, "split": split, **metrics})))
         if self.events:
-            self.events.scalars(step, split, figures)
+            self.events.scalars(step, split, metrics)
 
-    def add(self, name, figures):
+    def add(self, name, entry):
         """Appends one JSON object to the file `name`."""
-        files.Appended(self.file(name)).add(json.dumps(figures))
+        files.Appended(self.file(name)).add(json.dumps(entry))
 
     def measured_before(self, step, split):
         """Returns whether metrics.jsonl held the metrics of a step and split when the run went on."""
@@ -121,33 +121,34 @@ class Elsewhere:
     def note(self, line):
         pass
 
-    def add(self, name, figures):
+    def add(self, name, entry):
         pass
 
 
 def _key(line):
     """Returns (step, split) of a line of metrics.jsonl, or None if the line is torn or something else."""
     try:
-        figures = json.loads(line) if line.endswith("\n") else {}
-        return int(figures["step"]), str(figures["split"])
+        entry = json.loads(line) if line.endswith("\n") else {}
+        return int(entry["step"]), str(entry["split"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
 def last_measured(path, name, step):
-    """Returns the figures called `name`, {layer: number}, of the last line of metrics.jsonl up to `step` that has them.
+    """Returns the metrics called `name`, {layer: number}, of the last line of metrics.jsonl up to `step` that has them.
 
     Args:
       path: of a folder; without a metrics.jsonl in it there are none.
-      name: of the figures.
+      name: of the metrics.
       step: the last one that counts.
     """
-    found, metrics = {}, os.path.join(path, METRICS)
-    with contextlib.suppress(FileNotFoundError), open(metrics, encoding="utf-8", errors="replace") as file:
+    found = {}
+    path = os.path.join(path, METRICS)
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
             key = _key(line)
-            figures = json.loads(line).get(name) if key and key[0] <= step else None
-            found = figures if isinstance(figures, dict) else found
+            metrics = json.loads(line).get(name) if key and key[0] <= step else None
+            found = metrics if isinstance(metrics, dict) else found
     return {key: value for key, value in found.items() if isinstance(value, float)}
 
 

@@ -22,7 +22,7 @@ class Start:
       checkpoint: whose values the variables get, or None.
       folder: where the run writes to; None for a new folder, whose name is not known yet.
       lock: the `RunLock` of the folder.
-      goes_on: whether the run is that of the folder, so that its figures continue.
+      goes_on: whether the run is that of the folder, so that its metrics continue.
       lines: what has been said about it: they belong to the log.
       steered_from: the settings that the checkpoint was trained with, if training goes on otherwise; else None.
     """

@@ -79,7 +79,7 @@ class Report(Periodic):
 class Validate(Periodic):
     """Evaluates the holdout, or the test set if there is none, and the geometry of the kernels.
 
-    Before the first update the geometry alone is measured, into start.json: later figures are compared with it.
+    Before the first update the geometry alone is measured, into start.json: later metrics are compared with it.
 
     Args:
       folder, session, evaluation: a `RunFolder`, the session and an `Evaluation`.
@@ -110,13 +110,13 @@ class Validate(Periodic):
     def act(self, step, values):
         start = time.perf_counter()
         frozen = self._evaluation.frozen(self._session)
-        figures = self._evaluation.figures(self._session, self._stopping, frozen=frozen)
+        metrics = self._evaluation.metrics(self._session, self._stopping, frozen=frozen)
         seconds = time.perf_counter() - start
-        self.dropped = figures is None
+        self.dropped = metrics is None
         if self.dropped:
             self._folder.say(f"step {step}, validation dropped: the run is to stop")
         elif self._folder.kept:
-            self._write(step, values, figures, self._geometry(frozen), seconds)
+            self._write(step, values, metrics, self._geometry(frozen), seconds)
         self._clock.pause(time.perf_counter() - start)
 
     def _geometry(self, frozen):
@@ -125,14 +125,14 @@ class Validate(Periodic):
             for kind, of_layers in self._evaluation.geometry(self._session, frozen).items()
         }
 
-    def _write(self, step, values, figures, geometry, seconds):
+    def _write(self, step, values, metrics, geometry, seconds):
         on = "" if self._evaluation.split == "test" else f" on the {self._evaluation.split}"
-        self._folder.say(f"step {step}, validation{on}: {figures} ({seconds:.1f} s)")
+        self._folder.say(f"step {step}, validation{on}: {metrics} ({seconds:.1f} s)")
         self._folder.say(f"step {step}, {_summary(geometry)}")
         self._folder.measure(
             step=step,
             split=self._evaluation.split,
-            **figures.percentages(),
+            **metrics.percentages(),
             lr=float(values["lr"]),
             images_per_second=self._evaluation.store.size / seconds,
             **geometry,

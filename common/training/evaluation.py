@@ -23,7 +23,7 @@ ENERGY_POWERS = (0, 1, 2)
 
 
 @dataclasses.dataclass(frozen=True)
-class Figures:
+class Metrics:
     """Means over all test images: cross-entropy (plain, in nats), top-1 and top-k error (shares of 1).
 
     `not_finite` is the number of images with a score that is not a finite number; they count as errors.
@@ -101,8 +101,8 @@ class Evaluation:
         tensors = [kernel.tensor for kernel in self._mapped.values()]
         return dict(zip(tensors, session.run(tensors)))
 
-    def figures(self, session, stopping=lambda: False, scores=None, frozen=None):
-        """Returns the `Figures` of the whole test set; every image counts once, whatever the batch size.
+    def metrics(self, session, stopping=lambda: False, scores=None, frozen=None):
+        """Returns the `Metrics` of the whole test set; every image counts once, whatever the batch size.
 
         `frozen` are the kernels, if they have been computed.
         In one process only: `stopping()` is asked before each batch, and once it is true the result is None; the class
@@ -120,7 +120,7 @@ class Evaluation:
         if scores is not None:
             scores.append(np.concatenate(logits)[: self.store.size])
         *means, _ = (total / self.store.size).tolist()
-        return Figures(*means, k=self._k, not_finite=round(total[3]))
+        return Metrics(*means, k=self._k, not_finite=round(total[3]))
 
     def geometry(self, session, frozen=None):
         """Returns what OPT is about, per layer: {"energy_s": {layer: mean energy}, "orthogonality": {layer: error}}.
@@ -131,7 +131,7 @@ class Evaluation:
         ||QQ^T - I||_F of those that are rotated.
         """
         energies = session.run(self._energies, self.frozen(session) if frozen is None else frozen)
-        figures = {
+        found = {
             f"energy_{power}": {scope: of_layer[index] for scope, of_layer in energies.items()}
             for index, power in enumerate(ENERGY_POWERS)
         }
@@ -139,7 +139,7 @@ class Evaluation:
         for scope, kernel in self._mapped.items():  # one after the other: what each needs is not in memory together
             fed, error = self._errors[kernel.rotate, int(kernel.generator.shape[0])]
             errors[scope] = session.run(error, {fed: session.run(kernel.generator)})
-        return figures | {"orthogonality": errors}
+        return found | {"orthogonality": errors}
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def export(problem, chosen, checkpoint, path, about, form=SavedModel, batches=No
     """
     scores, part = [], problem.dataset.parts()[-1]
     with opened(problem, chosen, checkpoint, batches) as (session, evaluation):
-        figures = evaluation.figures(session, scores=scores)
+        metrics = evaluation.metrics(session, scores=scores)
         parameters = read(session, evaluation.kernels)
         updates = int(session.run(variables.global_step()))
     try:
@@ -66,20 +66,20 @@ def export(problem, chosen, checkpoint, path, about, form=SavedModel, batches=No
         raise ValueError(f"--load={checkpoint}: {error}") from None
     images = part.images
     with _whole_or_absent(path) as folder:
-        network.write(folder, _about(problem, checkpoint, updates, figures, about))
+        network.write(folder, _about(problem, checkpoint, updates, metrics, about))
         written, classes = network.read_back(folder, chosen, images, problem.vali_batch_size)
         difference = float(np.abs(written - scores[0]).max())
         if not difference <= _TOLERANCE * max(1.0, float(np.abs(scores[0]).max())):
             raise ValueError(f"exported scores differ by {difference:.1e} from the evaluation's; {path} is not written")
     wrong = 100.0 * float(np.mean(classes != part.labels))
-    yield f"{checkpoint}: {figures}"
+    yield f"{checkpoint}: {metrics}"
     yield (
         f"exported to {path}: err = {wrong:.4f} % on the same {len(images)} {part.split} images, scores differ by at "
         f"most {difference:.1e}; {network.summary}"
     )
 
 
-def _about(problem, checkpoint, updates, figures, about):
+def _about(problem, checkpoint, updates, metrics, about):
     dataset, part = problem.dataset, problem.dataset.parts()[-1]
     return {
         **about,
@@ -90,9 +90,9 @@ def _about(problem, checkpoint, updates, figures, about):
         "updates": updates,
         part.split: {
             "images": len(part.images),
-            "error_percent": 100 * figures.error,
-            f"error_{figures.k}_percent": 100 * figures.error_k,
-            "cross_entropy": figures.cross_entropy,
+            "error_percent": 100 * metrics.error,
+            f"error_{metrics.k}_percent": 100 * metrics.error_k,
+            "cross_entropy": metrics.cross_entropy,
         },
     }
 

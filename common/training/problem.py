@@ -43,7 +43,7 @@ class Problem:
       xla: whether XLA compiles the network's training pass, and the updates of variables.
       sync_bn: whether several replicas normalize their batches by the statistics of all of them.
 
-    Evaluation is neither of low precision nor compiled: the figures of a checkpoint do not depend on how it was made.
+    Evaluation is neither of low precision nor compiled: the metrics of a checkpoint do not depend on how it was made.
     """
 
     dataset: Dataset

@@ -1,4 +1,4 @@
-"""What TensorBoard shows besides the figures of metrics.jsonl: gradients and a sample of the training images."""
+"""What TensorBoard shows besides the metrics of metrics.jsonl: gradients and a sample of the training images."""
 
 import numpy as np
 

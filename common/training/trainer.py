@@ -1,7 +1,7 @@
 """Training from the start to the end: what is built, where it begins, what happens besides, and how it ends.
 
 In a cluster every process does this. The chief reads checkpoints, holds the run folder and reports; the others come to
-the same decisions, by figures that are reduced over all processes or that the chief has told them.
+the same decisions, by metrics that are reduced over all processes or that the chief has told them.
 """
 
 import contextlib
@@ -148,10 +148,10 @@ class _Run:
         """Evaluates the test set of a run that was validated on a holdout: once, after the last update."""
         if self.test is None:
             return
-        figures = self.test.figures(self.session)
+        metrics = self.test.metrics(self.session)
         if self.folder.kept:
-            self.folder.say(f"step {step}, test: {figures}")
-            self.folder.measure(step=step, split="test", **figures.percentages())
+            self.folder.say(f"step {step}, test: {metrics}")
+            self.folder.measure(step=step, split="test", **metrics.percentages())
 
     def end(self, complete):
         """Says how the run has ended; returns the exit status."""
@@ -262,12 +262,12 @@ def _first_lines(program, settings, dataset, chosen):
         yield f"{chosen.cluster.count} workers, {replicas} replicas: {', '.join(chosen.cluster.workers)}"
 
 
-def _board(settings, events, task, training, last):
-    """Returns what shows TensorBoard more than the figures."""
+def _board(settings, events, trained, training, last):
+    """Returns the callbacks that show TensorBoard more than the metrics."""
     if events is None:
         return []
     return [
-        summaries.Sample(events, training.images, task.pipeline),
+        summaries.Sample(events, training.images, trained.pipeline),
         summaries.Gradients(events, training.health.gradients, settings.vali_freq, last),
     ]
 

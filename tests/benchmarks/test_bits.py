@@ -33,7 +33,8 @@ class Counting:
 @pytest.mark.parametrize("noise, different", [(0, 0), (1, 1)])
 def test_variables_that_differ_are_counted(monkeypatch, noise, different):
     monkeypatch.setattr(bits.programs, "Training", Counting)
-    monkeypatch.setattr(bits.devices, "choose", lambda device: type("Devices", (), {"be_deterministic": lambda s: None})())
+    devices = type("Devices", (), {"be_deterministic": lambda self: None})()
+    monkeypatch.setattr(bits.devices, "choose", lambda device: devices)
     monkeypatch.setattr(Counting, "noise", 0)
 
     class Job(int):

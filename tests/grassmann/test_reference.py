@@ -1,4 +1,4 @@
-"""Figures of the original program: its trajectory, its checkpoint, its data format.
+"""Metrics of the original program: its trajectory, its checkpoint, its data format.
 
 The material lies beside the repository where the project is developed; without it these tests are skipped.
 """
@@ -105,8 +105,8 @@ def test_the_same_figures_with_any_vali_batch_size():
                 session.run(tf.global_variables_initializer())
                 evaluation.store.fill(session)
                 checkpoints.load(session, str(CHECKPOINT), checkpoints.model_variables())
-                figures = evaluation.figures(session)
-        assert str(figures) == "cross_entropy = 1.6957, err = 65.2393 %, err_5 = 6.8010 %", size
+                metrics = evaluation.metrics(session)
+        assert str(metrics) == "cross_entropy = 1.6957, err = 65.2393 %, err_5 = 6.8010 %", size
 
 
 def test_training_goes_on_from_it_with_every_slot():

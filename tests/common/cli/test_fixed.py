@@ -52,8 +52,8 @@ class Network:
         for store in (*(self.training.stores if train else ()), self.evaluation.store):
             store.fill(self.session)
 
-    def figures(self):
-        return self.evaluation.figures(self.session)
+    def metrics(self):
+        return self.evaluation.metrics(self.session)
 
     def train(self):
         step = int(self.session.run(variables.global_step()))
@@ -64,7 +64,7 @@ class Network:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """`sources(folder, updates, model)` -> (run folder, figures) of a network that is trained for so many updates.
+    """`sources(folder, updates, model)` -> (run folder, metrics) of a network that is trained for so many updates.
 
     Without any its gammas, betas and batch averages are random.
     """
@@ -84,7 +84,7 @@ def sources(tmp_path_factory):
                     values = {variable: random.uniform(0.5, 1.5, variable.shape.as_list()) for variable in spread}
                     checkpoints.assign(network.session, values)
                 tf.train.Saver(variables.saved()).save(network.session, str(path / "model.ckpt"), 11)
-                found[folder, updates, model] = path, network.figures()
+                found[folder, updates, model] = path, network.metrics()
             (path / "flags.txt").write_text(f"# {folder}\n{flags.text(network.settings)}")
         return found[folder, updates, model]
 
@@ -109,9 +109,9 @@ def test_a_network_begins_at_its_source(folder, words, source, sources):
     score = {"cnn6": "score", "resnet": "fc/output"}["resnet" if "--model=resnet" in words else "cnn6"]
     path, expected = sources(source, model="cnn6" if score == "score" else "resnet")
     network = Network(folder, f"--fixed={path}", *words)
-    figures = network.figures()
-    assert figures.error == expected.error
-    assert figures.cross_entropy == pytest.approx(expected.cross_entropy, abs=1e-6)
+    metrics = network.metrics()
+    assert metrics.error == expected.error
+    assert metrics.cross_entropy == pytest.approx(expected.cross_entropy, abs=1e-6)
     assert network.lines[0].endswith(f"{score}, the class scores, is kept")
     assert network.session.run(variables.global_step()) == 0
     for kernel in network.kernels.values():
@@ -135,7 +135,7 @@ def test_averages_go_on_from_where_they_are(folder, words, sources):
         for _ in range(steps - done):
             network.train()
         done = steps
-        assert network.figures().cross_entropy == pytest.approx(expected.cross_entropy, abs=0.02)
+        assert network.metrics().cross_entropy == pytest.approx(expected.cross_entropy, abs=0.02)
     # Each update moves an average by a thousandth of the way to the batch's; begun anew, it would be the batches' own.
     moved = [np.abs(new - old).max() / np.abs(old).max() for new, old in zip(network.session.run(averages), before)]
     assert 0 < max(moved) < 0.05

@@ -53,7 +53,7 @@ ALL = [f"{case}-{dtype}" for case in CASES for dtype in DTYPES]
 
 
 def trained(program, settings, dtype, cluster, count, steps):
-    """Returns {name: value} of all replicas here, and the figures of an evaluation, after so many steps.
+    """Returns {name: value} of all replicas here, and the metrics of an evaluation, after so many steps.
 
     The averages of batch norm are made anew then.
     """
@@ -83,11 +83,11 @@ def trained(program, settings, dtype, cluster, count, steps):
             for callback in callbacks:
                 callback.after_step(step, {})
         assert precise.make(session)
-        figures = evaluation.figures(session)
+        metrics = evaluation.metrics(session)
         values = session.run({variable.op.name: variable for variable in tf.global_variables()})
         peers.barrier(session)
-    figures = (figures.cross_entropy, figures.error, figures.error_k)
-    return {**values, "the loss": loss, "the figures": np.array(figures)}
+    metrics = (metrics.cross_entropy, metrics.error, metrics.error_k)
+    return {**values, "the loss": loss, "the metrics": np.array(metrics)}
 
 
 def main(folder, processes, count, index, port, cases):

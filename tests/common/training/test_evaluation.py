@@ -13,7 +13,7 @@ from common.graph import initializers, variables
 from common.nn import kernels, losses
 from common.nn.layers import BatchNormConstants
 from common.nn.networks import network
-from common.training.evaluation import Evaluation, Figures
+from common.training.evaluation import Evaluation, Metrics
 from common.training.problem import Problem
 from opt_gs.gram_schmidt import gram_schmidt
 
@@ -57,22 +57,22 @@ def evaluate(vali_batch_size):
             session.run(tf.global_variables_initializer())
             evaluation.store.fill(session)
             CALLS.clear()
-            figures = evaluation.figures(session)
+            metrics = evaluation.metrics(session)
             calls = len(CALLS)
             batches = range(-(-IMAGES // vali_batch_size))
             parts = [session.run(evaluation.logits, {"test_batch:0": index}) for index in batches]
             logits = np.concatenate(parts)[:IMAGES]
-        return figures, calls, logits.astype(float), task.dataset.test_labels
+        return metrics, calls, logits.astype(float), task.dataset.test_labels
 
 
 @pytest.mark.parametrize("vali_batch_size", [1, 10, 37, 250])
 def test_every_image_counts_once(vali_batch_size):
-    figures, _, logits, labels = evaluate(vali_batch_size)
+    metrics, _, logits, labels = evaluate(vali_batch_size)
     rows = np.arange(IMAGES)
     entropies = np.log(np.exp(logits).sum(axis=1)) - logits[rows, labels]
     rank = (logits > logits[rows, labels][:, None]).sum(axis=1)
-    np.testing.assert_allclose(figures.cross_entropy, entropies.mean(), rtol=1e-6)
-    np.testing.assert_allclose([figures.error, figures.error_k], [(rank >= 1).mean(), (rank >= 5).mean()], rtol=1e-12)
+    np.testing.assert_allclose(metrics.cross_entropy, entropies.mean(), rtol=1e-6)
+    np.testing.assert_allclose([metrics.error, metrics.error_k], [(rank >= 1).mean(), (rank >= 5).mean()], rtol=1e-12)
 
 
 def test_the_batch_size_does_not_change_the_figures():
@@ -81,9 +81,9 @@ def test_the_batch_size_does_not_change_the_figures():
 
 
 def test_each_kernel_is_computed_once_for_all_batches():
-    figures, calls, _, _ = evaluate(5)
+    metrics, calls, _, _ = evaluate(5)
     assert calls == 2  # of six generators of one size and one of another, not times eight batches
-    assert 0.0 <= figures.error <= 1.0
+    assert 0.0 <= metrics.error <= 1.0
 
 
 def doubled(generator, weights):
@@ -113,11 +113,11 @@ def test_images_with_scores_that_are_not_finite_are_counted():
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         evaluation.store.fill(session)
-        assert evaluation.figures(session).not_finite == 0
+        assert evaluation.metrics(session).not_finite == 0
         session.run(score.initializer, {score.initializer.inputs[1]: np.full(score.shape, np.nan)})
-        figures = evaluation.figures(session)
-    assert (figures.not_finite, figures.error) == (IMAGES, 1.0)
-    line = str(Figures(float("nan"), 0.5, 0.25, 5, not_finite=3))
+        metrics = evaluation.metrics(session)
+    assert (metrics.not_finite, metrics.error) == (IMAGES, 1.0)
+    line = str(Metrics(float("nan"), 0.5, 0.25, 5, not_finite=3))
     assert line == "cross_entropy = nan, err = 50.0000 %, err_5 = 25.0000 %, 3 images with scores that are not finite"
 
 
@@ -141,7 +141,7 @@ def executed(kernel):
         session.run(tf.global_variables_initializer())
         evaluation.store.fill(session)
         watched = Watched(session)
-        evaluation.figures(watched)
+        evaluation.metrics(watched)
     return watched.calls
 
 
@@ -160,4 +160,4 @@ def test_with_frozen_kernels_a_batch_executes_what_ordinary_evaluation_does():
 
 
 def test_the_line_of_the_originals():
-    assert str(Figures(1.69566, 0.652393, 0.06801, 5)) == "cross_entropy = 1.6957, err = 65.2393 %, err_5 = 6.8010 %"
+    assert str(Metrics(1.69566, 0.652393, 0.06801, 5)) == "cross_entropy = 1.6957, err = 65.2393 %, err_5 = 6.8010 %"

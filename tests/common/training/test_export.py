@@ -88,7 +88,7 @@ def unlike_the_start(name, shape, role, random):
 
 
 def trained(name, folder):
-    """Makes a checkpoint; returns its path and the evaluation's figures and scores."""
+    """Makes a checkpoint; returns its path and the evaluation's metrics and scores."""
     program, settings = program_of(name)
     random, scores = np.random.RandomState(1), []
     with tf.Graph().as_default(), tf.Session() as session:
@@ -101,13 +101,13 @@ def trained(name, folder):
             if variables.role_of(variable) is Role.ROTATION:
                 value = np.linalg.qr(value)[0]
             session.run(variable.initializer, {variable.initializer.inputs[1]: value})
-        figures = evaluation.figures(session, scores=scores)
+        metrics = evaluation.metrics(session, scores=scores)
         path = tf.train.Saver(variables.saved()).save(session, str(folder / "model.ckpt"), global_step=41)
-    return path, figures, scores[0]
+    return path, metrics, scores[0]
 
 
 def exported(cases, folder):
-    """Exports each case and loads all in a fresh process: {name: (figures, scores, what the process saw, folder)}."""
+    """Exports each case and loads all in a fresh process: {name: (metrics, scores, what the process saw, folder)}."""
     np.save(folder / "images.npy", datasets.load("synthetic").test_images)
     expected = {}
     for name in cases:
@@ -127,7 +127,7 @@ def exported(cases, folder):
     ).stdout  # fmt: skip
     assert re.fullmatch(r"\d+\.\d\d% of 1797 digits are right, the first ones are \[(\d ?){5}\]\n", said)
     return {
-        name: (figures, scores, np.load(f"{place}.npz"), place) for name, (figures, scores, place) in expected.items()
+        name: (metrics, scores, np.load(f"{place}.npz"), place) for name, (metrics, scores, place) in expected.items()
     }
 
 
@@ -136,12 +136,12 @@ def fast(tmp_path_factory):
     return exported(FAST, tmp_path_factory.mktemp("exported"))
 
 
-def check_scores(figures, scores, seen, least=0.03):
+def check_scores(metrics, scores, seen, least=0.03):
     labels = datasets.load("synthetic").test_labels
     np.testing.assert_allclose(seen["scores"], scores, atol=1e-4)
     assert np.std(scores, axis=0).min() > least  # they depend on the images
     np.testing.assert_array_equal(seen["class"], np.argmax(scores, axis=1))
-    np.testing.assert_allclose(np.mean(seen["class"] != labels), figures.error, rtol=1e-12)
+    np.testing.assert_allclose(np.mean(seen["class"] != labels), metrics.error, rtol=1e-12)
     scores = seen["scores"].astype(float)
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     np.testing.assert_allclose(seen["probabilities"], powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
@@ -159,8 +159,8 @@ def check_types(seen):
 
 @pytest.mark.parametrize("name", FAST)
 def test_a_process_without_this_project_gets_the_scores_of_the_evaluation(name, fast):
-    figures, scores, seen, _ = fast[name]
-    check_scores(figures, scores, seen)
+    metrics, scores, seen, _ = fast[name]
+    check_scores(metrics, scores, seen)
     check_types(seen)
 
 
@@ -189,8 +189,8 @@ def test_the_first_conv_of_a_network_that_adds_it_to_the_first_block_keeps_its_s
 @pytest.mark.slow
 def test_every_method_and_network(tmp_path):
     seen = exported(SLOW, tmp_path)
-    for name, (figures, scores, values, _) in seen.items():
-        check_scores(figures, scores, values, 3e-3 if name.startswith("vgg13") else 0.03)  # the deepest
+    for name, (metrics, scores, values, _) in seen.items():
+        check_scores(metrics, scores, values, 3e-3 if name.startswith("vgg13") else 0.03)  # the deepest
         check_types(values)
     check_products(seen["wide resnet"][2], 3)  # WRN-10-2: group 2 has a projection of the first conv
     check_products(seen["vgg11"][2], 0)
@@ -199,13 +199,13 @@ def test_every_method_and_network(tmp_path):
 
 
 def test_the_folder_says_what_it_holds(fast):
-    figures, _, _, place = fast["grassmann"]
+    metrics, _, _, place = fast["grassmann"]
     about = json.loads((place / "assets.extra" / "model.json").read_text())
     assert (about["method"], about["network"]) == ("grassmann", "WRN-10-1")
     assert (about["data"], about["classes"]) == ("synthetic", 10)
     assert about["checkpoint"] == "model.ckpt-41" and about["flags"]["keep_prob"] == "0.7"
     assert not {"export_dir", "load", "data_dir", "device"} & set(about["flags"])
-    assert about["test"]["images"] == 256 and about["test"]["error_percent"] == 100 * figures.error
+    assert about["test"]["images"] == 256 and about["test"]["error_percent"] == 100 * metrics.error
     assert sorted(about["outputs"]) == ["class", "probabilities", "scores"]
     assert not list(place.parent.glob("*.tmp"))
 

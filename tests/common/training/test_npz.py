@@ -61,7 +61,7 @@ def trained(problem, folder, change=lambda name, value: value):
                 value = np.linalg.qr(value - 1.0)[0]
             value = change(variable.op.name, value)
             session.run(variable.initializer, {variable.initializer.inputs[1]: value})
-        evaluation.figures(session, scores=scores)
+        evaluation.metrics(session, scores=scores)
         return tf.train.Saver(variables.saved()).save(session, str(folder / "model.ckpt"), global_step=41), scores[0]
 
 
