@@ -136,9 +136,10 @@ def _finetune():
     """A network trained on half of the classes goes over to the other half; some images a class."""
     scratch = ("--rotation=none",)
     begins = {"begins_at": "pretrained"}
+    tuning = _rates("base_lr", 0.003, 0.01, 0.03, 0.1)
     kinds = {
-        "orthogonal": (("--fresh_score",), _rates("base_lr", 0.003, 0.01, 0.03, 0.1), begins),
-        "ordinary": ((*scratch, "--fresh_score"), _rates("base_lr", 0.0003, 0.001, 0.003, 0.01), begins),
+        "orthogonal": (("--fresh_score",), tuning, begins),
+        "ordinary": ((*scratch, "--fresh_score"), tuning, begins),
         "scratch": (scratch, _BASELINE_RATES, {}),
     }
     labels = {"orthogonal": f"{_EXAMPLE} --fixed", "ordinary": "ordinary fine-tuning", "scratch": "from scratch"}
