@@ -2,10 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from common.cli import devices, program
 from common.cli.program import run
 from common.compat import tf
+from common.data import synthetic
+from common.distributed import consistency
 from common.graph import precision
 from opt_gs.train import method
 
@@ -48,3 +52,14 @@ def test_auto_says_what_it_chooses_and_a_resume_keeps_what_the_run_began_with(tm
 
     assert run(METHOD, settings(tmp_path / "b", precision="tf32", task="test", load=str(tmp_path / "b"))) == 0
     assert not is_on(), "a checkpoint's figures do not depend on the device"
+
+
+def test_workers_whose_auto_chooses_differently_refuse(monkeypatch):
+    rows, dataset, chosen = [], synthetic.load(train=16, test=8), devices.Devices((None,), "a GPU", "GPU")
+    for name in ("float32", "tf32"):
+        monkeypatch.setattr(precision, "chosen", lambda asked, name=name: name)
+        asked = METHOD.settings_class(**SMALL, precision="auto")
+        items = consistency.items(program._with_precision(asked, "")[0], dataset, chosen)
+        rows.append(consistency.row(items))
+    difference = consistency.difference(np.stack(rows), items, lambda index: f"worker {index}")
+    assert difference.startswith("not the same as of worker 0: --precision of worker 1.")
