@@ -8,7 +8,7 @@ commute, so Q W = 2 (I - A)^-1 W - W: one system with as many right-hand sides a
 "block" eliminates I - A by blocks, without pivoting: nearly all of the work is matrix products. The symmetric part of
 I - A is I, and that of everything an elimination leaves is larger still, so nothing is ever singular. One step of
 iterative refinement makes the solution more accurate than a pivoted factorisation alone. Where entries are far above
-the N(0, 1) that layers start with, blocks grow. The residual shows it, and a pivoted solver in float64 takes over.
+the N(0, 1) that layers start with, blocks grow. The residual shows that, and a pivoted solver in float64 takes over.
 
 "cholesky" factors (I - A)(I + A) = I + A A^T, which is positive definite, in float64. It is for GPUs, on which an
 operation costs 13 microseconds, however small, and products next to nothing.

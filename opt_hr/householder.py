@@ -78,10 +78,10 @@ def _sign_by_determinants(rotation, members):
 def _sign_by_solution(rotation, members):
     """Returns the same without an LU decomposition, which on a GPU takes longer than all the rest.
 
-    With M = Q + diag(1, ..., 1, 0) = [[I + A, b], [c^T, d]] the last number of M^-1 e_n is 1 / (d - c^T (I + A)^-1 b),
-    which is det Q, as det M = det(I + A) (d - c^T (I + A)^-1 b) has its sign, det(I + A) being positive. It is found by
-    Cholesky's factor T of M^T M: (T^-1 M^T e_n)_n / T_nn. Where it is not 1 or -1, or T^-1 of a vector of random signs
-    is large, as where Q rotates a plane by 180 degrees, which makes M singular, the determinant is taken.
+    With M = Q + diag(1, ..., 1, 0) = [[I + A, b], [c^T, d]] the last number of M^-1 e_n is 1 / (d - c^T (I + A)^-1 b).
+    It is det Q: det M = det(I + A) (d - c^T (I + A)^-1 b) has the sign of det Q, and det(I + A) is positive. Cholesky's
+    factor T of M^T M gives the number, (T^-1 M^T e_n)_n / T_nn. The determinant is taken where the number is not 1 or
+    -1, or where T^-1 of a vector of random signs is large: M is singular where Q rotates a plane by 180 degrees.
     """
     size = int(rotation.shape[-1])
     exact = tf.cast(rotation, tf.float64)

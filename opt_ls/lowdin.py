@@ -7,8 +7,9 @@ arXiv 2004.04690, section 3.3.) With P = Q H, H symmetric, a change of P moves Q
 
     dQ = Q K,    H K + K H = Q^T dP - dP^T Q
 
-so gradients divide by sums of two singular values, never by their differences: equal ones do no harm, nor does one that
-is zero, where P crosses det P = 0 and its vectors' part of Q turns round. Two of them leave Q undefined.
+so gradients divide by sums of two singular values, never by their differences. Equal ones do no harm, nor does a single
+zero: there P crosses det P = 0, and the part of Q that the zero's vectors make changes its sign. Two zeros leave Q
+undefined.
 """
 
 import functools
@@ -40,7 +41,7 @@ def lowdin(generator, weights, algorithm="auto", names=None):
     Returns Q W [..., n, m]. Both arguments have gradients, which reuse what the forward pass computed. The number of
     graph nodes is the same for every n and every batch.
 
-    All but "svd" take the singular values, too, for a generator that is too close to a singular one for them.
+    For a generator that is too close to a singular one for the others, they too take the singular values.
 
     Raises ValueError where arguments do not fit, and, when run, tf.errors.InvalidArgumentError where a generator is not
     finite, is zero, or has two singular values that are zero to working precision, which for "svd" are those that
@@ -118,7 +119,7 @@ lowdin.algorithms = tuple(_ALGORITHMS)
 
 
 def _pad(generator, weights, added):
-    """By singular values of the size of those that are there."""
+    """Pads by the identity times P's largest entry: by singular values of the size of P's own."""
     largest = tf.reduce_max(tf.abs(tf.stop_gradient(generator)), [1, 2], keepdims=True)
     return linalg.padded_by_identity(generator, weights, added, largest)
 
@@ -127,9 +128,10 @@ lowdin.pad = _pad
 
 
 def _or_by_values(result, gradient, trusted, generator, weights, members):
-    """Returns a faster algorithm's result and gradient, where it is not to be trusted those by the singular values.
+    """Returns a faster algorithm's result and gradient, or, where not to be trusted, those by the singular values.
 
-    These are computed in float64: of float32 TensorFlow's decomposition makes zero what is below 1e-6 of the largest.
+    The values are computed in float64: in float32 TensorFlow's decomposition makes zero what is below 1e-6 of the
+    largest.
     """
     cast = functools.partial(tf.cast, dtype=tf.float64)
     dtype = generator.dtype
@@ -149,9 +151,9 @@ def _or_by_values(result, gradient, trusted, generator, weights, members):
 
 
 def _decomposed(generator, members, precision=None):
-    """Returns the singular values and vectors, s [b, n], U and V [b, n, n], of matrices with one that is zero at most.
+    """Returns the singular values and vectors of matrices, s [b, n], U and V [b, n, n].
 
-    Zero to working precision, that is: of the generator's type, or of `precision`.
+    At most one value may be zero to the precision of the generator's type, or of `precision`.
     """
     # The sum of all entries is finite where all of them are.
     finite = members.check(tf.math.is_finite(tf.reduce_sum(generator, [1, 2])), "is not finite")

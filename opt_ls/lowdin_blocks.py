@@ -31,7 +31,7 @@ def padded(matrix):
 def halve(rows, shifts):
     """Returns the `Halves` of C C^T + c I: of C [b, n, n] for r shifts c, [b, r] or [r].
 
-    Of C C^T only what counts is computed. Shifts are added to the smallest blocks only: no copies of all of it.
+    Of C C^T only the lower blocks are computed. Shifts are added to the smallest blocks only, which copies least.
     """
     shifts = tf.convert_to_tensor(shifts, rows.dtype)[..., tf.newaxis, tf.newaxis]
     upper, below = tf.split(rows[:, tf.newaxis], 2, 2)

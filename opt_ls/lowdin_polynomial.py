@@ -5,8 +5,8 @@
 Every step takes the singular values x of X_k to p_k(x) = a_k x + b_k x^3 + c_k x^5, p_k being the odd polynomial of
 degree 5 that is nearest to 1 on the interval where they are (Amsel, Persson, Musco and Gower, "The Polar Express",
 arXiv 2505.16932; Chen and Chow, "A stable scaling of Newton-Schulz", 2014). A small one grows 4.3 times in a step. On a
-GPU an operation costs 13 microseconds, however small, and products next to nothing, while its inverses and
-decompositions wait for themselves.
+GPU an operation costs 13 microseconds, however small, and products next to nothing, while inverses and decompositions
+are long chains of small operations.
 """
 
 import dataclasses
@@ -23,11 +23,13 @@ _LEFT = 1e-6  # the sum of the squares of x^2 - 1 before the last step, which le
 
 
 def polynomial(generator, weights):
-    """Of the scaled X^_k = s_k X_k, which make c_k = 1, a step is, with two numbers beta and delta,
+    """Returns Q(generator) @ weights, its gradient, and whether both are to be trusted.
+
+    With X^_k = s_k X_k, scaled so that c_k = 1, a step is, with two numbers beta and delta,
 
         X^_{k+1} = X^_k M,    M = N^2 + delta I,    N = X^_k^T X^_k + beta I
 
-    and with D the gradient of X^_{k+1} the one of X^_k is D M + X^_k (N S + S N), S = X^_k^T D + D^T X^_k.
+    and with D the gradient of X^_{k+1} that of X^_k is D M + X^_k (N S + S N), S = X^_k^T D + D^T X^_k.
 
     All of it in float64. Forward, rounding errors are multiplied by the condition number. Backward, so is whatever part
     of X^T D is not skew; and the steps take some singular values down to 1e-6 first, which the way back has to undo.

@@ -114,7 +114,7 @@ def inverse_root(largest, terms):
     least = 1 / largest
     quarter = special.ellipk(1 - least**2)
     sine, cosine, _, _ = special.ellipj(np.arange(1, 2 * terms + 1) * quarter / (2 * terms + 1), 1 - least**2)
-    squares = (sine / cosine) ** 2  # poles and zeros in turn, of the function on [1 / largest, 1]; here times largest^2
+    squares = (sine / cosine) ** 2  # alternating poles and zeros of the function on [1 / largest, 1], times largest^2
     poles, zeros = squares[0::2], squares[1::2]
     weights = [np.prod(zeros - pole) / np.prod(np.delete(poles, j) - pole) for j, pole in enumerate(poles)]
     samples = np.geomspace(1, largest**2, 4001)

@@ -18,11 +18,11 @@ def cayley_gradient_step(point, gradient, momentum, learning_rate, beta):
     Y <- X + a M;  Y <- X + a/2 W (X + Y), twice;  X <- Y.
 
     The two passes approach the Cayley transform (I - a/2 W)^-1 (I + a/2 W) X, which is exactly orthogonal, and leave
-    out a^4/8 W^4 X and higher terms: where W turns a plane by the angle t = a |W|, X shrinks by the factor 1 - t^4/8.
+    out a^4/8 W^4 X and higher terms: where W rotates a plane by the angle t = a |W|, X shrinks by the factor 1 - t^4/8.
     X drifts from orthogonality by that much, so no product may be saved through X X^T = I. Six products of n x n
     matrices remain: M X^T, once for both its places, the two around it, W X, and one for each pass. (The passes amount
     to (a^2/2 W^2 + a^3/4 W^3) X, two products beyond W X in any grouping. A gradient through Q W0 has the rank of W0
-    at most, but M, the sum of many, each turned since, has not.) What does with three is `relative_gradient_step`.
+    at most, but M, the sum of many, each rotated since, has not.) `relative_gradient_step` does with three.
 
     Args:
       point, gradient, momentum: X, G and M, all [..., n, n], float32 or float64.

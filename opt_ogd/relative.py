@@ -1,9 +1,9 @@
 """Orthogonality-preserving gradient descent in coordinates that move along with the matrix: half of the products.
 
-The published iteration (see ogd.py) multiplies with X^T and with X in turns. Where X X^T = I all of it can be said of
+The published iteration (see ogd.py) multiplies with X^T and with X alternately. Where X X^T = I it can be written in
 U = G X^T, the relative gradient (Cardoso and Laheld, "Equivariant adaptive source separation", IEEE Transactions on
-Signal Processing 44, 1996): if X becomes (I + E) X, the loss changes by <U, E>. A layer X W0 = Y with the upstream
-gradient D has U = D Y^T: it never needs G = D W0^T.
+Signal Processing 44, 1996): if X becomes (I + E) X, the loss changes by <U, E>. A layer Y = X W0 with the upstream
+gradient D has U = D Y^T, without G = D W0^T.
 """
 
 from common.compat import tf
@@ -52,13 +52,13 @@ def relative_gradient_step(point, relative_gradient, momentum, learning_rate, be
         B <- beta/2 R - U;  W = (B - B^T) / 2;  a = min(eta, 1 / (|W|_F + 1e-8));
         H = a/2 W;  V = H + H^2;  Z = V + H^2 V;  X <- X + 2 Z X;  R <- (8 / a) Z - 2 W
 
-    Where X X^T = I this W is the published one: W^ - W^^T is the skew part of (beta M - G) X^T. The new X is what three
-    passes of the published loop Y <- X + a/2 W (X + Y) come to, begun at X + a W X as there, where two are published:
-    the Cayley transform up to a^5. One more costs no product here, and leaves of a plane that rotates by the angle t, t
-    and all smaller, a factor 1 - t^6/32 instead of 1 - t^4/8, so that X stays orthogonal, which W now relies on. And
-    M = W X, seen from X after two passes, is X M^T = -(W + a W^2 + a^2/2 W^3 + a^3/4 W^4), the new -R / 2: of this,
-    too, nothing is left to be computed. Three products of n x n matrices in place of six, and, as the matrices are
-    large and each pass over one counts, no factor of them that a scalar can take.
+    Where X X^T = I this W is the published one: W^ - W^^T is the skew part of (beta M - G) X^T. The new X is the result
+    of three passes of the published loop Y <- X + a/2 W (X + Y), begun at X + a W X as there: the Cayley transform up
+    to a^5. Published are two passes; the third costs no product here. With it a plane that rotates by an angle up to t
+    shrinks by the factor 1 - t^6/32 instead of 1 - t^4/8: X stays orthogonal, on which W relies. The published M = W X,
+    seen from the X of two passes, is X M^T = -(W + a W^2 + a^2/2 W^3 + a^3/4 W^4), which is -R / 2 of the new R and
+    costs no product either. So there are three products of n x n matrices in place of six. As each pass over a large
+    matrix counts, factors are taken by scalars where they can be.
 
     Args:
       point, relative_gradient, momentum: X, U and R, all [..., n, n], float32 or float64; R starts at zero.

@@ -17,7 +17,7 @@ def load(folder, image_size=None):
     """Returns the data set of a folder with train/CLASS/... and test/CLASS/..., PNG and JPEG files, folders in folders.
 
     Classes are numbered by the string order of the folders in train/. Images become uint8 [N, H, W, 3]: grey ones get
-    three channels, transparency lies over black, 16 bits are scaled to 8, and a photograph is turned as it says it was
+    three channels, transparency lies over black, 16 bits are scaled to 8, and a photograph is rotated as it says it was
     taken. Paths are sorted, so that all machines see one order.
 
     Args:

@@ -8,7 +8,7 @@ import enum
 import itertools
 
 from common.compat import tf
-from common.graph.side_by_side import flat, parts
+from common.graph.side_by_side import flat, unflattened
 
 _GROUP_KEY = 2
 _LEAST = 64  # numbers of a sum, a smaller one is padded: TensorFlow gives each worker a part, and none may be empty
@@ -68,7 +68,7 @@ def broadcast(members, cluster):
             block = list(block)
             own = flat([member.read_value() for member in block])
             total = summed(own if cluster.is_chief else tf.zeros_like(own), cluster, Kind.VARIABLES + key)
-            last = [member.assign(part, read_value=False) for member, part in zip(block, parts(total, block))]
+            last = [member.assign(part, read_value=False) for member, part in zip(block, unflattened(total, block))]
     return tf.group(*last)
 
 

@@ -2,13 +2,13 @@
 
     A A^T = L L^T,    S = L^-1 A
 
-(Stathopoulos and Wu, SIAM J. Sci. Comput. 23, 2002.) It loses what the square of the condition number takes of the
-precision: of 16 digits enough are left for a float32 matrix. One correction doubles them: L^-1 is lower triangular
-whatever rounding did to it, so the exact Gram-Schmidt vectors are those of S, and with S S^T = I + E they are
-(I - D) S up to E^2, D lower triangular with D + D^T = E.
+(Stathopoulos and Wu, SIAM J. Sci. Comput. 23, 2002.) As many digits are lost as the square of the condition number
+has: of 16 enough are left for a float32 matrix. One correction doubles them. L^-1 is lower triangular whatever rounding
+did to it, so the exact Gram-Schmidt vectors of A are those of S. With S S^T = I + E they are (I - D) S up to E^2, D
+lower triangular with D + D^T = E.
 
-For GPUs, on which an operation costs 13 microseconds, however small, and products next to nothing. On those that are
-slow in float64 `orthonormal`'s panels are faster.
+This is for GPUs, on which an operation costs 13 microseconds, however small, and products next to nothing. On GPUs that
+are slow in float64 the panels of `orthonormal` are faster.
 """
 
 import collections
@@ -26,8 +26,9 @@ Factored = collections.namedtuple("Factored", ["rows", "inverse", "diagonal", "t
 def cholesky_qr(vectors, passes=1):
     """Returns the `Factored` of unit vectors, the rows of A [b, n, n], float32 or float64.
 
-    One pass is good for float32 up to condition numbers of 1e6, two, which orthonormalise what the first has left of S,
-    up to 1e8. Where A A^T has no Cholesky factor in float64 nothing is to be trusted, and there is no error.
+    One pass is good for float32 up to condition numbers of 1e6. Two are good up to 1e8: the second orthonormalises the
+    rows that the first has left. Where A A^T has no Cholesky factor in float64 nothing is to be trusted, and there is
+    no error.
     """
     rows = tf.cast(vectors, tf.float64)
     inverse, scales = None, None

@@ -10,9 +10,9 @@ _FAST_IN_FLOAT64 = {(6, 0), (7, 0), (8, 0), (9, 0), (10, 0)}
 
 
 def identity(size, dtype):
-    """Returns I [size, size], made when it is run.
+    """Returns I [size, size], computed when the graph runs.
 
-    tf.eye takes a number to pad with, which on a GPU is fetched by the host each time. So does tf.linalg.diag_part.
+    tf.eye and tf.linalg.diag_part take a number to pad with, which on a GPU the host fetches each time.
     """
     return tf.raw_ops.MatrixDiag(diagonal=tf.constant(1, dtype, [size]))
 
@@ -30,8 +30,8 @@ def transposed(matrix):
 def matmul(first, second, transpose_a=False, transpose_b=False):
     """Returns tf.matmul(...) to the precision of its type, even where the network has TensorFloat-32.
 
-    TensorFlow's switch is for the whole process. Where it is on, a product of float32 matrices is one in float64, or
-    on a GPU that is slow in it the sum of three products of 11-bit halves; a map's result would else be good to 1e-3.
+    TensorFlow's switch is for the whole process, and with it a map's result would be good to 1e-3. Where it is on,
+    float32 matrices are multiplied in float64, or on GPUs that are slow in float64 by three products of 11-bit halves.
     """
     options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
     is_on = tf.compat.v2.config.experimental.tensor_float_32_execution_enabled
@@ -46,7 +46,7 @@ def matmul(first, second, transpose_a=False, transpose_b=False):
 
 
 def _halves(matrix):
-    """Returns the leading 11 bits of each float32 number, and the rest of it, which has 13."""
+    """Returns the leading 11 bits of each float32 number, and the remaining 13."""
     whole = tf.bitcast(tf.convert_to_tensor(matrix), tf.int32)
     high = tf.bitcast(tf.bitwise.bitwise_and(whole, tf.constant(-(1 << 13), tf.int32)), tf.float32)
     return high, matrix - high
@@ -63,7 +63,7 @@ def squared_norm(matrix):
 
 
 def euclidean_norm(tensor, axis, keepdims=False):
-    """Returns the roots of sums of squares over axes, one operation; in a function, which XLA may compile, three."""
+    """Returns the roots of sums of squares over axes: one operation, or three in a function, which XLA may compile."""
     if tf.get_default_graph().building_function:
         return tf.sqrt(tf.reduce_sum(tf.square(tensor), axis, keepdims=keepdims))
     return tf.math.reduce_euclidean_norm(tensor, axis, keepdims=keepdims)
@@ -75,12 +75,12 @@ def norm(matrix):
 
 
 def padded_by_zeros(generator, weights, added):
-    """Returns P [b, n, n] and W [b, n, m] with so many rows, and columns of P, more, before the first: all zeros."""
+    """Returns P [b, n, n] and W [b, n, m] with `added` rows of zeros before the first, and P with such columns too."""
     return _padded(generator, added), tf.pad(weights, [[0, 0], [added, 0], [0, 0]])
 
 
 def padded_by_identity(generator, weights, added, scale=1.0):
-    """The same, but for `scale` on the new part of P's diagonal: Q(P) of most maps becomes [[I, 0], [0, Q(P)]]."""
+    """Returns the same with `scale` on the new part of P's diagonal: for most maps Q becomes [[I, 0], [0, Q(P)]]."""
     diagonal_part = np.where(np.arange(added + int(generator.shape[-1])) < added, 1, 0)
     unit = tf.raw_ops.MatrixDiag(diagonal=tf.constant(diagonal_part, generator.dtype))
     generator, weights = padded_by_zeros(generator, weights, added)

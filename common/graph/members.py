@@ -1,4 +1,4 @@
-"""A map of a batch of matrices: one member that needs a slower algorithm, or is in error, leaves the others alone."""
+"""A map of a batch of matrices: members that need a slower algorithm, or are in error, leave the others alone."""
 
 from common.compat import tf
 from common.graph.linalg import check_algorithm, checked
@@ -31,7 +31,7 @@ def run_algorithm(name, algorithms, algorithm, generator, weights, names=None):
         rotated, pull_back = algorithms[algorithm](generator, weights, members)
 
         def gradient(upstream):
-            # Parts of the factors would else be copied when the factors are there, and be in memory all the while.
+            # Without the control, parts of the factors would be copied early and stay in memory.
             with tf.control_dependencies([upstream]):
                 return pull_back(upstream)
 

@@ -1,21 +1,23 @@
-"""Gram-Schmidt on the rows of matrices, or on their columns: A = L S, L lower triangular, its diagonal positive, S
-orthogonal, and the way back. With the columns as vectors the matrix is A^T: that is Householder's QR up to a sign.
+"""Gram-Schmidt on the rows of matrices, or on their columns, and its gradient.
+
+A = L S, L lower triangular with a positive diagonal, S orthogonal. With the columns as vectors A is the transposed
+matrix, and this is Householder's QR up to a sign.
 
 Forward: block Gram-Schmidt by halves. When the first half of the vectors is orthonormal, the second is projected
-against them by products, and orthonormalised in turn. The last halves, the panels, are orthonormalised by Cholesky's
+against the first by products, and then orthonormalised. The last halves, the panels, are orthonormalised by Cholesky's
 factor of their Gram matrix (Cholesky-QR; Stathopoulos and Wu, SIAM J. Sci. Comput. 23, 2002). Of a generator with
 normal entries only the last vectors are nearly dependent on the others, so only the last and smallest panel is
-projected twice ("twice is enough": Giraud, Langou and Rozloznik, Comput. Math. Appl. 50, 2005). Where that was not
-enough, which the factors of Cholesky show, TensorFlow's QR does everything again: slower, and right for any condition
+projected twice ("twice is enough": Giraud, Langou and Rozloznik, Comput. Math. Appl. 50, 2005). Where Cholesky's
+factors show that twice was not enough, TensorFlow's QR does everything again: slower, and right for any condition
 number.
 
 Backward: dA = dL S + L dS with dL lower triangular and dS S^T skew gives A' = L^-T U S, U the strict upper triangle of
 B - B^T, B the gradient of S times S^T.
 
-The last vector may depend on the others: S owes it no more than the side of their hyperplane that it is on, and as the
-last row of U is zero, its own gradient is zero and L_nn is in none. Training does get there: det A = 0 is a surface,
-and a path that goes through it may have a point right next to it. For an earlier vector to depend on those before it
-two conditions or more must hold at once, and there gradients grow without bound.
+The last vector may depend on the others. S takes from it only on which side of the others' hyperplane it is. The last
+row of U is zero, so the last vector's gradient is zero, and no gradient contains L_nn. Training does get there:
+det A = 0 is a surface, and a path through the surface may have a point right next to it. For an earlier vector to
+depend on those before it two or more conditions must hold at once; there gradients grow without bound.
 """
 
 import collections
@@ -48,33 +50,31 @@ def factor(matrix, members, by_rows=True, algorithm="auto"):
 
     Args:
       matrix: [b, n, n], float32 or float64. The squares of its vectors' norms must be within the type's range.
-      members: whose they are, see `members.Members`.
+      members: `members.Members`, who they are.
       by_rows: whether its vectors are its rows, or its columns.
       algorithm: one of `ALGORITHMS`. "block" is block Gram-Schmidt, "cholesky" one panel in float64 (see
         `cholesky_qr`), "qr" TensorFlow's QR. "auto" is "cholesky" on GPUs that are fast in float64, and "block"
         everywhere else.
 
-    Where QR was needed and L_nn is as good as zero, L is one as if it were 1: no gradient needs it.
+    Where QR was needed and L_nn is as good as zero, L has 1 in its place: no gradient needs L_nn.
 
-    Raises tf.errors.InvalidArgumentError, when run, if a matrix is not finite, or one of its vectors is zero, or its
-    square is, or no more than rounding is left of a vector before the last.
+    Raises tf.errors.InvalidArgumentError, when run, if a matrix is not finite, a vector or its square is
+    zero, or no more than rounding is left of a vector before the last.
     """
     return _factored(matrix, members, by_rows, algorithm, "row" if by_rows else "column")[0]
 
 
 def attempt(matrix, members):
-    """Returns the `Factors` of the rows of any matrices [b, n, n], and whether those of each are independent, bool [b].
+    """Returns the `Factors` of the rows of any matrices [b, n, n], and whether each matrix's are independent, bool [b].
 
-    Where they are not, the last one included, the factors are of no use, but there is no error.
+    Where the rows, the last one included, are not, the factors are of no use, but there is no error.
     """
     factors, independent = _factored(matrix, members, True, "block", None)
     return factors, independent > 0
 
 
 def _factored(matrix, members, by_rows, algorithm, vector):
-    """Returns (the `Factors`,), and where `vector` is None, 1 or 0 [b] for whether all vectors are independent.
-
-    There are no errors then.
+    """Returns (the `Factors`,); for `vector` None also, in place of errors, 1 or 0 [b]: are all vectors independent?
     """
     vectors = matrix if by_rows else transposed(matrix)
     inverse_norms = 1 / tf.math.reduce_euclidean_norm(vectors, 2)
@@ -84,10 +84,10 @@ def _factored(matrix, members, by_rows, algorithm, vector):
 
 
 def pull_back(factors, left, right):
-    """Returns the gradient [b, n, n] of the matrices, from B = left @ right^T, the gradient of S times S^T; [b, n, m].
+    """Returns the gradient [b, n, n] of the matrices. B = left @ right^T, of two [b, n, m], is S's gradient times S^T.
 
-    U is the upper triangle of B - B^T: where L^-1 is at hand, of that difference, which takes the fewest operations,
-    else of [left, -right] @ [right, left]^T, which takes the least time on a CPU.
+    U is the upper triangle of B - B^T. Where L^-1 is at hand the difference is computed as such, in the fewest
+    operations; else as [left, -right] @ [right, left]^T, which takes the least time on a CPU.
     """
     if not isinstance(factors.lower, _Halves):
         product = matmul(left, right, transpose_b=True)

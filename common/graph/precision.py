@@ -5,9 +5,9 @@ used. Kept and computed in float32 are all variables and their updates, the maps
 normalization, the class scores from the softmax on, and the loss. So checkpoints are the same whatever the precision.
 
 float16 reaches down to 6e-8 only (6e-5 at full accuracy), and a mean over images and positions makes the gradients of
-activations smaller than that. They are computed for `loss_scale` times the loss, and those of the variables are divided
-by it again in float32 (Micikevicius et al., "Mixed precision training", ICLR 2018, section 3.2). bfloat16 has the
-range of float32 and needs none. The scale is constant, so no update is ever lost to finding it and nothing is kept
+activations smaller than that. So gradients are taken of `loss_scale` times the loss, and those of the variables are
+divided by it in float32 (Micikevicius et al., "Mixed precision training", ICLR 2018, section 3.2). bfloat16 has the
+range of float32 and needs no scale. The scale is constant, so no update is lost to finding one and nothing is kept
 between steps: batch normalization keeps gradients within a band (of kernels up to 1; of activations 1e-6 to 1e-2).
 
 tf32 is float32 whose products and convolutions read 11 bits of each number. It is a switch of the process, so it is on

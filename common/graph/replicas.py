@@ -7,7 +7,7 @@ from many, in one process or in several.
 
 from common.compat import tf
 from common.graph.precision import excluded
-from common.graph.side_by_side import flat, parts
+from common.graph.side_by_side import flat, unflattened
 
 _GROUP_KEY = 1
 _FIRST_LOCAL_KEY = 1 << 20  # plus the number of a process's first replica: groups within that process
@@ -28,9 +28,9 @@ class Replica:
     same on each replica, and are run in that order: two replicas that start two collectives in different orders would
     wait for each other.
 
-    None has a timeout of its own: for each that has, TensorFlow starts a thread that sleeps until the time is over, so
-    that a run of some hundred steps would have more threads than a process may. It is the session that does not wait
-    for ever for peers that do not come (`Cluster.configure`).
+    No collective has a timeout of its own: for each with one, TensorFlow starts a thread that sleeps until the time is
+    over, so that a run of some hundred steps would have more threads than a process may. The session does not wait for
+    ever for peers that do not come (`Cluster.configure`).
     """
 
     def __init__(self, index=0, count=1, here=None):
@@ -72,7 +72,7 @@ class Replica:
         """
         if self.count == 1:
             return list(tensors)
-        return parts(self._all_here(self._reduce(flat(tensors)) / self.count), tensors)
+        return unflattened(self._all_here(self._reduce(flat(tensors)) / self.count), tensors)
 
     def _all_here(self, tensor):
         """Returns `tensor` once all replicas of this process have got so far.

@@ -24,7 +24,7 @@ def flat(tensors):
     return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
 
 
-def parts(vector, tensors):
+def unflattened(vector, tensors):
     """Returns what `flat` has put into a vector, as tensors of the shapes of `tensors`."""
     of_each = tf.split(vector, [tensor.shape.num_elements() for tensor in tensors])
     return [tf.reshape(part, tensor.shape) for part, tensor in zip(of_each, tensors)]
@@ -48,7 +48,7 @@ def elementwise(function, *columns):
     results = {index: function(*row) for index, row in enumerate(rows) if index not in small}
     if small:
         vectors = [flat([column[index] for index in small]) for column in columns]
-        results |= zip(small, parts(function(*vectors), [columns[0][index] for index in small]))
+        results |= zip(small, unflattened(function(*vectors), [columns[0][index] for index in small]))
     return [results[index] for index in range(len(rows))]
 
 

@@ -60,7 +60,7 @@ class Mode:
       step: the index of the update under way, an int64 tensor; only training asks for it.
       replica: which slice of the batch this is.
       sync_bn: whether batch normalization has the statistics of the whole batch, or each replica those of its slice.
-      folded: None, or {scope: (scale, shift)} of all batch normalizations, which are then that and nothing else. The
+      folded: None, or {scope: (scale, shift)} of all batch normalizations, which then have no variables. The
         scale is None where the layer before has it in its weights (see common/training/folding.py).
     """
 
@@ -207,9 +207,9 @@ def _scaled_and_shifted(inputs, scale, shift):
 
 
 def _fused(inputs, beta, gamma, epsilon):
-    """The fused kernel: fast; statistics in float32 only. Returns outputs, mean, variance and by what to multiply that.
+    """The fused kernel: fast, statistics in float32 only. Returns outputs, mean, variance and the variance's factor.
 
-    It reports the unbiased variance, N/(N-1) times ours.
+    The kernel gives the unbiased variance, N/(N-1) times ours.
     """
     images = inputs if inputs.shape.ndims == 4 else inputs[:, None, None, :]
     outputs, mean, variance = tf.nn.fused_batch_norm(images, gamma, beta, epsilon=epsilon, is_training=True)

@@ -47,9 +47,9 @@ class Schedule:
         Args:
           lr_scale: "linear" multiplies every rate by batch_size / recipe_batch_size (section 2.1); "none" does not.
           batch_size, recipe_batch_size: images of an update, over all replicas.
-          warmup_steps: the rate rises by equal amounts over so many first updates, the last of them having the whole
-            one; 0 for none. It begins at the recipe's rate if the scaled one is larger (section 2.2, gradual warm-up),
-            and otherwise at 0, of which the first update is one amount away.
+          warmup_steps: over so many first updates the rate rises by equal amounts, the last of them having the whole
+            rate; 0 for none. The rise begins at the recipe's rate if the scaled one is larger (section 2.2, gradual
+            warm-up), else at 0. The first update is one amount above that.
         """
         scale = batch_size / recipe_batch_size if lr_scale == "linear" else 1.0
         return dataclasses.replace(self, scale=scale, warmup_steps=warmup_steps)

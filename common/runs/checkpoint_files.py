@@ -10,7 +10,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 _STRAY = re.compile(r"\.(index|meta|sha256|data[-\dof]*)?$")  # what a shell's completion may leave
 
 
-def parts(prefix):
+def paths(prefix):
     """Returns the files of a checkpoint, its index last: the index makes a checkpoint of the others.
 
     A checkpoint of TensorFlow's V1 format is one file without an ending.
@@ -24,7 +24,7 @@ def parts(prefix):
 
 def exists(prefix):
     """Returns whether there is a checkpoint of this name, good or not."""
-    return os.path.isfile(parts(prefix)[-1]) if os.path.isdir(os.path.dirname(prefix) or ".") else False
+    return os.path.isfile(paths(prefix)[-1]) if os.path.isdir(os.path.dirname(prefix) or ".") else False
 
 
 def prefix_of(path):
@@ -34,7 +34,7 @@ def prefix_of(path):
 
 def write_sums(prefix):
     """Writes the sums of the files that make up a checkpoint."""
-    lines = [f"{files.sha256(path)}  {os.path.basename(path)}\n" for path in parts(prefix)]
+    lines = [f"{files.sha256(path)}  {os.path.basename(path)}\n" for path in paths(prefix)]
     files.replace(prefix + ENDING, "".join(lines))
 
 
@@ -49,7 +49,7 @@ def fault(prefix):
         with open(prefix + ENDING, encoding="utf-8", errors="surrogateescape") as file:
             matches = [_LINE.fullmatch(line.rstrip("\n")) for line in file]
         named = {match.group(2): match.group(1) for match in matches if match}
-        if None in matches or not all(os.path.basename(path) in named for path in parts(prefix)):
+        if None in matches or not all(os.path.basename(path) in named for path in paths(prefix)):
             return f"{os.path.basename(prefix)}{ENDING} is not the list of its sums"
         for name, expected in named.items():
             path = os.path.join(os.path.dirname(prefix), os.path.basename(name))

@@ -56,7 +56,7 @@ def _path(folder, step):
 
 
 def _time(path):
-    return os.stat(checkpoint_files.parts(path)[-1]).st_mtime_ns if checkpoint_files.exists(path) else 0
+    return os.stat(checkpoint_files.paths(path)[-1]).st_mtime_ns if checkpoint_files.exists(path) else 0
 
 
 def newest(folder, say=print):
@@ -113,7 +113,7 @@ def folder_of(path):
 @contextlib.contextmanager
 def _reader(path):
     """Yields TensorFlow's reader of a checkpoint, by a name that it does not take for a pattern."""
-    endings = [part[len(path) :] for part in checkpoint_files.parts(path)]
+    endings = [part[len(path) :] for part in checkpoint_files.paths(path)]
     with files.plain(path, endings) as name:
         yield tf.train.load_checkpoint(name)
 

@@ -66,7 +66,7 @@ class CheckpointManager:
         written, path = os.path.join(work, name), os.path.join(self._folder, name)
         with files.plain(work) as plain:
             self._saver.save(session, os.path.join(plain, name), write_meta_graph=False, write_state=False)
-        for part in checkpoint_files.parts(written):
+        for part in checkpoint_files.paths(written):
             files.sync(part)
         fault = checkpoints.unreadable(written)
         if fault:
@@ -74,7 +74,7 @@ class CheckpointManager:
         checkpoint_files.write_sums(written)
         files.sync(work)
         checkpoint_files.remove(path)  # one of the same step, of a past that is replaced
-        for part in [written + checkpoint_files.ENDING, *checkpoint_files.parts(written)]:
+        for part in [written + checkpoint_files.ENDING, *checkpoint_files.paths(written)]:
             os.replace(part, os.path.join(self._folder, os.path.basename(part)))
         files.sync(self._folder)
         self._kept = [*(other for other in self._kept if other != path), path]

@@ -40,7 +40,7 @@ class Report(Periodic):
     """Writes down what the batch says: after updates 1 and 10, and every `frequency` updates.
 
     It also says how far the update has rotated each layer (see rotated.py). For that the kernels are fetched along with
-    these updates and computed once more after them. Other updates do nothing more than without it.
+    these updates and computed once more after them. Other updates cost nothing more.
 
     Args:
       folder, session: a `RunFolder` and the session.

@@ -19,7 +19,7 @@ PERIOD = 500  # updates between two looks; not --vali_freq, which changes nothin
 class Invariant:
     """What an optimizer keeps true of a variable: `repair(array)` is the nearest value that is right, in float64.
 
-    It is repaired where the error, called `name` in a log, is above `bound`.
+    A variable is repaired where `error(array)`, called `name` in a log, is above `bound`.
     """
 
     name: str

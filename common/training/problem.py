@@ -36,8 +36,8 @@ class Problem:
       keep_prob: of dropout; None for none.
       seed: of everything random.
       k: of the top-k error.
-      nan_policy: what becomes of a step that is not finite. It is dropped; with "skip" it counts, and training goes
-        on with the next batch, with "stop" it does not.
+      nan_policy: what follows a step that is not finite, which is dropped in any case. With "skip" the step counts, and
+        training goes on with the next batch; with "stop" the run ends.
       precision: in which the network is trained, one of common/graph/precision.py's NAMES.
       loss_scale: what the loss is multiplied by for the backward pass; None for what the precision needs.
       xla: whether XLA compiles the network's training pass, and the updates of variables.
@@ -104,7 +104,7 @@ class Training:
       wish, stop: with several processes, a scalar to be fed, above 0 in a process that wants to stop; and its mean over
         all of them, which each knows after the step. None in a process on its own.
 
-    Replicas of other processes are not in it, but in what is reduced.
+    Replicas of other processes are no part of it, but of the means.
     """
 
     images: tf.Tensor

@@ -78,8 +78,8 @@ def check(weights, biases, normalizations):
 def build(problem, weights, biases, normalizations):
     """Returns the graph that computes OUTPUTS from uint8 `images` [batch, height, width, channels], any batch size.
 
-    Images of another shape are an error when the graph runs. The placeholder has no shape: callers are not held to it,
-    and TensorFlow would take the check for a constant.
+    Images of another shape are an error when the graph runs. The placeholder has no shape: callers would not be
+    held to one, and TensorFlow would take the check for a constant.
     """
 
     def constant(getter, name, **options):

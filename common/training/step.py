@@ -46,7 +46,7 @@ def make_train_op(
     A step is dropped if its loss, a gradient or a change of a moving average is not finite: variables, slots, powers
     and averages then stay as they are, bit for bit. Each is a mean over the replicas, or follows from such means (see
     gradients.py), so that all of them decide alike.
-    It is the one consumer of UPDATE_OPS. What it reports is computed before the first variable is written.
+    The op is the one consumer of UPDATE_OPS. The report is computed before the first variable is written.
     Raises ValueError for a variable that no optimizer takes, that two take, or that the loss does not depend on.
     """
     report, penalty = dict(report or {}), tf.convert_to_tensor(penalty, fit.dtype)

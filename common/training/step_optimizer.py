@@ -24,8 +24,8 @@ class StepOptimizer(tf.train.Optimizer):
     Args:
       name: the optimizer's name.
       step: the pure function. It receives tensors of the variable's shape and dtype, the slots in their order, and the
-        settings and powers by keyword, as scalars of the variable's dtype (a setting that is None stays None). What it
-        returns it has to compute: an input handed back as it is may share the memory of a reference variable.
+        settings and powers by keyword, as scalars of the variable's dtype (a setting that is None stays None). It
+        has to compute what it returns: an input handed back as it is may share the memory of a reference variable.
       slots: {key: (name, shape_of)}: `get_slot(variable, key)` returns the slot, a checkpoint calls it VARIABLE/name
         (a second slot of the same name becomes name_1), and its shape is `shape_of(shape of the variable)`. Slots
         start at zero.

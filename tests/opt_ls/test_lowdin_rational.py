@@ -28,7 +28,7 @@ CASES = [(1.1, "float64"), (50.0, "float64"), (166.0, "float64"), (166.0, "float
 
 @pytest.mark.parametrize("largest, dtype", CASES)
 def test_halley_s_step_leaves_the_least_range_of_singular_values(largest, dtype):
-    """Least and greatest are each taken twice, in turns, which is best for a function with three free numbers."""
+    """Least and greatest are each taken twice, alternately, which is best for a function with three free numbers."""
     weights, left = halley_weights(tf.constant(largest, dtype))
     with tf.Session() as session:
         (p, q, k), left = session.run([weights, left])
@@ -37,8 +37,7 @@ def test_halley_s_step_leaves_the_least_range_of_singular_values(largest, dtype)
     rounding = 1e-5 if dtype == "float32" else 1e-9
     assert 1 - rounding < values.min() and values.max() < left * (1 + rounding)
     near = np.where(values < 1 + 1e-4 * (left - 1), -1, np.where(values > left - 1e-4 * (left - 1), 1, 0))
-    turns = near[near != 0]
-    assert 1 + np.count_nonzero(np.diff(turns)) == 4
+    assert 1 + np.count_nonzero(np.diff(near[near != 0])) == 4
     assert left < 1 + (largest - 1) / 4
 
 

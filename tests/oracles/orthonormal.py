@@ -50,7 +50,7 @@ def householder(generator):
     """Q = H_1 ... H_{n-1}, each reflection sending its column to +norm * e_1.
 
     A column that is there already leaves the textbook's reflection undefined. Any that keeps it will do for the count
-    of n - 1; the one taken turns the last coordinate round, so that Q differs from others at most in its last column.
+    of n - 1; the one taken reverses the last coordinate, so that Q differs from others at most in its last column.
     """
     left = np.array(generator, np.float64)
     size = len(left)

@@ -83,7 +83,7 @@ def unlike_the_start(name, shape, role, random):
     """A value that a trained network might have."""
     if role in (Role.GAMMA, Role.MOVING) and not name.endswith("mean"):
         return random.uniform(0.5, 2.0, shape)
-    # Where a generator is itself what turns, it must not make kernels large: scores are compared to 1e-4.
+    # Where the generator is itself the rotation, it must not make kernels large: scores are compared to 1e-4.
     return random.normal(0.0, shape[0] ** -0.5 if role in (Role.GENERATOR, Role.ROTATION) else 0.1, shape)
 
 
