@@ -93,7 +93,7 @@ def try_lock(descriptor):
 
 
 @contextlib.contextmanager
-def plain(path, endings=("",)):
+def for_tensorflow(path, endings=("",)):
     """Yields another name of a folder, or of the files `path` + ending, for TensorFlow.
 
     TensorFlow's readers take `[ ] * ? \\` in a path for a pattern, and UTF-8 only. The other name is a symbolic link in

@@ -16,7 +16,7 @@ import sys
 from common import files, flags
 from common.command import main
 from common.results import papers, tables
-from common.results.plan import Plan, name_of
+from common.results.experiment import Experiment, folder_name
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
@@ -45,8 +45,8 @@ def run(words, settings, train=None):
       train: `train(job) -> (exit status, signal that came or None)`, for tests; None for a process of its own.
     """
     table, extra = _table(words)
-    plans = [_plan(table, data, settings, extra) for data in _data(table, settings.data)]
-    done = [(job, job.is_done()) for plan in plans for job in plan.jobs()]
+    experiments = [_plan(table, data, settings, extra) for data in _data(table, settings.data)]
+    done = [(job, job.is_done()) for experiment in experiments for job in experiment.jobs()]
     for job, there in done:
         _say(f"{job}{'  # done' if there else ''}")
     missing = [job for job, there in done if not there]
@@ -54,10 +54,10 @@ def run(words, settings, train=None):
     if settings.dry_run:
         return 0
     failed, number = [], 0
-    for plan in plans:
+    for experiment in experiments:
         if table.write_sets:
-            table.write_sets(plan.data, plan.sets)
-        for job in plan.jobs():
+            table.write_sets(experiment.data, experiment.sets)
+        for job in experiment.jobs():
             if job.is_done():
                 continue
             number += 1
@@ -70,8 +70,8 @@ def run(words, settings, train=None):
                 why = job.lacks or f"status {status}"
                 failed.append(f"FAILED: {job.name} ({why}); the same command tries it again")
                 _say(f"FAILED: {job.name} ({why}); the others go on", sys.stderr)
-            _write(plan, job, settings)
-        _deliver(plan, settings)
+            _write(experiment, job, settings)
+        _deliver(experiment, settings)
     if extra:
         _say(f"every command had {' '.join(extra)} besides; the paper's numbers are those of its own commands")
     for line in failed:
@@ -80,9 +80,9 @@ def run(words, settings, train=None):
 
 
 def _plan(table, data, settings, extra):
-    folder = os.path.join(os.path.abspath(settings.dir), name_of(table, data))
+    folder = os.path.join(os.path.abspath(settings.dir), folder_name(table, data))
     only = tuple(settings.rows.split(",")) if settings.rows else None
-    return Plan(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)
+    return Experiment(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)
 
 
 def _table(words):
@@ -122,32 +122,32 @@ def _train(job):
             signal.signal(number, handler)
 
 
-def _write(plan, job, settings):
+def _write(experiment, job, settings):
     """Writes what is known after a run: its text files, if --out is another place, the table and all errors."""
-    folder = _out(plan, settings)
-    kept = os.path.join(folder, plan.name, job.name)
+    folder = _out(experiment, settings)
+    kept = os.path.join(folder, experiment.name, job.name)
     for name in files.TEXTS if settings.out and not job.is_trial else ():
         if os.path.exists(source := os.path.join(job.path, name)):
             os.makedirs(kept, exist_ok=True)
             shutil.copyfile(source, os.path.join(kept, name))
-    stem = os.path.join(folder, plan.name)
-    tables.write(plan.groups(), 1, tables.files_of(stem), draw=False)
-    if plan.table.steps:
-        files.replace(f"{stem}-rates.csv", tables.to_csv(plan.choices()))
+    stem = os.path.join(folder, experiment.name)
+    tables.write(experiment.groups(), 1, tables.files_of(stem), draw=False)
+    if experiment.table.steps:
+        files.replace(f"{stem}-rates.csv", tables.to_csv(experiment.choices()))
 
 
-def _out(plan, settings):
-    return settings.out or plan.folder
+def _out(experiment, settings):
+    return settings.out or experiment.folder
 
 
-def _deliver(plan, settings):
+def _deliver(experiment, settings):
     """Prints and writes the table of a data set and, if it can be drawn, its figure."""
-    found, folder = plan.groups(), _out(plan, settings)
-    print(f"\n{plan.name}\n\n{tables.markdown(tables.texts(found))}")
+    found, folder = experiment.groups(), _out(experiment, settings)
+    print(f"\n{experiment.name}\n\n{tables.markdown(tables.texts(found))}")
     for line in (line for group in found for line in group.remarks()):
         _say(line, sys.stderr)
     try:
-        tables.write(found, 1, tables.files_of(os.path.join(folder, plan.name)))
+        tables.write(found, 1, tables.files_of(os.path.join(folder, experiment.name)))
     except ValueError as error:  # the tables are written before the figure
         _say(f"no figure: {error}", sys.stderr)
     _say(f"written: {folder}")

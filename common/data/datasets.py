@@ -12,7 +12,7 @@ import sys
 
 from common.data import arrays, cifar, digits, fashion_mnist, pictures, svhn, synthetic
 from common.data.dataset import DataError
-from common.data.download import SOURCES, DownloadError, download
+from common.data.download import PUBLISHED, DownloadError, download
 from common.data.holdout import hold_out
 from common.data.names import DEFAULT_DATA_DIR, check, is_own
 
@@ -104,13 +104,13 @@ def _named(name, data_dir, say):
     folders = search_folders(data_dir)
     path = _find(name, folders)
     if path is None and not _is_default(data_dir) and not folders[0].exists():
-        by_hand = ", ".join(source.urls[0] for source in SOURCES[name])
+        by_hand = ", ".join(source.urls[0] for source in PUBLISHED[name])
         advice = f"make it for {name} to be downloaded, or put {by_hand} there"
         raise NotAvailable(f"data_dir {folders[0]} does not exist; {advice}")
     if path is None:
         folder = ROOT / "datasets" if _is_default(data_dir) else folders[0]
         try:
-            for source in SOURCES[name]:
+            for source in PUBLISHED[name]:
                 download(source, folder / _FOLDERS.get(name, ""), say)
         except DownloadError as error:
             searched = " and ".join(str(folder) for folder in folders)

@@ -28,7 +28,7 @@ _MOST_BYTES = 1 << 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Published:
     """One published file: its name, its addresses in the order to try them, its MD5 sum."""
 
     file: str
@@ -38,18 +38,19 @@ class Source:
 
 def _toronto(file, md5):
     # The first host is the published one; it has been slow since 2026, and the second has the same files.
-    return Source(file, (f"https://www.cs.toronto.edu/~kriz/{file}", f"https://cave.cs.toronto.edu/kriz/{file}"), md5)
+    urls = f"https://www.cs.toronto.edu/~kriz/{file}", f"https://cave.cs.toronto.edu/kriz/{file}"
+    return Published(file, urls, md5)
 
 
 def _stanford(file, md5):
-    return Source(file, (f"http://ufldl.stanford.edu/housenumbers/{file}",), md5)
+    return Published(file, (f"http://ufldl.stanford.edu/housenumbers/{file}",), md5)
 
 
 def _zalando(file, md5):
-    return Source(file, (f"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{file}",), md5)
+    return Published(file, (f"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{file}",), md5)
 
 
-SOURCES = {
+PUBLISHED = {
     "cifar10": (_toronto("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
     "cifar100": (_toronto("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
     "svhn": (
@@ -79,7 +80,7 @@ class _Failed(Exception):
 
 
 def download(source, folder, say=lambda line: None):
-    """Downloads a `Source` into a folder, which is made, and returns the file's path; a file that is there is kept.
+    """Downloads a `Published` into a folder, which is made, and returns the file's path; a file that is there is kept.
 
     A progress bar goes to stderr if that is a terminal; `say` is called with lines on what goes on. Another process
     that downloads into the folder is waited for. A part with a wrong sum is deleted; any other stays for the next

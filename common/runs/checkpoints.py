@@ -114,7 +114,7 @@ def folder_of(path):
 def _reader(path):
     """Yields TensorFlow's reader of a checkpoint, by a name that it does not take for a pattern."""
     endings = [part[len(path) :] for part in checkpoint_files.paths(path)]
-    with files.plain(path, endings) as name:
+    with files.for_tensorflow(path, endings) as name:
         yield tf.train.load_checkpoint(name)
 
 

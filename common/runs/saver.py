@@ -64,8 +64,8 @@ class CheckpointManager:
 
     def _save(self, session, work, name):
         written, path = os.path.join(work, name), os.path.join(self._folder, name)
-        with files.plain(work) as plain:
-            self._saver.save(session, os.path.join(plain, name), write_meta_graph=False, write_state=False)
+        with files.for_tensorflow(work) as folder:
+            self._saver.save(session, os.path.join(folder, name), write_meta_graph=False, write_state=False)
         for part in checkpoint_files.paths(written):
             files.sync(part)
         fault = checkpoints.unreadable(written)
@@ -88,7 +88,7 @@ class CheckpointManager:
     def _list(self, paths):
         """Writes the file `checkpoint` with names alone: they stay right when the folder is moved."""
         names = [os.path.basename(path) for path in paths]
-        with files.plain(os.path.abspath(self._folder)) as folder:
+        with files.for_tensorflow(os.path.abspath(self._folder)) as folder:
             tf.train.update_checkpoint_state(folder, names[-1], names)
         files.sync(os.path.join(self._folder, checkpoints.LIST))
         files.sync(self._folder)

@@ -14,7 +14,7 @@ from scipy.io import savemat
 from common.data import datasets, names
 from common.data.dataset import DataError
 from common.data.datasets import NotAvailable
-from common.data.download import SOURCES, Source
+from common.data.download import PUBLISHED, Published
 
 DEFAULT = names.DEFAULT_DATA_DIR
 
@@ -45,9 +45,9 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "ROOT", tmp_path / "clone")
     monkeypatch.setattr(datasets.fashion_mnist, "DEBIAN", tmp_path / "debian")
     monkeypatch.chdir(tmp_path / "here")
-    for name, sources in SOURCES.items():
-        closed = tuple(Source(source.file, ("http://127.0.0.1:1/" + source.file,), source.md5) for source in sources)
-        monkeypatch.setitem(SOURCES, name, closed)
+    for name, sources in PUBLISHED.items():
+        closed = tuple(Published(source.file, ("http://127.0.0.1:1/" + source.file,), source.md5) for source in sources)
+        monkeypatch.setitem(PUBLISHED, name, closed)
     return tmp_path
 
 
@@ -100,7 +100,7 @@ def test_a_named_set_that_is_nowhere_is_an_error_that_says_what_to_do(places, na
         load(name)
     message = str(raised.value)
     assert "\n" not in message and isinstance(raised.value, ValueError)
-    for part in [*datasets.search_folders(), SOURCES[name][0].urls[0], places / "clone" / "datasets"]:
+    for part in [*datasets.search_folders(), PUBLISHED[name][0].urls[0], places / "clone" / "datasets"]:
         assert str(part) in message
 
 
@@ -205,7 +205,7 @@ def test_a_holdout_is_taken_and_needed_without_a_test_part(places):
 
 def test_svhn_is_found(places):
     (places / "mine").mkdir()
-    for source in SOURCES["svhn"]:
+    for source in PUBLISHED["svhn"]:
         contents = {"X": np.zeros([32, 32, 3, 2], np.uint8), "y": np.array([[1], [10]])}
         savemat(places / "mine" / source.file, contents)
     assert len(load("svhn", str(places / "mine")).train_images) == 4
@@ -224,8 +224,8 @@ def test_what_is_nowhere_is_downloaded_checked_and_unpacked(places, monkeypatch)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/{archive.name}"
-        source = Source(archive.name, (address,), hashlib.md5(archive.read_bytes()).hexdigest())
-        monkeypatch.setitem(SOURCES, "cifar100", (source,))
+        source = Published(archive.name, (address,), hashlib.md5(archive.read_bytes()).hexdigest())
+        monkeypatch.setitem(PUBLISHED, "cifar100", (source,))
         assert len(load("auto").train_images) == 4
         (places / "mine").mkdir()
         assert len(load("cifar100", str(places / "mine")).train_images) == 4

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from common.data import download as module
-from common.data.download import SOURCES, DownloadError, Source, download
+from common.data.download import PUBLISHED, DownloadError, Published, download
 
 CONTENTS = bytes(range(256)) * 400
 MD5 = hashlib.md5(CONTENTS).hexdigest()
@@ -78,7 +78,7 @@ def serve(monkeypatch):
 
 def get(folder, *servers, say=lambda line: None):
     urls = tuple(server if isinstance(server, str) else server.url for server in servers)
-    return download(Source("file.bin", urls, MD5), folder, say)
+    return download(Published("file.bin", urls, MD5), folder, say)
 
 
 def arrives(folder, *servers):
@@ -279,8 +279,8 @@ def test_a_second_process_waits_and_finds_the_file(tmp_path, serve, monkeypatch)
 
 
 def test_every_published_file_has_an_address_and_a_sum():
-    for source in sum(SOURCES.values(), ()):
+    for source in sum(PUBLISHED.values(), ()):
         assert len(source.md5) == 32 and int(source.md5, 16)
         assert all(url.startswith("http") and url.endswith("/" + source.file) for url in source.urls)
     for name in ("cifar10", "cifar100"):
-        assert len(SOURCES[name][0].urls) == 2 and all(url.startswith("https:") for url in SOURCES[name][0].urls)
+        assert len(PUBLISHED[name][0].urls) == 2 and all(url.startswith("https:") for url in PUBLISHED[name][0].urls)

@@ -17,7 +17,7 @@ _UNKNOWN = "BEST"
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Experiment:
     """All runs of a table for one data set.
 
     Attributes:
@@ -64,7 +64,7 @@ class Plan:
     @property
     def name(self):
         """Of the folder, and of the table's files."""
-        return name_of(self.table, self.data)
+        return folder_name(self.table, self.data)
 
     @property
     def sets(self):
@@ -177,7 +177,7 @@ class Plan:
         return (*flags, f"--max_steps={steps}", *often, f"--save_freq={max(1, steps // 4)}", "--max_to_keep=1")
 
 
-def name_of(table, data):
+def folder_name(table, data):
     """Returns the name of a table's folder and files for a data set; with steps of its own it is made for one."""
     return table.name if table.steps and data in table.default else f"{table.name}-{data}"
 
