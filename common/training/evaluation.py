@@ -26,26 +26,28 @@ ENERGY_POWERS = (0, 1, 2)
 class Metrics:
     """Means over all test images: cross-entropy (plain, in nats), top-1 and top-k error (shares of 1).
 
-    `not_finite` is the number of images with a score that is not a finite number; they count as errors.
+    `k` is None where there are at most k classes: the top-k error, 0 there, is not told. `not_finite`
+    is the number of images with a score that is not a finite number; they count as errors.
     """
 
     cross_entropy: float
     error: float
     error_k: float
-    k: int
+    k: int | None
     not_finite: int = 0
+
+    def errors(self):
+        """Returns {"error": percent, "error_5": percent}, the latter for k = 5."""
+        return {"error": 100.0 * self.error} | ({f"error_{self.k}": 100.0 * self.error_k} if self.k else {})
 
     def percentages(self):
         """Returns {metric: value} for a run's metrics, errors in percent."""
-        errors = {"error": 100.0 * self.error, f"error_{self.k}": 100.0 * self.error_k}
-        return {"cross_entropy": self.cross_entropy, **errors}
+        return {"cross_entropy": self.cross_entropy, **self.errors()}
 
     def __str__(self):
+        errors = "".join(f", {name.replace('error', 'err')} = {value:.4f} %" for name, value in self.errors().items())
         bad = f", {self.not_finite} images with scores that are not finite" if self.not_finite else ""
-        return (
-            f"cross_entropy = {self.cross_entropy:.4f}, err = {100 * self.error:.4f} %, "
-            f"err_{self.k} = {100 * self.error_k:.4f} %{bad}"
-        )
+        return f"cross_entropy = {self.cross_entropy:.4f}{errors}{bad}"
 
 
 class Evaluation:
@@ -68,7 +70,7 @@ class Evaluation:
 
     def __init__(self, problem, of_layers=None, dtype=tf.float32, device=None, cluster=ALONE, part=None):
         self.split, images, labels = part or problem.dataset.validation()
-        self._k = problem.k
+        self._k = problem.k if problem.k < problem.dataset.classes else None
         self._batch_size = min(problem.vali_batch_size, len(images))
         self._cluster = cluster
         self._rounds = -(-len(images) // (self._batch_size * cluster.count))

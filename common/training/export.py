@@ -90,8 +90,7 @@ def _about(problem, checkpoint, updates, metrics, about):
         "updates": updates,
         part.split: {
             "images": len(part.images),
-            "error_percent": 100 * metrics.error,
-            f"error_{metrics.k}_percent": 100 * metrics.error_k,
+            **{f"{name}_percent": value for name, value in metrics.errors().items()},
             "cross_entropy": metrics.cross_entropy,
         },
     }

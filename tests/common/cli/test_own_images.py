@@ -45,6 +45,7 @@ def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
     assert log.count("step 3, test: cross_entropy") == 1
     validated = [(line["step"], line["split"]) for line in lines(tmp_path) if line["split"] != "train"]
     assert validated == [(1, "holdout"), (3, "holdout"), (3, "test")]
+    assert "err_5" not in log and "error_5" not in lines(tmp_path)[-1]  # of 3 classes
     capsys.readouterr()
 
     assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"))) == 0

@@ -121,6 +121,19 @@ def test_images_with_scores_that_are_not_finite_are_counted():
     assert line == "cross_entropy = nan, err = 50.0000 %, err_5 = 25.0000 %, 3 images with scores that are not finite"
 
 
+def test_a_top_k_error_is_told_where_there_are_more_than_k_classes():
+    for classes, k in (5, None), (6, 5):
+        problem = dataclasses.replace(problem_of(37), dataset=synthetic.load(8, 37, classes=classes))
+        with tf.Graph().as_default(), tf.Session() as session:
+            evaluation = Evaluation(problem)
+            session.run(tf.global_variables_initializer())
+            evaluation.store.fill(session)
+            assert evaluation.metrics(session).k == k
+    metrics = Metrics(1.5, 0.25, 0.0, None)
+    assert str(metrics) == "cross_entropy = 1.5000, err = 25.0000 %"
+    assert metrics.percentages() == {"cross_entropy": 1.5, "error": 25.0}
+
+
 class Watched:
     """A session that notes the types of the nodes which each call executes."""
 
