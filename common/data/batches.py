@@ -43,7 +43,8 @@ class Pipeline:
 
     def __str__(self):
         """What becomes of a training image, for a log."""
-        padded = f"padded by {self.padding} ({self.reflection} reflection), " if self.padding else ""
+        edge = "repeated" if self.reflection == "symmetric" else "not repeated"
+        padded = f"padded by {self.padding} (reflected, edge pixel {edge}), " if self.padding else ""
         return f"{padded}cropped to {self.crop_size} x {self.crop_size}, {'' if self.mirror else 'not '}mirrored"
 
     def __post_init__(self):

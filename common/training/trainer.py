@@ -147,6 +147,8 @@ class _Run:
     def _test(self, step):
         """Evaluates the test set of a run that was validated on a holdout: once, after the last update."""
         if self.test is None:
+            if self.dataset.test_images is None:
+                self.folder.say("there is no test set: the figures of the holdout are the last word")
             return
         metrics = self.test.metrics(self.session)
         if self.folder.kept:

@@ -42,7 +42,7 @@ def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
     assert "own.npz: 19 training, 5 holdout and 6 test images, 8 x 8 x 3, 3 classes" in log
     assert "training images: cropped to 8 x 8, mirrored" in log
     assert "holdout, images a class: " in log and "step 3, validation on the holdout: cross_entropy" in log
-    assert log.count("step 3, test: cross_entropy") == 1
+    assert log.count("step 3, test: cross_entropy") == 1 and "there is no test set" not in log
     validated = [(line["step"], line["split"]) for line in lines(tmp_path) if line["split"] != "train"]
     assert validated == [(1, "holdout"), (3, "holdout"), (3, "test")]
     assert "err_5" not in log and "error_5" not in lines(tmp_path)[-1]  # of 3 classes
@@ -81,7 +81,7 @@ def test_a_set_without_a_test_part_is_tested_on_its_holdout(tmp_path, capsys):
     assert METHOD.problem(made, dataset_of(made)).pipeline.padding == 3
     assert run(METHOD, made) == 0
     assert [line["split"] for line in lines(tmp_path) if line["split"] != "train"] == ["holdout"]
-    capsys.readouterr()
+    assert "there is no test set: the figures of the holdout are the last word\n" in capsys.readouterr().out
     assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"))) == 0
     assert "validation on the holdout, for there is no test part: cross_entropy" in capsys.readouterr().out
     with pytest.raises(DataError, match="has no test part; --holdout=N"):

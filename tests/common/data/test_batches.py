@@ -243,8 +243,9 @@ def test_what_does_not_fit_is_one_line(arguments, message):
 
 
 def test_a_pipeline_says_what_it_does():
-    padded = "padded by 4 (symmetric reflection), cropped to 28 x 28, not mirrored"
-    assert str(Pipeline(padding=4, crop_size=28)) == padded
+    for reflection, edge in ("symmetric", "repeated"), ("reflect", "not repeated"):
+        padded = f"padded by 4 (reflected, edge pixel {edge}), cropped to 28 x 28, not mirrored"
+        assert str(Pipeline(padding=4, reflection=reflection, crop_size=28)) == padded
     assert str(Pipeline(mirror=True)) == "cropped to 32 x 32, mirrored"
 
 
