@@ -37,7 +37,8 @@ RENAMED = {"map_method": "map_algorithm"}
 
 
 def option(default, help_text, choices=None, *, minimum=None, above=None, maximum=None, below=None, alias=None,
-           on_resume=REFUSED, per_worker=None, needs=None, replaces=None, earlier=None, path=False):  # fmt: skip
+           on_resume=REFUSED, per_worker=None, needs=None, replaces=None, earlier=None, path=False,
+           differs="{name}: {old} -> {new}"):  # fmt: skip
     """Returns a dataclass field that is a flag.
 
     Args:
@@ -53,12 +54,13 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       earlier: the value of runs that were made before there was this flag, where that is not the default.
         Left out, it stays what the run has that training goes on with, or whose checkpoint is loaded, on the same data.
       path: see `path`.
+      differs: what is said when a run goes on with another value; `settings` are the new ones.
     """
     per_worker = on_resume is CALL if per_worker is None else per_worker
     return dataclasses.field(default=default, metadata={
         "help": help_text, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below,
         "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "replaces": replaces,
-        "earlier": earlier, "path": path,
+        "earlier": earlier, "path": path, "differs": differs,
     })  # fmt: skip
 
 

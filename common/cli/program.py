@@ -12,7 +12,7 @@ import sys
 
 from common import flags
 from common.cli import devices, tasks
-from common.cli.settings import Common
+from common.cli.settings import OTHER_IMAGES, Common
 from common.command import CommandLine
 from common.compat import tf
 from common.console import complain, one_line, say
@@ -176,7 +176,7 @@ def _with_digest(settings, dataset):
         return settings, []
     before, digest = settings.data_digest, dataset.digest()
     changed = settings.task != "train" and before not in (None, digest)
-    lines = [f"the images in {settings.data} are not those that the checkpoint was trained with"] if changed else []
+    lines = [OTHER_IMAGES.format(settings=settings)] if changed else []
     return dataclasses.replace(settings, data_digest=digest), lines
 
 

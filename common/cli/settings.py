@@ -18,6 +18,7 @@ GENERATOR_STARTS = ("paper", "unit")
 GENERATOR_OPTIMIZERS = ("momentum", "sgdg", "adamg")
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS and own images
+OTHER_IMAGES = "the images from {settings.data} are not those that the run was trained with"
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
 
 # What a flag needs so as not to be without effect: see `needs` in common/flags.py.
@@ -61,7 +62,9 @@ class Common(flags.Checked):
     )
     image_size: int | None = option(None, "height and width that the pictures of --data=FOLDER get", minimum=1)
     mirror: bool | None = option(None, "mirror training images at random; None as the data set allows")
-    data_digest: str | None = option(None, "sum of own images, filled in: a run does not go on with others")
+    data_digest: str | None = option(
+        None, "sum of own images, filled in: a run does not go on with others", differs=OTHER_IMAGES
+    )
     data_dir: str = path(
         DEFAULT_DATA_DIR, "folder that holds data sets", on_resume=ANY, per_worker=True, needs=_FILES
     )

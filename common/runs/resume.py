@@ -105,12 +105,13 @@ def check(program, settings, start):
     for field, old, new in flags.differences(settings, before):
         group = field.metadata["on_resume"]
         hint = f" ({field.metadata['help']})" if group is Resume.STEERS else ""
-        changed[group].append(f"{field.name}: {old or 'none'} -> {new or 'none'}{hint}")
+        values = {"name": field.name, "old": old or "none", "new": new or "none", "settings": settings}
+        changed[group].append(field.metadata["differs"].format(**values) + hint)
     if start.goes_on and changed[Resume.REFUSED]:
         raise ValueError(
-            f"the run in {start.folder} cannot go on with other flags than its own "
-            f"({'; '.join(changed[Resume.REFUSED])}): give those in its {FLAGS}, or "
-            "begin a run with these flags from its checkpoint with "
+            f"the run in {start.folder} cannot go on with other flags or images than its own "
+            f"({'; '.join(changed[Resume.REFUSED])}): give its own, the flags are in its {FLAGS}, or "
+            "begin another run from its checkpoint with "
             f"--load={start.checkpoint} --train_path=NEW"
         )
     loud = changed[Resume.REFUSED] + changed[Resume.STEERS]

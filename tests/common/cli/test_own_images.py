@@ -48,15 +48,16 @@ def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
     assert "err_5" not in log and "error_5" not in lines(tmp_path)[-1]  # of 3 classes
     capsys.readouterr()
 
-    assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"))) == 0
+    assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"), data_digest="another")) == 0
     tested = capsys.readouterr().out
-    assert f"validation: {log.partition('step 3, test: ')[2].splitlines()[0]}" in tested
+    other = f"the images from {tmp_path}/own.npz are not those that the run was trained with"
+    assert f"{other}\n" in tested and f"validation: {log.partition('step 3, test: ')[2].splitlines()[0]}" in tested
 
     for change in ({"holdout": 6}, {"mirror": False}, {"data": write(tmp_path / "other.npz")}):
         with pytest.raises(ValueError, match=f"cannot go on with other flags .*{next(iter(change))}: "):
             run(METHOD, dataclasses.replace(made, resume=True, max_steps=5, **change))
     write(tmp_path / "own.npz", seed=1)
-    with pytest.raises(ValueError, match="cannot go on with other flags than its own .data_digest: "):
+    with pytest.raises(ValueError, match=f"cannot go on with other flags or images than its own .{other}.: give its"):
         run(METHOD, dataclasses.replace(made, resume=True, max_steps=5))
 
 
