@@ -28,6 +28,9 @@ def load(folder, image_size=None):
     no picture in train/, and if test/ has a class that train/ lacks.
     """
     folder = pathlib.Path(folder)
+    if not (folder / "train").is_dir():
+        outer = f"; give {folder.parent}, which holds train/" if (folder.parent / "train").is_dir() else ""
+        raise DataError(f"{folder}: there is no train/ in it, expected train/CLASS/... and test/CLASS/...{outer}")
     names = sorted(_folders(folder / "train"))
     if not names:
         raise DataError(f"{folder}: train/ has no folders in it, expected one a class")

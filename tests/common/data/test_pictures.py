@@ -200,9 +200,10 @@ def test_damaged_pictures_are_named(tmp_path):
 
 
 def test_classes_that_do_not_fit_are_named(tmp_path):
-    refused(tmp_path, "train: cannot be read .No such file or directory., expected a folder with one a class")
+    refused(tmp_path, "there is no train/ in it, expected train/CLASS/... and test/CLASS/...$")
     (tmp_path / "train").mkdir()
     refused(tmp_path, "train/ has no folders in it")
+    refused(tmp_path / "train", f"there is no train/ in it, .*; give {tmp_path}, which holds train/$")
     small(tmp_path)
     (tmp_path / "train" / "empty").mkdir()
     refused(tmp_path, "train/empty: has no PNG or JPEG")
