@@ -258,7 +258,10 @@ def _first_lines(program, settings, dataset, chosen):
     yield from dataset.lines()
     fresh = f", made anew from {settings.bn_batches} training batches at the end" if settings.fresh_batches() else ""
     yield f"batch norm's averages: decay {settings.bn_decay:.4g}{fresh}"
-    yield f"network {title} on {chosen.description}, seed {settings.seed}, {program.steps(settings, dataset)} updates"
+    steps = program.steps(settings, dataset)
+    yield f"network {title} on {chosen.description}, seed {settings.seed}, {steps} updates"
+    if settings.warmup_steps > steps:
+        yield f"THE LEARNING RATES STAY BELOW THEIR FULL HEIGHT: --warmup_steps={settings.warmup_steps}, of {steps} updates"
     if chosen.cluster.count > 1:
         replicas = chosen.cluster.count * len(chosen.names)
         yield f"{chosen.cluster.count} workers, {replicas} replicas: {', '.join(chosen.cluster.workers)}"

@@ -35,7 +35,7 @@ def lines(folder):
 def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "own.npz")
-    made = settings(tmp_path, data="own.npz", holdout=5)
+    made = settings(tmp_path, data="own.npz", holdout=5, warmup_steps=4)
     assert made.data == str(tmp_path / "own.npz") and METHOD.run_name(made) == "opt_cp_cnn6_own"
     assert run(METHOD, made) == 0
     log = (tmp_path / "run" / "log.txt").read_text()
@@ -45,7 +45,7 @@ def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
     assert log.count("step 3, test: cross_entropy") == 1 and "there is no test set" not in log
     validated = [(line["step"], line["split"]) for line in lines(tmp_path) if line["split"] != "train"]
     assert validated == [(1, "holdout"), (3, "holdout"), (3, "test")]
-    assert "err_5" not in log and "error_5" not in lines(tmp_path)[-1]  # of 3 classes
+    assert "FULL HEIGHT" not in log and "err_5" not in log and "error_5" not in lines(tmp_path)[-1]  # of 3 classes
     capsys.readouterr()
 
     assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"), data_digest="another")) == 0
@@ -78,11 +78,13 @@ def test_reports_name_the_split(tmp_path):
 
 def test_a_set_without_a_test_part_is_tested_on_its_holdout(tmp_path, capsys):
     path = write(tmp_path / "own.npz", test=0, side=12)
-    made = settings(tmp_path, data=path, holdout=6, max_steps=2, padding_size=3)
+    made = settings(tmp_path, data=path, holdout=6, max_steps=2, warmup_steps=3, padding_size=3)
     assert METHOD.problem(made, dataset_of(made)).pipeline.padding == 3
     assert run(METHOD, made) == 0
     assert [line["split"] for line in lines(tmp_path) if line["split"] != "train"] == ["holdout"]
-    assert "there is no test set: the figures of the holdout are the last word\n" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "there is no test set: the figures of the holdout are the last word\n" in out
+    assert "THE LEARNING RATES STAY BELOW THEIR FULL HEIGHT: --warmup_steps=3, of 2 updates\n" in out
     assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"))) == 0
     assert "validation on the holdout, for there is no test part: cross_entropy" in capsys.readouterr().out
     with pytest.raises(DataError, match="has no test part; --holdout=N"):
