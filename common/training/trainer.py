@@ -261,7 +261,8 @@ def _first_lines(program, settings, dataset, chosen):
     steps = program.steps(settings, dataset)
     yield f"network {title} on {chosen.description}, seed {settings.seed}, {steps} updates"
     if settings.warmup_steps > steps:
-        yield f"THE LEARNING RATES STAY BELOW THEIR FULL HEIGHT: --warmup_steps={settings.warmup_steps}, of {steps} updates"
+        warmup = f"--warmup_steps={settings.warmup_steps}"
+        yield f"THE LEARNING RATES STAY BELOW THEIR FULL HEIGHT: {warmup} is more than the {steps} updates of the run"
     if chosen.cluster.count > 1:
         replicas = chosen.cluster.count * len(chosen.names)
         yield f"{chosen.cluster.count} workers, {replicas} replicas: {', '.join(chosen.cluster.workers)}"
