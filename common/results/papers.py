@@ -100,7 +100,7 @@ _OPT_RATES = _rates("base_lr", 0.03, 0.06, 0.1, 0.2)
 _OWN_RATES = {
     "upt": _rates("base_lr", 0.01, 0.02, 0.04, 0.08),
     "opt_ogd": _rates("rotation_lr", 0.02, 0.05, 0.1, 0.2),
-    "opt_or": _rates("base_lr", 0.001, 0.003, 0.01, 0.03),
+    "opt_or": _rates("base_lr", 0.003, 0.01, 0.03, 0.1),
 }
 _SPHERE_RATES = _rates("generator_lr", 0.02, 0.05, 0.1, 0.2)
 
