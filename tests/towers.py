@@ -32,7 +32,7 @@ def trained(program, settings, towers, dtype=tf.float64, steps=10, load=None, sa
                 store.fill(session)
             first, report = int(session.run(training.global_step)), None
             for step in range(first, first + steps):
-                _, report = session.run([training.train_op, training.report])
+                _, report = session.run([training.train_op, training.metrics])
                 for callback in callbacks:
                     callback.after_step(step, {})
             if save:

@@ -45,15 +45,15 @@ class Report(Periodic):
     Args:
       folder, session: a `RunFolder` and the session.
       kernels: {scope: `Kernel`}.
-      report: tensors fit, loss (the fit and all penalties), error (a share of 1) and the learning rates.
+      metrics: tensors fit, loss (the fit and all penalties), error (a share of 1) and the learning rates.
       frequency, last: as for `Periodic`.
       clock: a `Clock`.
       counts: a function that returns counts to report too, {name: number}.
     """
 
-    def __init__(self, folder, session, kernels, report, frequency, last, clock, counts=dict):
+    def __init__(self, folder, session, kernels, metrics, frequency, last, clock, counts=dict):
         self._kernels = rotated.tensors(kernels)
-        super().__init__(frequency, last, {"report": report, "kernels": self._kernels})
+        super().__init__(frequency, last, {"metrics": metrics, "kernels": self._kernels})
         self._folder, self._session, self._clock, self._counts = folder, session, clock, counts
 
     def due(self, step):
@@ -67,7 +67,7 @@ class Report(Periodic):
         speed = self._clock.images_per_second()
         changes = rotated.changes(values["kernels"], self._session.run(self._kernels))
         self._clock.restart()
-        values = {name: float(value) for name, value in values["report"].items()}
+        values = {name: float(value) for name, value in values["metrics"].items()}
         fit, error, total = values.pop("fit"), 100.0 * values.pop("error"), values.pop("loss")
         values = {"total_loss": total, **values, **self._counts()}
         others = ", ".join([*(f"{name} = {value:g}" for name, value in values.items()), *rotated.words(changes)])
@@ -198,14 +198,14 @@ class Save(Periodic):
 class Progress(Callback):
     """A bar with step, fit, error, images/s and time left; only on a terminal."""
 
-    def __init__(self, report, first, last, batch_size):
+    def __init__(self, metrics, first, last, batch_size):
         from tqdm import tqdm
 
-        self._report, self._batch_size = report, batch_size
+        self._metrics, self._batch_size = metrics, batch_size
         self._bar = tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
 
     def fetches(self, step):
-        return {name: self._report[name] for name in ("fit", "error")} if self._bar is not None else {}
+        return {name: self._metrics[name] for name in ("fit", "error")} if self._bar is not None else {}
 
     def after_step(self, step, values):
         if self._bar is not None:

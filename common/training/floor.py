@@ -12,13 +12,13 @@ class Floor(Periodic):
 
     Args:
       folder: a `RunFolder`.
-      report: tensors fit, the mean of `losses.smoothed_cross_entropy`, and error, a share of 1.
+      metrics: tensors fit, the mean of `losses.smoothed_cross_entropy`, and error, a share of 1.
       classes: the number of classes.
       frequency, last: as for `Periodic`.
     """
 
-    def __init__(self, folder, report, classes, frequency, last):
-        super().__init__(frequency, last, {name: report[name] for name in ("fit", "error")})
+    def __init__(self, folder, metrics, classes, frequency, last):
+        super().__init__(frequency, last, {name: metrics[name] for name in ("fit", "error")})
         self._folder, self._in_a_row, self._said = folder, 0, False
         self._error = 1.0 - 1.0 / classes
         self._fit = losses.sure_at_chance(classes)

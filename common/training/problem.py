@@ -93,7 +93,7 @@ class Training:
       kernels: {scope: `Kernel`} of each replica here.
       fit, regularisation, loss: scalars; loss = mean of fit + regularisation.
       error: share of the batch that is classified wrongly.
-      report: loss, fit and error as means over all replicas, and the learning rates.
+      metrics: loss, fit and error as means over all replicas, and the learning rates.
       rates: {name: learning rate} of `step`, which may be fed: the index of the update under way.
       steps: the `step` of each replica.
       train_op: one update of every replica; dropped if it is not finite.
@@ -115,7 +115,7 @@ class Training:
     regularisation: tf.Tensor
     loss: tf.Tensor
     error: tf.Tensor
-    report: dict
+    metrics: dict
     rates: dict
     step: tf.Tensor
     steps: list
@@ -190,15 +190,15 @@ def _build_replica(problem, replica, device, dtype, wish):
         groups = problem.optimizers(step_value, replica.local)
         rates = problem.rates(step_value)
     with tf.device(device):  # outside the replica's scope: an optimizer names a slot after the whole variable
-        report = {"loss": loss, "fit": fit, "error": error} | ({} if wish is None else {"stop": wish})
+        measured = {"loss": loss, "fit": fit, "error": error} | ({} if wish is None else {"stop": wish})
         scale = problem.loss_scale or loss_scale_of(problem.precision)
         counted = problem.nan_policy == "skip"
-        train_op, report, health = make_train_op(
-            fit, groups, step, replica, of_layers, regularisation, report, counted, scale, problem.xla
+        train_op, measured, health = make_train_op(
+            fit, groups, step, replica, of_layers, regularisation, measured, counted, scale, problem.xla
         )
-        stop = report.pop("stop", None)
-        report |= rates
+        stop = measured.pop("stop", None)
+        measured |= rates
     return Training(
-        images, labels, logits, [of_layers], fit, regularisation, loss, error, report, rates, step_value, [step_value],
-        train_op, health, step, [groups], [training_set], wish, stop,
+        images, labels, logits, [of_layers], fit, regularisation, loss, error, measured, rates, step_value,
+        [step_value], train_op, health, step, [groups], [training_set], wish, stop,
     )  # fmt: skip

@@ -27,9 +27,9 @@ class Health:
 
 
 def make_train_op(
-    fit, groups, step, replica=ALONE, kernels=None, penalty=0.0, report=None, count_dropped=False, scale=1.0, xla=False
+    fit, groups, step, replica=ALONE, kernels=None, penalty=0.0, metrics=None, count_dropped=False, scale=1.0, xla=False
 ):
-    """Returns (train_op, report, health): an op that does one update of one replica, what it reports, a `Health`.
+    """Returns (train_op, metrics, health): an op that does one update of one replica, its metrics, a `Health`.
 
     Args:
       fit: the scalar to go down; with several replicas the mean of theirs is what is trained.
@@ -38,7 +38,7 @@ def make_train_op(
       replica: whose update this is.
       kernels: {scope: `Kernel`} of the replica's network; None where no kernel is computed by a map.
       penalty: a scalar function of the variables that goes down too.
-      report: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
+      metrics: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
       count_dropped: whether a step that is dropped counts.
       scale: the loss scale of a network of low precision (see common/graph/precision.py).
       xla: whether XLA compiles the finite check and the updates, as one function.
@@ -46,20 +46,20 @@ def make_train_op(
     A step is dropped if its loss, a gradient or a change of a moving average is not finite: variables, slots, powers
     and averages then stay as they are, bit for bit. Each is a mean over the replicas, or follows from such means (see
     gradients.py), so that all of them decide alike.
-    The op is the one consumer of UPDATE_OPS. The report is computed before the first variable is written.
+    The op is the one consumer of UPDATE_OPS. Metrics are computed before the first variable is written.
     Raises ValueError for a variable that no optimizer takes, that two take, or that the loss does not depend on.
     """
-    report, penalty = dict(report or {}), tf.convert_to_tensor(penalty, fit.dtype)
+    metrics, penalty = dict(metrics or {}), tf.convert_to_tensor(penalty, fit.dtype)
     loss = fit + penalty
     members = [variable for _, group in groups for variable in group]
     check_coverage(members, variables.trainable(replica.local))
     changes = variables.changes(replica.local)
-    others = [loss, *report.values(), *[change.amount for change in changes if change.local]]
+    others = [loss, *metrics.values(), *[change.amount for change in changes if change.local]]
     gradients, others = mean_gradients(fit, penalty, members, others, kernels or {}, replica, scale)
     check_pairs(list(zip(gradients, members)))
     gradient_of = {variable.op.name: gradient for gradient, variable in zip(gradients, members)}
     loss, others = others[0], iter(others[1:])
-    report = {name: next(others) for name in report}
+    metrics = {name: next(others) for name in metrics}
     changes = [dataclasses.replace(c, amount=next(others), local=False) if c.local else c for c in changes]
     quantities = {"the loss": loss}
     names = [variable.op.name for variable in members]
@@ -80,11 +80,11 @@ def make_train_op(
         # would read and write them all once more. Which quantity it was is looked for only if there is one.
         return good, tf.cond(good, write, drop)
 
-    with tf.control_dependencies(list(report.values())):
+    with tf.control_dependencies(list(metrics.values())):
         good, finite = as_one(update, xla)
     with tf.control_dependencies([finite]):
         counted = tf.ones([], step.dtype.base_dtype) if count_dropped else tf.cast(good, step.dtype.base_dtype)
-        return step.assign_add(counted, read_value=False), report, Health(finite, tuple(quantities), gradient_of)
+        return step.assign_add(counted, read_value=False), metrics, Health(finite, tuple(quantities), gradient_of)
 
 
 def _finite_together(quantities):

@@ -205,17 +205,17 @@ class _Run:
         save = callbacks.Save(folder, session, self.manager, settings.save_freq, last, clock, self.start.lock)
         newest = (lambda: save.path or self.start.checkpoint) if chief else (lambda: f"in {folder.path}")
         check = FiniteCheck(folder, session, self.problem, training, first, last, settings.save_freq, newest)
-        progress = [callbacks.Progress(training.report, first, self.steps, settings.batch_size)]
+        progress = [callbacks.Progress(training.metrics, first, self.steps, settings.batch_size)]
         report = [
             callbacks.Report(
-                folder, session, training.kernels[0], training.report, settings.report_freq, last, clock, check.counts
+                folder, session, training.kernels[0], training.metrics, settings.report_freq, last, clock, check.counts
             )
         ]
         if self.problem.fit is losses.smoothed_cross_entropy:
-            report.append(Floor(folder, training.report, self.dataset.classes, settings.report_freq, last))
+            report.append(Floor(folder, training.metrics, self.dataset.classes, settings.report_freq, last))
         dropped_if = {"stopping": self.interruption.stopping} if alone else {}  # several processes finish it
         validate = callbacks.Validate(
-            folder, session, self.evaluation, training.report["lr"], settings.vali_freq, last, clock, **dropped_if
+            folder, session, self.evaluation, training.metrics["lr"], settings.vali_freq, last, clock, **dropped_if
         )
         of_drift = drift.Drift(folder, session, training, drift.PERIOD, settings.drift_bound)
         several = self.cluster.count * len(self.chosen.names) > 1

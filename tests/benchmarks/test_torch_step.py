@@ -63,7 +63,7 @@ def steps_of_the_program():
         training.stores[0].fill(session)
         images, labels = session.run([training.images, training.labels])
         given, batch = named(session), {training.images: images, training.labels: labels}
-        fits = [session.run([training.report["fit"], training.train_op], batch)[0] for _ in range(2)]
+        fits = [session.run([training.metrics["fit"], training.train_op], batch)[0] for _ in range(2)]
         return given | {"images": images, "labels": labels}, fits, named(session)
 
 

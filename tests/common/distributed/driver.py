@@ -79,7 +79,7 @@ def trained(program, settings, dtype, cluster, count, steps):
         for store in [*training.stores, evaluation.store]:
             store.fill(session)
         for step in range(steps):
-            _, loss = session.run([training.train_op, training.report["loss"]])
+            _, loss = session.run([training.train_op, training.metrics["loss"]])
             for callback in callbacks:
                 callback.after_step(step, {})
         assert precise.make(session)

@@ -70,7 +70,7 @@ class Run:
 def assert_no_sum_in_varying_order(run):
     """AddN of three and more adds first to whichever input's memory is free: a matter of timing."""
     ran, options = tf.RunMetadata(), tf.RunOptions(output_partition_graphs=True)
-    run.session.run([run.training.train_op, run.training.report], options=options, run_metadata=ran)
+    run.session.run([run.training.train_op, run.training.metrics], options=options, run_metadata=ran)
     nodes = [node for graph in ran.partition_graphs for node in graph.node]
     assert len(nodes) > 100 and [node.name for node in nodes if node.op == "AddN" and node.attr["N"].i > 2] == []
 

@@ -64,7 +64,8 @@ def small_step(count_dropped, xla=False):
         (AdamG(0.1), units[1:]),
         (tf.train.MomentumOptimizer(0.1, 0.9), [weight]),
     ]
-    train_op, _, health = make_train_op(loss, groups, step, report={"loss": loss}, count_dropped=count_dropped, xla=xla)
+    options = {"metrics": {"loss": loss}, "count_dropped": count_dropped, "xla": xla}
+    train_op, _, health = make_train_op(loss, groups, step, **options)
     fed = {"the loss": of_loss, "the gradient of weight": of_gradient, "the average average": of_average}
     return train_op, health, fed
 

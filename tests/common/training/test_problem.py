@@ -35,7 +35,7 @@ def after(steps, **options):
         training.stores[0].fill(session)
         trained = variables.trainable()
         start = session.run(trained)
-        fits = [session.run([training.report["fit"], training.train_op])[0] for _ in range(steps)]
+        fits = [session.run([training.metrics["fit"], training.train_op])[0] for _ in range(steps)]
         end = session.run(trained)
     return fits, {variable.op.name: new - old for variable, old, new in zip(trained, start, end)}
 

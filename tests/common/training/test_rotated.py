@@ -28,7 +28,7 @@ class Folder:
 
 def report_of(run, frequency):
     folder = Folder()
-    arguments = run.session, run.kernels, run.training.report, frequency, 99, Clock(16)
+    arguments = run.session, run.kernels, run.training.metrics, frequency, 99, Clock(16)
     tf.get_default_graph().finalize()  # a report adds no operation
     return folder, Report(folder, *arguments)
 

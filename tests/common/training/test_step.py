@@ -24,7 +24,7 @@ def test_one_step_updates_each_group_with_its_optimizer_and_counts_once():
     ]
     average = make("average", [0.0, 0.0], Role.MOVING)
     variables.average_later(average, first + 0.0, rate=1.0)
-    train_op, report, _ = make_train_op(loss, groups, step, report={"loss": loss})
+    train_op, report, _ = make_train_op(loss, groups, step, metrics={"loss": loss})
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         reported, _ = session.run([report["loss"], train_op])
