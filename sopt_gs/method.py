@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from common.cli.recipe import Method, by_algorithm, own_steps, preset_of
+from common.cli.presets import own_steps, preset_of
+from common.cli.recipe import Method, by_algorithm
 from common.data.names import is_own
 from common.nn.kernels import by_place, identity_of, rotated
 from common.nn.schedules import StepDecay

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.cli.program import run
-from common.cli.recipe import PRESETS
+from common.cli.presets import PRESETS
 from common.compat import tf
 from common.data import synthetic
 from common.data.dataset import Dataset
