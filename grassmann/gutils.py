@@ -55,7 +55,7 @@ def gexp(y, h, normalize=False):
 
 
 def gpt(y, h, normalize=False):
-    """h cos|h| - y |h| sin|h|: h translated along exp_y(t h), that is along itself, to exp_y(h)."""
+    """h cos|h| - y |h| sin|h|: h translated along itself, on exp_y(t h), to exp_y(h)."""
     y, h = _on_manifold(y, h) if normalize else (y, h)
     return geometry.transport_along_itself(y, h)
 

@@ -114,7 +114,7 @@ cayley.pad = linalg.padded_by_zeros
 
 
 def _finite(matrix):
-    """Whether all entries are, bool [b], by their sum, which takes a tenth of the time."""
+    """Whether all entries are finite, bool [b]: by their sum, in a tenth of the time."""
     return tf.math.is_finite(tf.reduce_sum(matrix, [1, 2]))
 
 
@@ -131,8 +131,8 @@ def _of_upper(solved, adjoint):
 def _factorise(generator):
     """Cuts I - A into blocks and eliminates the first."""
     size = int(generator.shape[-1])
-    # A skew matrix of odd size is singular. Its last row and column stand apart so that what is eliminated by blocks,
-    # and divided by, is of even size and keeps away from 0 however large the generator is.
+    # A skew matrix of odd size is singular. Its last row and column stand apart, so that what is eliminated by blocks
+    # is of even size, and no pivot comes near 0 however large the generator is.
     even = size - size % 2
     half = _even_half(even)
     (first, coupling), (_, second) = _blocks(generator[:, :even, :even], half)

@@ -14,8 +14,8 @@ from common.graph.members import run_algorithm
 def gram_schmidt(generator, weights, algorithm="auto", names=None):
     """Returns Q(generator) @ weights.
 
-    With G the gradient of Y = Q W: W' = Q^T G, and as dL(Q) = <G W^T, dQ> and (G W^T) Q^T = G Y^T,
-    P' = L^-T U Q with U the strict upper triangle of G Y^T - Y G^T. The gradient takes L and Q from the forward pass.
+    With G the gradient of Y = Q W: W' = Q^T G. The gradient of Q is G W^T, and (G W^T) Q^T = G Y^T, so P' = L^-T U Q
+    with U the strict upper triangle of G Y^T - Y G^T. The gradient takes L and Q from the forward pass.
     Q takes nothing of P's last row but on which side of the other rows' hyperplane it is. So the last row's gradient is
     zero, and where P goes through det P = 0 the last row of Q changes its sign.
 

@@ -22,8 +22,8 @@ _LARGEST_INVERSE = 1e5  # rounding in float32 times it is 0.01, and its square t
 def householder(generator, weights, algorithm="auto", names=None):
     """Returns Q(generator) @ weights.
 
-    With G the gradient of Y = Q W = S^T (D W): W' = D (S G), and as the gradient of S is (D W) G^T, that of P^T is
-    L^-T U S with U the strict upper triangle of (D W)(S G)^T - (S G)(D W)^T.
+    With G the gradient of Y = Q W = S^T (D W): W' = D (S G). The gradient of S is (D W) G^T, so that of P^T is
+    L^-T U S, with U the strict upper triangle of (D W)(S G)^T - (S G)(D W)^T.
 
     Args:
       generator: P [..., n, n] with n >= 1, float32 or float64. Q does not depend on the scale of its columns.
@@ -65,7 +65,7 @@ def _sign_by_determinants(rotation, members):
     """Returns the signs [b] of the determinants of orthogonal matrices [b, n, n].
 
     The complementary blocks of Q = [[A, B], [C, D]] have det A = det Q det D (Jacobi), so two small determinants do.
-    Where they are too small to be trusted, which shows in their difference, Q's own is taken.
+    Where their sizes differ they are too small to be trusted, and Q's own determinant is taken.
     """
     # Not simply half: LU decompositions are slow where a row's length is a power of two.
     half = int(rotation.shape[-1]) * 9 // 17

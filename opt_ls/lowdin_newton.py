@@ -7,7 +7,7 @@ from common.graph.linalg import identity, matmul, norm, transposed
 
 _MOST_STEPS = 30  # a condition number of 1e6 takes 9
 # Of |P|_F |P^-1|_F / sqrt(n), in units of 1 / epsilon. The gradient multiplies by the inverse twice and loses digits as
-# that grows: at the limit in float32, which a condition number of 8e5 reaches at the earliest, it has two left.
+# the inverse grows. In float32 two digits are left at the limit, which needs a condition number of 8e5 or more.
 _MOST_CONDITION = 0.1
 
 
@@ -27,8 +27,7 @@ def newton(generator, weights):
     """
     size, dtype = int(generator.shape[1]), generator.dtype
     epsilon = np.finfo(dtype.as_numpy_dtype).eps
-    # TensorFlow's inverse refuses what has a pivot of zero; the logarithm of its determinant, from the same pivots, is
-    # then -infinity.
+    # TensorFlow's inverse refuses a pivot of zero; the determinant's logarithm, of the same pivots, is -infinity then.
     invertible = tf.math.is_finite(tf.linalg.slogdet(generator)[1])
     generator = tf.where_v2(_per_member(invertible), generator, identity(size, dtype))
     shapes = generator.shape, [generator.shape[0], 1, 1]

@@ -9,7 +9,7 @@
 
 with Zolotarev's best rational approximation of x^(-1/2) in partial fractions (Nakatsukasa, Bai and Gygi, SIAM J. Matrix
 Anal. Appl. 31, 2010; Nakatsukasa and Freund, SIAM Review 58, 2016; Higham, "Functions of Matrices", 2008, chapter 8).
-N and the sum take the squares of singular values. For P that would lose its small ones; C's lie in a range where N is
+N and the sum take the squares of singular values. For P that would lose the small ones. C's lie in a range where N is
 well conditioned, and what errors N has move C and D alike, since D is formed before the sum makes it orthogonal.
 
 Gradient of the sum, with Z_j = R_j G and T_j = R_j D W: D' = Z W^T - E D, where E = sum_j w_j (T_j Z_j^T + Z_j T_j^T)
@@ -45,7 +45,7 @@ def rational(generator, weights, members):
     Args:
       generator: P [b, n, n], float32.
       weights: W [b, n, m], float32.
-      members: whose they are, see `members.Members`.
+      members: `members.Members`, who they are.
 
     Returns:
       Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or so

@@ -17,8 +17,8 @@ _LEAST = 1e-30  # of a: without a rate X stays where it is, and R follows the gr
 def rotate_relative(matrix, weights, algorithm="auto", names=None):
     """Returns matrix @ weights, whose gradient for the matrix is the relative one: for `relative_gradient_step` only.
 
-    With Y = X W0 and D the gradient of Y, that of X is U = D Y^T = G X^T, where G = D W0^T is the ordinary one; that of
-    W0 is X^T D.
+    With Y = X W0 and D the gradient of Y, the gradient of X is U = D Y^T = G X^T, where G = D W0^T is the ordinary one.
+    The gradient of W0 is X^T D.
 
     Args:
       matrix: X [..., n, n], float32 or float64.

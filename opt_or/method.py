@@ -14,16 +14,16 @@ _SHORT_LR = 0.001  # on digits 0.1 and 0.02 ended at chance, 0.005 at 2 % error 
 class OrthogonalRegularisation(Method):
     """The kernel is P @ W0, as in UPT, and the loss gains 0.1 sum over layers ||P P^T - I||_F.
 
-    P starts at the identity: nothing normalises it, so at N(0, 1) kernels would be sqrt(n) times too large. The
-    recipe's L2 stays on P. Its pull, 5e-4 ||P||_F = 5e-4 sqrt(n), is a tenth of the penalty's, 0.2 wherever P is
-    nearly but not quite orthogonal, so it moves P little.
+    P starts at the identity: nothing normalises P, so at N(0, 1) kernels would be sqrt(n) times too large. The recipe's
+    L2 stays on P and moves it little: the pull of L2, 5e-4 ||P||_F = 5e-4 sqrt(n), is a tenth of the penalty's, which
+    is 0.2 wherever P is nearly but not quite orthogonal.
     """
 
     def __init__(self):
         super().__init__("opt_or", factories={"auto": kernels.free()}, short_lr=_SHORT_LR, fashion_lr=0.01)
 
     def penalty(self, settings, replica):
-        # One reading of P for L2 and norm: their gradients are added first and then to the kernel's. Three at once
+        # One reading of P for L2 and norm: their gradients are added first, and the sum to the kernel's. Three at once
         # would be added in whatever order they are ready, and the last bit would differ between runs.
         generators = [tf.identity(p) for p in variables.with_role(Role.GENERATOR, replica=replica)]
         others = [role for role in (*DECAYED, Role.FIXED) if role is not Role.GENERATOR]

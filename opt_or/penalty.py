@@ -8,8 +8,8 @@ from common.graph.linalg import identity, matmul
 def excess_norm(matrix):
     """Returns ||E||_F, E = P P^T - I, of P [n, n], float32 or float64: a scalar.
 
-    The gradient is 2 E P / ||E||_F. Where P is orthogonal the norm has a corner, its least value: 0 is among its
-    subgradients there and is taken, while the quotient would be 0 / 0.
+    The gradient is 2 E P / ||E||_F. Where P is orthogonal the norm has a corner, its least value. There the quotient
+    would be 0 / 0, and the subgradient 0 is taken.
     """
     excess = matmul(matrix, matrix, transpose_b=True) - identity(int(matrix.shape[0]), matrix.dtype)
     norm = tf.norm(excess)

@@ -1,6 +1,6 @@
 """The maps that stochastic OPT can rotate its subsets with; each has a generator at which its Q is the identity.
 
-There, at `kernels.identity_of` the map, an episode begins, with the kernels that the one before has left.
+An episode begins at that generator, `kernels.identity_of` the map, with the kernels that the last episode has left.
 """
 
 import numpy as np
@@ -16,8 +16,8 @@ def proper_householder(generator, weights, algorithm="auto", names=None):
     """Returns Q(P) D @ weights, Q of `householder`, D = diag(1, ..., 1, (-1)^(n-1)); arguments are that map's.
 
     det Q(P) = (-1)^(n-1) whatever P is, so for even n, 144 in the paper's layers, no generator gives the identity, and
-    an episode would begin with a reflection. Where n is even, D takes it back: Q(P) D has determinant 1 for every P,
-    covers all rotations, as the other maps do, and is the identity at P = I.
+    an episode would begin with a reflection. Where n is even, D takes the reflection back: Q(P) D has determinant 1 for
+    every P, covers all rotations, as the other maps do, and is the identity at P = I.
     """
     size = int(generator.shape[-1])
     if size % 2 == 0:

@@ -69,8 +69,7 @@ class Members:
         Args:
           trusted: bool [b].
           results: a structure of tensors [b, ...].
-          slower: slower(members, *tensors) -> the same structure for those members only. It is not run if there are
-            none.
+          slower: slower(members, *tensors) -> the same structure for those members only; not run if there are none.
           tensors: [b, ...], what `slower` computes from.
         """
         known = tf.nest.flatten(results)

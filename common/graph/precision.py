@@ -10,8 +10,8 @@ divided by it in float32 (Micikevicius et al., "Mixed precision training", ICLR 
 range of float32 and needs no scale. The scale is constant, so no update is lost to finding one and nothing is kept
 between steps: batch normalization keeps gradients within a band (of kernels up to 1; of activations 1e-6 to 1e-2).
 
-tf32 is float32 whose products and convolutions read 11 bits of each number. It is a switch of the process, so it is on
-in the validations of such a run as well; the maps have products of their own (`linalg.matmul`).
+tf32 is float32 whose products and convolutions read 11 bits of each number. The switch is the process's, so it is on in
+the validations of such a run as well; the maps have products of their own (`linalg.matmul`).
 """
 
 import contextlib

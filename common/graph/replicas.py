@@ -1,8 +1,8 @@
 """One replica = one device = one copy of the variables.
 
-All replicas run the same graph, each on its slice of the batch; what they have to agree on meets in TensorFlow's
-collective ops. A network asks its `Replica` for nothing but its slice and for means, so it cannot tell one device
-from many, in one process or in several.
+All replicas run the same graph, each on its slice of the batch; TensorFlow's collective ops reduce what they have to
+agree on. A network asks its `Replica` for nothing but its slice and for means, so it cannot tell one device from many,
+in one process or in several.
 """
 
 from common.compat import tf
@@ -22,7 +22,7 @@ class Replica:
 
     Attributes:
       index, count: see above.
-      local: its number among those of this process: by it variables are named.
+      local: its number among those of this process, by which variables are named.
 
     Collectives are matched across replicas by a key that counts up in the order in which they are built, which is the
     same on each replica, and are run in that order: two replicas that start two collectives in different orders would
@@ -77,7 +77,7 @@ class Replica:
     def _all_here(self, tensor):
         """Returns `tensor` once all replicas of this process have got so far.
 
-        If a reduction over several processes fails for one of them, none may write: what a process saves after it has
+        If a reduction over several processes fails for one replica, none may write: what a process saves after it has
         lost its peers is the state after a whole step.
         """
         if len(self._here) in (1, self.count):

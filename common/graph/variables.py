@@ -137,13 +137,13 @@ def current_replica():
 class Change:
     """What a step adds to a variable that no optimizer takes, such as a moving average.
 
-    Such changes go to the collection UPDATE_OPS as what they are, not as operations: only when all of a step's numbers
-    are known to be finite may any of them be written, and writing is `make_train_op`'s.
+    The collection UPDATE_OPS holds changes as what they are, not as operations: `make_train_op` writes them once all
+    numbers of a step are known to be finite.
 
     Attributes:
       variable: what is changed.
       amount: what is added to it.
-      local: whether replicas have amounts of their own. It is their mean, then, that each of them adds.
+      local: whether replicas have amounts of their own; each replica then adds the mean of the amounts.
     """
 
     variable: tf.Variable
@@ -159,7 +159,7 @@ class Change:
 class Average:
     """A moving average, to which a step adds rate * (statistic - variable), the statistic being factor * value.
 
-    The factor stays apart, so that many averages are moved in one operation each of it, the rate and the variables.
+    The factor stays apart: one operation each does for the factors, the rate and the variables of many averages.
 
     Attributes:
       variable: what is changed.
@@ -176,7 +176,7 @@ class Average:
 
     @property
     def statistic(self):
-        """What the batch says: the average goes there."""
+        """The batch's own value, to which the average moves."""
         return self.factor * self.value
 
 
@@ -227,7 +227,7 @@ def seed_of(name):
 def global_step():
     """Returns the number of updates done so far by the open replica: an int64 variable, made if it is not there.
 
-    It has to be asked for first in the replica's own scope, outside those of the layers.
+    The first call has to be in the replica's own scope, outside those of the layers.
     """
     known = with_role(Role.STEP, replica=current_replica())
     return known[0] if known else create("global_step", [], Role.STEP, initializers.zeros, tf.int64)

@@ -93,7 +93,7 @@ class Factory:
         """Returns {variable: array or tensor} with which a layer's kernel is `kernel`, an array of its shape.
 
         Args:
-          created: what `create` returned, perhaps in another graph than the open one, in which tensors are made.
+          created: what `create` returned, perhaps in another graph than the open one; tensors are made in the latter.
           kernel: float32.
         """
         raise ValueError(f"{type(self).__name__}: no kernel can be given to this factory")
@@ -120,12 +120,12 @@ class _Plain(Factory):
 
 
 def plain(initial=initializers.he_normal, role=Role.WEIGHT, name="weight"):
-    """An ordinary trained kernel."""
+    """A factory of ordinary trained kernels."""
     return _Plain(initial, role, name)
 
 
 def unit_norm(name="weight"):
-    """A kernel whose neurons (all axes but the last) start as unit vectors and stay on the Grassmann manifold."""
+    """A factory of kernels whose neurons (all axes but the last) are unit vectors, to be trained on the manifold."""
     return plain(initializers.unit_neurons, Role.UNIT_KERNEL, name)
 
 
@@ -153,7 +153,7 @@ class _Rotated(Factory):
         ]  # fmt: skip
 
     def begin_at(self, created, kernel):
-        """The generator is the map's `identity`, an initializer, or else the identity matrix; W0 = Q^T kernel."""
+        """P is `identity_of` the map, and W0 = Q^T kernel."""
         _, weights, generator = created
         dtype, size = generator.dtype.base_dtype, generator.shape.as_list()
         identity = identity_of(self.rotate)(size, dtype, None)
@@ -175,7 +175,7 @@ def scale_free_axis_of(rotate):
 
 
 def rotated(rotate, start=initializers.normal(1.0), role=Role.GENERATOR, orthogonal=True):
-    """A fixed random kernel, rotated by an orthogonal matrix: Q(P) @ W0 (Liu et al., CVPR 2021, section 3).
+    """A factory of fixed random kernels rotated by an orthogonal matrix: Q(P) @ W0 (Liu et al., CVPR 2021, section 3).
 
     Args:
       rotate: a map, `rotate(generators [..., n, n], weights [..., n, m]) -> Q(generators) @ weights`.
@@ -189,7 +189,7 @@ def rotated(rotate, start=initializers.normal(1.0), role=Role.GENERATOR, orthogo
 
 
 def free():
-    """UPT, the unconstrained control of the paper: P @ W0 with any P, which starts at the identity."""
+    """A factory of UPT's kernels, the paper's unconstrained control: P @ W0 with any P, from the identity on."""
     return rotated(tf.matmul, start=initializers.identity, orthogonal=False)
 
 
@@ -200,7 +200,7 @@ def freedom(generator, orthogonal=True):
 
 
 def by_place(inner, first=None):
-    """Returns `factory_of(layer)` for `build`: the factory of inner convs, of the first if another, else ordinary."""
+    """Returns `factory_of(layer)` for `build`: `inner`, of the first conv `first` if given; `plain` of plain layers."""
 
     def factory_of(layer):
         if layer.place is Place.PLAIN:

@@ -1,7 +1,7 @@
 """The layers of the networks, all NHWC.
 
-A layer's variables are created in the open variable scope; names are the models' business. What a pass is like
-(training or evaluation, which step, which replica) comes in a `Mode`. Activations may be of low precision; variables
+A layer's variables are created in the open variable scope, which the networks name. A `Mode` says what a pass is like:
+training or evaluation, which step, which replica. Activations may be of low precision; variables
 and statistics are then float32 (see common/graph/precision.py).
 """
 

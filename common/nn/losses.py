@@ -18,7 +18,7 @@ def cross_entropy(logits, labels):
 def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=FLOOR):
     """Cross-entropy of each image as OPT trains on it: labels smoothed, -sum t log(softmax + floor).
 
-    t = (1 - smoothing) onehot + smoothing / classes. The floor bounds the loss of a hopeless image by -log(floor).
+    t = (1 - smoothing) onehot + smoothing / classes. The loss of an image is at most -log(floor).
     """
     classes = int(logits.shape[-1])
     share = smoothing / classes
@@ -42,7 +42,7 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=FLOOR):
 def sure_at_chance(classes, floor=FLOOR):
     """Returns the mean of `smoothed_cross_entropy` of sure answers of which 1 - 1 / classes are wrong.
 
-    -log(floor) (1 - 1 / classes), for any smoothing. The gradient of the wrong ones is 0.
+    -log(floor) (1 - 1 / classes), for any smoothing. Wrong answers then have the gradient 0.
     """
     return -math.log(floor) * (1.0 - 1.0 / classes)
 
@@ -54,7 +54,7 @@ def decay(variables, coefficient):
 
 @tf.custom_gradient
 def _half_squares(*tensors):
-    """Half the sum of the squares of all numbers: its gradient would else take an operation for each tensor."""
+    """Half the sum of the squares of all numbers; a derived gradient would take an operation for each tensor."""
 
     def gradient(upstream):
         return elementwise(lambda tensor: upstream * tensor, tensors)
@@ -65,9 +65,9 @@ def _half_squares(*tensors):
 
 @tf.custom_gradient
 def total(*terms):
-    """The sum of scalars, in their order; derived, its gradient would take as many operations as there are terms.
+    """The sum of scalars, in their order; a derived gradient would take as many operations as there are terms.
 
-    Not add_n: with more than two terms its order, and so the last bit, depends on which happens to be ready first.
+    Not add_n: with more than two terms its order, and so the last bit, depends on which term is ready first.
     """
     return tf.reduce_sum(tf.stack(terms)), lambda upstream: [upstream] * len(terms)
 

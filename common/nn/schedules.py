@@ -73,7 +73,7 @@ class StepDecay(Schedule):
     def stretched(self, steps):
         """Returns the same schedule over another number of updates: the boundaries move in proportion.
 
-        The warm-up does not: it is as long as the network needs to get out of its random beginnings.
+        The warm-up stays as long as the network needs to get out of its random beginnings.
         """
         boundaries = tuple(round(boundary * steps / self.steps) for boundary in self.boundaries)
         return dataclasses.replace(self, steps=steps, boundaries=boundaries)

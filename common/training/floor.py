@@ -1,4 +1,4 @@
-"""A run whose answers are surely wrong: a loss with a floor has no gradient there, and it will not recover."""
+"""A run whose answers are surely wrong: a loss with a floor has no gradient there, so the run will not recover."""
 
 from common.nn import losses
 from common.training.loop import Periodic
@@ -8,7 +8,7 @@ _NEAR = 0.8  # share of the bounds: batches of 32 images vary by a tenth
 
 
 class Floor(Periodic):
-    """Says once, in one line, that the fit stays where sure answers at chance leave it, and what to do.
+    """Says once, in one line, that the fit stays at that of sure answers that are right by chance, and what to do.
 
     Args:
       folder: a `RunFolder`.

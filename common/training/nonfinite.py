@@ -24,11 +24,11 @@ class NonFinite(ValueError):
 
 
 class FiniteCheck(Callback):
-    """Ends the run at the first step that is not finite, or counts such steps. It comes before all other callbacks.
+    """Ends the run at the first step that is not finite, or counts such steps; the first of all callbacks.
 
-    It is a context round the loop, too: errors of the maps, which refuse generators that are not finite, become a
-    `NonFinite`. Each such step is a line of nonfinite.jsonl. Before each checkpoint the variables are looked at: an
-    update can overflow though its gradient is finite, and such a state is not to be saved.
+    As a context round the loop it makes a `NonFinite` of the errors of maps, which refuse generators that are not
+    finite. Each such step is a line of nonfinite.jsonl. Before each checkpoint the variables are looked at: an update
+    can overflow though its gradient is finite, and such a state is not to be saved.
 
     Args:
       folder, session: the `RunFolder` and the session.

@@ -157,7 +157,7 @@ def build(problem, devices=(None,), dtype=tf.float32, cluster=ALONE):
 def try_out(session, training):
     """Computes the gradients of the step to come, and writes nothing.
 
-    Raises ValueError, in one line, if an operation has no deterministic kernel: it refuses to run when it is reached.
+    Raises ValueError, in one line, if an operation has no deterministic kernel, which shows only when it runs.
     """
     try:
         session.run([gradient.op for gradient in training.health.gradients.values()])

@@ -1,4 +1,4 @@
-"""How far an update has rotated each layer: ||Q' W0 - Q W0||_F / ||Q W0||_F, so that one sees which stands still.
+"""How far an update has rotated each layer, ||Q' W0 - Q W0||_F / ||Q W0||_F: shows which layers stand still.
 
 For an orthogonal Q the denominator is ||W0||_F. The kernels before and after an update are all it takes, so methods
 without a map are right too, and the end of an episode, which leaves the kernels in place, counts for nothing.
