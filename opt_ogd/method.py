@@ -14,10 +14,11 @@ _DROP = 0.2  # factor of the rotations' rate at each step of the schedule
 
 
 class Ogd(Method):
-    """Q starts at the identity and steps along the orthogonal group; all else is trained as ever, on fit + 0.1 L2.
+    """Q starts at the identity and steps along the orthogonal group.
 
-    No L2 term contains Q, so for Q the gradient of that sum is the gradient of the fit alone: one backward pass serves
-    both optimizers. The step is taken in relative coordinates, or with --map_algorithm=published in the paper's.
+    All else is trained as in every method, on fit + 0.1 L2. No L2 term contains Q, so for Q the gradient of that sum is
+    the gradient of the fit alone: one backward pass serves both optimizers. The step is taken in relative coordinates,
+    or with --map_algorithm=published in the paper's.
     """
 
     settings_class = OgdSettings

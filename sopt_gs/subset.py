@@ -112,7 +112,7 @@ def merge(episode, kernels, optimizers):
 def draw(key, rows, chosen):
     """Returns `chosen` different numbers of 0 .. rows - 1 in ascending order, int32; every subset is equally likely.
 
-    They are the places of the largest of `rows` random numbers, a function of the int64 [2] `key`.
+    They are the positions of the largest of `rows` random numbers, a function of the int64 [2] `key`.
     """
     return tf.sort(tf.math.top_k(tf.random.stateless_uniform([rows], key), chosen).indices)
 

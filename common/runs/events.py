@@ -28,7 +28,7 @@ class Events:
       first: the first update that will be done. TensorBoard is told to forget what earlier files have of it and of
         later ones, which a run that goes on does again.
 
-    Nothing is written before there is a first figure. What cannot be written (a full disk, a folder that is gone) is
+    Nothing is written before there is a first metric. What cannot be written (a full disk, a folder that is gone) is
     said once on standard error and left out; the next event begins a new file.
     """
 

@@ -88,7 +88,7 @@ class Validate(Periodic):
       stopping: `stopping()` is asked before each batch of images; once it is true, the validation is dropped.
 
     Attributes:
-      dropped: whether one was. Nothing is written of it, and nothing that is trained depends on it.
+      dropped: whether the last one was. Nothing is written of a dropped one, and nothing that is trained depends on it.
     """
 
     def __init__(self, folder, session, evaluation, rate, frequency, last, clock, stopping=lambda: False):
@@ -150,7 +150,7 @@ def _summary(geometry):
 
 
 class Save(Periodic):
-    """Writes a checkpoint, also when the run is interrupted. If that fails, training goes on; the next one is a retry.
+    """Writes checkpoints, also when the run is interrupted. If one fails, training goes on, and the next save retries.
 
     Attributes:
       path: of the newest one, or None.

@@ -8,7 +8,7 @@ from common.training.callbacks import Callback, Periodic
 class Agreement(Callback):
     """The loop's `Interruption` where there are several processes: all stop after the same step.
 
-    A process that got a signal says so in the next step, whose reduction tells all; each leaves the loop after it.
+    A process that got a signal says so in the next step. The step's reduction tells all, and all leave the loop then.
 
     Args:
       interruption: this process's `Interruption`.

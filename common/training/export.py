@@ -46,8 +46,8 @@ def export(problem, chosen, checkpoint, path, about, form=SavedModel, batches=No
       problem: the `Problem` that was trained.
       chosen: `Devices`, for the evaluation.
       checkpoint: whose numbers are exported.
-      path: the folder to make; it is there only when everything is in it and has been read back: the exported network
-        has then classified the whole test set.
+      path: the folder to make. It is there only when everything is in it and the exported network, read back, has
+        classified the whole test set.
       about: what is to be told in model.json, besides what follows from the above.
       batches: as for `evaluation.opened`.
       form: `form(problem, parameters)` with `write`, `read_back` and `summary`, as `SavedModel` has them.

@@ -7,7 +7,7 @@ Q @ W0 is an ordinary kernel, and batch normalization with stored statistics is 
 
 If x is what a conv or dense layer computes and nothing else takes x, then scale (column j of W) = column j of
 (scale W): the scale goes into the layer's weight and the shift is its bias. A pre-activation network also normalizes
-sums, of which scale and shift remain. The products are taken in float64 and rounded once, to float32.
+sums; their scale and shift remain. The products are taken in float64 and rounded once, to float32.
 """
 
 import dataclasses

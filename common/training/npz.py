@@ -98,7 +98,7 @@ def _names(layers):
 
 
 def _folded(layers, before):
-    """Returns the layers without the batch normalizations that a layer before takes, which gets a bias."""
+    """Returns the layers without the batch normalizations folded into a layer before, which gets a bias."""
     kept, instead = {}, {}
     for layer in layers:
         inputs = [instead.get(name, name) for name in layer["inputs"]]

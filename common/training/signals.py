@@ -25,8 +25,8 @@ class Interruption:
     """Within it, the first of `SIGNALS` raises `Interrupted`, or is only noted where it is `deferred`.
 
     The second one has its default action, which ends the process. Python handles the first when the operation under
-    way, such as a step, is over; what comes until then counts as one signal. Threads other than the main one get no
-    signals, and there this does nothing.
+    way, such as a step, is over; what comes until then counts as one signal. In other threads than the main
+    one, which get no signals, it does nothing.
 
     Attributes:
       signal: the number of the signal that came, or None.

@@ -77,7 +77,7 @@ class AtTheEnd(Callback):
             self.at(step)
 
     def at(self, step):
-        """Makes them after `step`, the last one done."""
+        """Makes the averages anew after `step`, the last one done."""
         try:
             if self._precise.make(self._session, self._stopping):
                 self._folder.say(f"step {step}, {self._precise.line}")

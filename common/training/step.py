@@ -32,12 +32,12 @@ def make_train_op(
     """Returns (train_op, metrics, health): an op that does one update of one replica, its metrics, a `Health`.
 
     Args:
-      fit: the scalar to go down; with several replicas the mean of theirs is what is trained.
+      fit: the scalar to minimise; with several replicas their mean is.
       groups: pairs (optimizer, variables). Every trainable variable of the replica must be in exactly one of them.
       step: the int64 variable that counts updates.
       replica: whose update this is.
       kernels: {scope: `Kernel`} of the replica's network; None where no kernel is computed by a map.
-      penalty: a scalar function of the variables that goes down too.
+      penalty: a scalar function of the variables, added to fit.
       metrics: scalars of the forward pass, as a dict; the returned ones are their means over the replicas.
       count_dropped: whether a step that is dropped counts.
       scale: the loss scale of a network of low precision (see common/graph/precision.py).
