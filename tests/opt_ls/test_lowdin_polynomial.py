@@ -1,4 +1,4 @@
-"""The polynomials of Löwdin's way for GPUs: that they are the best ones, and where their steps lead."""
+"""The polynomials of Löwdin's algorithm for GPUs: that they are the best ones, and where their steps lead."""
 
 import numpy as np
 import pytest
