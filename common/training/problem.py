@@ -184,6 +184,8 @@ def _build_replica(problem, replica, device, dtype, wish):
         with compiled(problem.xla):
             logits = problem.logits(inputs, tensors, mode)
             fit = tf.reduce_mean(problem.fit(logits, targets))
+        # Of these on several devices XLA would make one group, and refuse it.
+        with compiled(problem.xla and replica.count == 1):
             regularisation = tf.convert_to_tensor(problem.penalty(replica.local), dtype)
             error = tf.reduce_mean(tf.cast(metrics.errors(logits, targets), dtype))
         loss = fit + regularisation
