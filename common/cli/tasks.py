@@ -12,7 +12,8 @@ from common.nn import networks
 from common.runs import checkpoints, folder, resume
 from common.training import export, filters
 from common.training.evaluation import Evaluation, opened
-from common.training.trainer import counts, size_of, train
+from common.training.head import counts, size_of
+from common.training.trainer import train
 
 
 def _test(program, settings, dataset, chosen, start, interruption):
@@ -55,7 +56,7 @@ def _see(program, settings, dataset, chosen, start, interruption):
             say(f"{program.mark(variable):<12} {variable.op.name} {variable.shape.as_list()} {size_of([variable])}")
             if settings.verbose:
                 say(str(session.run(variable)))
-        for line in [*counts(evaluation.kernels), *_rotated(session, start.checkpoint)]:
+        for line in [counts(evaluation.kernels), *_rotated(session, start.checkpoint)]:
             say(line)
         if settings.verbose:
             of_run = os.path.abspath(start.checkpoint).split(os.sep)[-2:] if start.checkpoint else []

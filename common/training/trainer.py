@@ -15,11 +15,11 @@ from common.distributed import consistency
 from common.distributed.peers import Peers
 from common.files import FLAGS
 from common.graph import variables
-from common.nn import losses, networks
+from common.nn import losses
 from common.runs import checkpoints, resume
 from common.runs.folder import Elsewhere, RunFolder
 from common.runs.saver import CheckpointManager
-from common.training import callbacks, drift, loop, problem, summaries
+from common.training import callbacks, drift, head, loop, problem, summaries
 from common.training.cluster_callbacks import Agreement, Alignment
 from common.training.evaluation import Evaluation
 from common.training.floor import Floor
@@ -34,7 +34,7 @@ def train(program, settings, dataset, chosen, start, interruption):
     config, peers = chosen.config(settings.log_device_placement), Peers(chosen.cluster)
     is_chief = chosen.cluster.is_chief
     with resume.in_folder(program, settings, start) if is_chief else contextlib.nullcontext(start) as start:
-        lines = list(_first_lines(program, settings, dataset, chosen))
+        lines = list(head.known_before(program, settings, dataset, chosen))
         for line in lines if is_chief else []:
             say(line)
         if chosen.cluster.count > 1:
@@ -148,7 +148,7 @@ class _Run:
         """Evaluates the test set of a run that was validated on a holdout: once, after the last update."""
         if self.test is None:
             if self.dataset.test_images is None:
-                self.folder.say("there is no test set: the figures of the holdout are the last word")
+                self.folder.say("there is no test set: the metrics of the holdout are the last word")
             return
         metrics = self.test.metrics(self.session)
         if self.folder.kept:
@@ -179,23 +179,9 @@ class _Run:
         self.manager.begin(self.start.checkpoint)
         for line in lines:
             self.folder.note(line)
-        size = len(tf.get_default_graph().get_operations())
-        built = f"graph of {size} nodes, built in {self.seconds:.1f} s"
-        augmented = f"training images: {self.problem.pipeline}"
-        for line in [augmented, *counts(self.training.kernels[0]), built, *self._rates(), *origin]:
+        rates = head.rates(self.session, self.training, self.first, self.steps, self.rates_before)
+        for line in [*head.of_graph(self.problem, self.training, self.seconds), *rates, *origin]:
             self.folder.say(line)
-
-    def _rates(self):
-        """Yields the learning rates of the whole run, and how they change where it goes on."""
-        session, training, last = self.session, self.training, self.steps - 1
-        numbers = [session.run(training.rates, {training.step: step}) for step in (0, self.steps // 2, last)]
-        texts = [f"{name} {', '.join(f'{rates[name]:g}' for rates in numbers)}" for name in training.rates]
-        yield f"learning rates of the first, the middle and the last update: {'; '.join(texts)}"
-        old, new = session.run([self.rates_before, training.rates], {training.step: self.first})
-        others = [name for name in old if old[name] != new.get(name, old[name])]
-        changed = [f"{name} {old[name]:g} before, {new[name]:g} now" for name in others]
-        if changed:
-            yield f"LEARNING RATES CHANGED at update {self.first}: {'; '.join(changed)}"
 
     def _callbacks(self):
         """Returns the check of numbers, the validation, and all callbacks in the order in which they act."""
@@ -252,22 +238,6 @@ class _Run:
         return f"{self.save.path} is saved; start all workers again with --resume --train_path={self.folder.path}"
 
 
-def _first_lines(program, settings, dataset, chosen):
-    """Yields what is known before the graph is built."""
-    title = networks.network_name(settings.model, settings.depth, settings.widen_factor)
-    yield from dataset.lines()
-    fresh = f", made anew from {settings.bn_batches} training batches at the end" if settings.fresh_batches() else ""
-    yield f"batch norm's averages: decay {settings.bn_decay:.4g}{fresh}"
-    steps = program.steps(settings, dataset)
-    yield f"network {title} on {chosen.description}, seed {settings.seed}, {steps} updates"
-    if settings.warmup_steps > steps:
-        warmup = f"--warmup_steps={settings.warmup_steps}"
-        yield f"THE LEARNING RATES STAY BELOW THEIR FULL HEIGHT: {warmup} is more than the {steps} updates of the run"
-    if chosen.cluster.count > 1:
-        replicas = chosen.cluster.count * len(chosen.names)
-        yield f"{chosen.cluster.count} workers, {replicas} replicas: {', '.join(chosen.cluster.workers)}"
-
-
 def _board(settings, events, trained, training, last):
     """Returns the callbacks that show TensorBoard more than the metrics."""
     if events is None:
@@ -288,18 +258,3 @@ def _load_all(session, checkpoint, chosen):
     yield f"goes on from {checkpoint}, with step {session.run(variables.global_step())}"
     if fresh:
         yield f"not in it, start afresh: {len(fresh)} optimizer slots ({fresh[0]}, ...)"
-
-
-def counts(kernels):
-    """Yields what there is to train, in three ways of counting; optimizer slots do not count."""
-    biases = size_of(variables.with_role(variables.Role.BIAS))
-    freedom = sum(kernel.degrees_of_freedom for kernel in kernels.values()) + biases
-    yield (
-        f"weights: {size_of(variables.trainable())} trainable of {size_of(checkpoints.model_variables())} in all; "
-        f"degrees of freedom without gamma and beta: {freedom}"
-    )
-
-
-def size_of(members):
-    """Returns how many numbers variables have together."""
-    return sum(variable.shape.num_elements() for variable in members)

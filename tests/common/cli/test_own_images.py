@@ -83,7 +83,7 @@ def test_a_set_without_a_test_part_is_tested_on_its_holdout(tmp_path, capsys):
     assert run(METHOD, made) == 0
     assert [line["split"] for line in lines(tmp_path) if line["split"] != "train"] == ["holdout"]
     out = capsys.readouterr().out
-    assert "there is no test set: the figures of the holdout are the last word\n" in out
+    assert "there is no test set: the metrics of the holdout are the last word\n" in out
     assert "THE LEARNING RATES STAY BELOW THEIR FULL HEIGHT: --warmup_steps=3 is more than the 2 updates" in out
     assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"))) == 0
     assert "validation on the holdout, for there is no test part: cross_entropy" in capsys.readouterr().out
