@@ -1,5 +1,8 @@
 """Linear algebra that the maps share: diagonals, checks of arguments, and what a GPU is good at."""
 
+import contextlib
+import contextvars
+
 import numpy as np
 
 from common.compat import tf
@@ -7,6 +10,8 @@ from common.compat import tf
 # Compute capabilities of GPUs that do a third or half as many operations a second in float64 as in float32: P100, V100,
 # A100, H100 and H200, B200. Others do a 32nd or 64th.
 _FAST_IN_FLOAT64 = {(6, 0), (7, 0), (8, 0), (9, 0), (10, 0)}
+
+_for_xla = contextvars.ContextVar("for_xla", default=False)
 
 
 def identity(size, dtype):
@@ -63,10 +68,20 @@ def squared_norm(matrix):
 
 
 def euclidean_norm(tensor, axis, keepdims=False):
-    """Returns the roots of sums of squares over axes: one operation, or three in a function, which XLA may compile."""
-    if tf.get_default_graph().building_function:
+    """Returns the roots of sums of squares over axes: one operation, or `for_xla`, which does not know it, three."""
+    if _for_xla.get():
         return tf.sqrt(tf.reduce_sum(tf.square(tensor), axis, keepdims=keepdims))
     return tf.math.reduce_euclidean_norm(tensor, axis, keepdims=keepdims)
+
+
+@contextlib.contextmanager
+def for_xla():
+    """Within it, functions here use operations that XLA can compile."""
+    token = _for_xla.set(True)
+    try:
+        yield
+    finally:
+        _for_xla.reset(token)
 
 
 def norm(matrix):

@@ -18,6 +18,7 @@ import contextlib
 import os
 
 from common.compat import tf
+from common.graph import linalg
 
 NAMES = ("float32", "tf32", "bfloat16", "float16")
 LOW = (tf.bfloat16, tf.float16)
@@ -87,7 +88,12 @@ def compiled(wanted=True):
 
 def as_one(function, wanted):
     """Returns function(), a structure of tensors; if `wanted`, XLA compiles the whole, writes included, as one."""
-    return tf.function(function, autograph=False, jit_compile=True)() if wanted else function()
+
+    def compiled_function():
+        with linalg.for_xla():
+            return function()
+
+    return tf.function(compiled_function, autograph=False, jit_compile=True)() if wanted else function()
 
 
 def prepare_xla():

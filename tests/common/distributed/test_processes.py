@@ -154,12 +154,13 @@ main(Settings, method)
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["flags", "code", "data"])
 def test_workers_that_would_train_something_else_are_refused(what, tmp_path):
-    script, flags, words = [ROOT / "opt_gs" / "train.py"] * 2, {}, "--weight_decay"
+    script, flags, words, told = [ROOT / "opt_gs" / "train.py"] * 2, {}, "--weight_decay", ""
     if what == "flags":
         flags = {1: ["--weight_decay=0.1"]}
+        told = "; give what flags.txt says to a worker that does not see the run folder"
     elif what == "code":
         for path in [*ROOT.glob("*/train.py"), ROOT / "common" / "compat.py"]:
-            shutil.copytree(path.parent, tmp_path / "copy" / path.parent.name)
+            shutil.copytree(path.parent, tmp_path / "copy" / path.parent.name, ignore=shutil.ignore_patterns("logs"))
         with open(tmp_path / "copy" / "common" / "compat.py", "a") as file:
             file.write("# changed\n")
         script[1], words = tmp_path / "copy" / "opt_gs" / "train.py", "the code"
@@ -171,6 +172,6 @@ def test_workers_that_would_train_something_else_are_refused(what, tmp_path):
         for index in (0, 1):
             assert workers.errors(index) == [
                 f"not the same as of {workers.name(0)}: {words} of {workers.name(1)}. All workers need the same flags, "
-                "code and data"
+                f"code and data{told}"
             ]
     assert not list(tmp_path.rglob("model.ckpt*"))

@@ -82,7 +82,8 @@ def test_two_and_four_devices_train_as_one_in_float32(name):
     """
     rate = 1e-4 if name in ("opt_hr", "sopt_gs") else 5e-4
     slow = {"base_lr": rate} if name in OPT else {"learnRate": 1e-4, "learnRateG": 5e-4}
-    program, settings = small(name, **slow, **({"rotation_lr": 2e-4} if name == "opt_ogd" else {}))
+    slow |= {"rotation_lr": 2e-4} if name == "opt_ogd" else {}
+    program, settings = small(name, **slow, bn_decay=0.999 if name in OPT else 0.99)
 
     def weights(copy):
         return {key: value for key, value in copy.items() if not re.search("Momentum|Sgdg|Adamg|power", key)}
