@@ -133,7 +133,7 @@ def test_a_row_has_both_times_of_pytorch_and_the_ratios(monkeypatch):
     text = step.BENCHMARK.tables(rows)
     assert "cnn6, batch 128, float32, CPU, against torch" in text
     assert "| opt_cp | 300 (300..300) | cayley | 600 (600..600) | 400 (400..400) | 0.50 | 0.75 |" in text
-    assert "| opt_hr | 300 (300..300) | householder | 600 (600..600) | - | 0.50 | - |" in text  # torch.compile has no end
+    assert "| opt_hr | 300 (300..300) | householder | 600 (600..600) | - | 0.50 | - |" in text
 
 
 @pytest.mark.parametrize(
