@@ -57,7 +57,7 @@ def _trained(job, updates, start=None):
 
 
 def _different(first, second):
-    return sum(not np.array_equal(value, second[name]) for name, value in first.items())
+    return sum(np.asarray(value).tobytes() != np.asarray(second[name]).tobytes() for name, value in first.items())
 
 
 def cells(row):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks import readme, records, torch_maps
+from benchmarks import programs, readme, records, torch_maps
 from common import flags
 from common.command import main as run_command
 
@@ -47,11 +47,11 @@ def parts():
     low = ("tf32", "bfloat16")
     found += [_step("resnet-28-10", precision, xla) for xla in (False, True) for precision in ("float32", *low)]
     found += [Part("maps", (f"--sizes={n}", "--maps=ours,torch"), (("n", n),)) for n in (576, 1024)]
-    found += [Part("bits", (f"--networks={network}",), (("network", network),)) for network in ("cnn6", "resnet-16-2")]
+    found += [_of_all_methods("bits", network) for network in ("cnn6", "resnet-16-2")]
     found += [*[_step("cnn6", precision) for precision in low], _step("cnn6", xla=True)]
     found += [_against_torch(precision) for precision in ("float32", *low)]
     networks = ("cnn6", "resnet-28-10")
-    return found + [Part("profile", (f"--networks={name}",), (("network", name),)) for name in networks]
+    return found + [_of_all_methods("profile", network) for network in networks]
 
 
 def _step(network, precision="float32", xla=False):
@@ -59,8 +59,13 @@ def _step(network, precision="float32", xla=False):
     return Part("step", words, (("network", network), ("precision", precision), ("xla", xla), ("against", None)))
 
 
+def _of_all_methods(name, network):
+    """A part whose rows are written as they are known; it is there when the last one is."""
+    return Part(name, (f"--networks={network}",), (("network", network), ("method", [*programs.methods(network)][-1])))
+
+
 def _against_torch(precision):
-    """The part of CNN-6 in PyTorch; it is there when its last row is, for each is written as it is known."""
+    """The part of CNN-6 in PyTorch, whose rows are written as they are known, too."""
     methods = list(torch_maps.methods_with_a_map())
     words = (f"--methods={','.join(methods)}", f"--precision={precision}", "--networks=cnn6", "--against=torch")
     return Part("step", words, (("method", methods[-1]), ("precision", precision), ("against", "torch")))

@@ -1,4 +1,4 @@
-"""Fills README.md and benchmarks/README.md from the files in benchmarks/results: `python -m benchmarks.readme`.
+"""Fills the tables of Markdown files from benchmarks/results: `python -m benchmarks.readme`.
 
 Between `<!-- results of NAME -->` and `<!-- end -->` stands what NAME.json (of a benchmark) holds, or NAME.png and
 NAME.md, the figure and the table that `python -m common.reproduce TABLE --out=benchmarks/results` has left. Of
@@ -12,7 +12,9 @@ import sys
 from benchmarks import bits, maps, profile, records, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-FILES = {"README.md": "benchmarks/results", "benchmarks/README.md": "results"}  # and where they find the results
+FILES = {  # and where they find the results
+    "README.md": "benchmarks/results", "docs/results.md": "../benchmarks/results", "benchmarks/README.md": "results"
+}  # fmt: skip
 _PLACE = re.compile(r"(<!-- results of ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile, bits)}
 
@@ -35,7 +37,7 @@ def _section(names, results, link):
 
 
 def main():
-    """Rewrites both files; returns the exit status."""
+    """Rewrites the files; returns the exit status."""
     try:
         for name, link in FILES.items():
             text = (ROOT / name).read_text(encoding="utf-8")

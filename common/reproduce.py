@@ -45,7 +45,7 @@ def run(words, settings, train=None):
       train: `train(job) -> (exit status, signal that came or None)`, for tests; None for a process of its own.
     """
     table, extra = _table(words)
-    experiments = [_plan(table, data, settings, extra) for data in _data(table, settings.data)]
+    experiments = [_experiment(table, data, settings, extra) for data in _data(table, settings.data)]
     done = [(job, job.is_done()) for experiment in experiments for job in experiment.jobs()]
     for job, there in done:
         _say(f"{job}{'  # done' if there else ''}")
@@ -79,7 +79,7 @@ def run(words, settings, train=None):
     return 1 if failed else 0
 
 
-def _plan(table, data, settings, extra):
+def _experiment(table, data, settings, extra):
     folder = os.path.join(os.path.abspath(settings.dir), folder_name(table, data))
     only = tuple(settings.rows.split(",")) if settings.rows else None
     return Experiment(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)

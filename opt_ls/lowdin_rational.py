@@ -45,7 +45,7 @@ def rational(generator, weights, members):
     Args:
       generator: P [b, n, n], float32.
       weights: W [b, n, m], float32.
-      members: `members.Members`, who they are.
+      members: `members.Members`, which names them in errors.
 
     Returns:
       Q W [b, n, m]; a function of G [b, n, m] to the gradients of P and W; bool [b], false where P is not finite, or so

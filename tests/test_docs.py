@@ -122,10 +122,9 @@ def test_commands_train(folder, flags, tmp_path):
 
 def trains(module, flags, tmp_path):
     """Runs a train.py for two updates of a tiny network and looks at its log."""
-    for index, flag in enumerate(flags):
-        if flag.startswith("--fixed=../"):  # ../FOLDER/logs/RUN
-            trains(MODULES[flag.split("/")[1]], [], tmp_path / "source")
-            flags[index] = f"--fixed={tmp_path}/source/run"
+    for source in [flag for flag in flags if flag.startswith("--fixed=../")]:  # ../FOLDER/logs/RUN
+        trains(MODULES[source.split("/")[1]], [], tmp_path / "source")
+        flags = [f"--fixed={tmp_path}/source/run" if flag == source else flag for flag in flags]
     network = [] if "--model" in " ".join(flags) else ["--widths=4,4,4,4"]
     tiny = ["--data=synthetic", "--max_steps=2", "--batch_size=8", f"--train_path={tmp_path}/run"]
     with pytest.raises(SystemExit) as ended:

@@ -139,9 +139,9 @@ def run(program, settings, remarks=()):
         settings = _with_vali_freq(program, program.resolve(settings, dataset), dataset)
         _check_batch(settings, dataset)
         settings.check_share(settings.batch_size, workers.count)
-        chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)
         if settings.xla:
             precision.prepare_xla()
+        chosen = devices.choose(settings.device, settings.num_gpus, settings.visible_devices, workers)
         settings, of_precision = _with_precision(settings, before)
         changes = resume.check(program, settings, start)
         if settings.deterministic:

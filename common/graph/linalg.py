@@ -68,7 +68,7 @@ def squared_norm(matrix):
 
 
 def euclidean_norm(tensor, axis, keepdims=False):
-    """Returns the roots of sums of squares over axes: one operation, or `for_xla`, which does not know it, three."""
+    """Returns the roots of sums of squares over axes: one operation, or within `for_xla`, where XLA has none, three."""
     if _for_xla.get():
         return tf.sqrt(tf.reduce_sum(tf.square(tensor), axis, keepdims=keepdims))
     return tf.math.reduce_euclidean_norm(tensor, axis, keepdims=keepdims)

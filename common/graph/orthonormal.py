@@ -50,7 +50,7 @@ def factor(matrix, members, by_rows=True, algorithm="auto"):
 
     Args:
       matrix: [b, n, n], float32 or float64. The squares of its vectors' norms must be within the type's range.
-      members: `members.Members`, who they are.
+      members: `members.Members`, which names them in errors.
       by_rows: whether its vectors are its rows, or its columns.
       algorithm: one of `ALGORITHMS`. "block" is block Gram-Schmidt, "cholesky" one panel in float64 (see
         `cholesky_qr`), "qr" TensorFlow's QR. "auto" is "cholesky" on GPUs that are fast in float64, and "block"

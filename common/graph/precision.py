@@ -67,11 +67,11 @@ def gradients(loss, members, scale=1.0):
 # --- which part of a step XLA compiles --------------------------------------------------------------------------------
 #
 # The network is built within `compiled`: its operations are marked, their gradients inherit the mark, and TensorFlow
-# hands connected groups of them to XLA. What is done with the gradients, down to the writes of all variables, is one
+# hands connected groups of them to XLA. The finite check, the optimizers' steps and the writes of all variables are one
 # function, `as_one`. The batch, maps, collectives and random numbers are outside, or within `excluded`: they have
 # loops, libraries and orders of their own, and are to be the same either way.
 
-_GRAPHS = "--xla_gpu_graph_min_graph_size=1"  # CUDA graphs of one kernel on, where XLA makes them of five on
+_GRAPHS = "--xla_gpu_graph_min_graph_size=1"  # CUDA graphs of one kernel and more; XLA makes them of five
 
 
 @contextlib.contextmanager

@@ -200,7 +200,7 @@ def freedom(generator, orthogonal=True):
 
 
 def by_place(inner, first=None):
-    """Returns `factory_of(layer)` for `build`: `inner`, of the first conv `first` if given; `plain` of plain layers."""
+    """Returns `factory_of(layer)`: `plain()` for plain layers, `first`, if given, for the first conv, else `inner`."""
 
     def factory_of(layer):
         if layer.place is Place.PLAIN:

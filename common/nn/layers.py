@@ -252,7 +252,7 @@ def dropout(inputs, mode):
     size = int(inputs.shape[0])
     shape = [size * mode.replica.count] + inputs.shape.as_list()[1:]
     first = mode.replica.index * size
-    with excluded():  # all of it: XLA would make one group of parts on several devices, and refuse it
+    with excluded():  # of several devices' dropouts XLA would make one group, and refuse it
         key = variables.key_of(tf.get_variable_scope().name, mode.step)
         uniform = tf.random.stateless_uniform(shape, key, dtype=kept_as(inputs.dtype.base_dtype))[first : first + size]
         return tf.where(uniform < mode.keep_prob, inputs / mode.keep_prob, tf.zeros_like(inputs))

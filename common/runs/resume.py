@@ -110,7 +110,7 @@ def check(program, settings, start):
     if start.goes_on and changed[Resume.REFUSED]:
         raise ValueError(
             f"the run in {start.folder} cannot go on with other flags or images than its own "
-            f"({'; '.join(changed[Resume.REFUSED])}): give its own, the flags are in its {FLAGS}, or "
+            f"({'; '.join(changed[Resume.REFUSED])}): give its own flags ({FLAGS} has them) and images, or "
             "begin another run from its checkpoint with "
             f"--load={start.checkpoint} --train_path=NEW"
         )

@@ -26,7 +26,7 @@ ENERGY_POWERS = (0, 1, 2)
 class Metrics:
     """Means over all test images: cross-entropy (plain, in nats), top-1 and top-k error (shares of 1).
 
-    `k` is None where there are at most k classes: the top-k error, 0 there, is not told. `not_finite`
+    `k` is that of the top-k error; None where there are no more classes, and the error would be 0. `not_finite`
     is the number of images with a score that is not a finite number; they count as errors.
     """
 
@@ -37,7 +37,7 @@ class Metrics:
     not_finite: int = 0
 
     def errors(self):
-        """Returns {"error": percent, "error_5": percent}, the latter for k = 5."""
+        """Returns {"error": percent, "error_5": percent}, the second only if `k` is set, here 5."""
         return {"error": 100.0 * self.error} | ({f"error_{self.k}": 100.0 * self.error_k} if self.k else {})
 
     def percentages(self):

@@ -40,7 +40,7 @@ class Problem:
         training goes on with the next batch; with "stop" the run ends.
       precision: in which the network is trained, one of common/graph/precision.py's NAMES.
       loss_scale: what the loss is multiplied by for the backward pass; None for what the precision needs.
-      xla: whether XLA compiles the network's training pass, and the updates of variables.
+      xla: whether XLA compiles the network's training pass, on one device penalties, the finite check and the updates.
       sync_bn: whether several replicas normalize their batches by the statistics of all of them.
 
     Evaluation is neither of low precision nor compiled: the metrics of a checkpoint do not depend on how it was made.
@@ -184,7 +184,7 @@ def _build_replica(problem, replica, device, dtype, wish):
         with compiled(problem.xla):
             logits = problem.logits(inputs, tensors, mode)
             fit = tf.reduce_mean(problem.fit(logits, targets))
-        # Of these on several devices XLA would make one group, and refuse it.
+        # Of several devices' penalties XLA would make one group, and refuse it.
         with compiled(problem.xla and replica.count == 1):
             regularisation = tf.convert_to_tensor(problem.penalty(replica.local), dtype)
             error = tf.reduce_mean(tf.cast(metrics.errors(logits, targets), dtype))

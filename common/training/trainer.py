@@ -142,13 +142,13 @@ class _Run:
             done = loop.train(self.session, self.training.train_op, first, steps, everything, self.stop)
             if done and not validate.dropped:
                 self._test(steps - 1)
+                if self.dataset.test_images is None:
+                    self.folder.say("there is no test set: the metrics of the holdout are the last word")
             return done and not validate.dropped
 
     def _test(self, step):
         """Evaluates the test set of a run that was validated on a holdout: once, after the last update."""
         if self.test is None:
-            if self.dataset.test_images is None:
-                self.folder.say("there is no test set: the metrics of the holdout are the last word")
             return
         metrics = self.test.metrics(self.session)
         if self.folder.kept:

@@ -7,7 +7,7 @@ from benchmarks import bits, programs
 
 
 class Counting:
-    """A training whose variables count updates; `noise` is added to one of them in every process."""
+    """A training whose variables count updates; `noise`, added to one, grows by the job's number with each training."""
 
     noise = 0
 

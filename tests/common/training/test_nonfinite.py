@@ -74,6 +74,8 @@ def small_step(count_dropped, xla=False):
 @pytest.mark.parametrize(("count_dropped", "xla"), [(False, False), (True, False), (True, True)])
 def test_no_bit_of_any_variable_changes(bad, count_dropped, xla):
     train_op, health, fed = small_step(count_dropped, xla)
+    compiled = [op for op in tf.get_default_graph().get_operations() if op.type == "StatefulPartitionedCall"]
+    assert len(compiled) == xla
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         session.run(train_op)
