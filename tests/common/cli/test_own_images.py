@@ -61,6 +61,7 @@ def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):
         run(METHOD, dataclasses.replace(made, resume=True, max_steps=5))
 
 
+@pytest.mark.slow
 def test_reports_name_the_split(tmp_path):
     from common.results import figures, groups, runs
 

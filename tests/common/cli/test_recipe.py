@@ -10,8 +10,8 @@ import zlib
 import numpy as np
 import pytest
 
-from common.cli.program import run
 from common.cli.presets import PRESETS
+from common.cli.program import run
 from common.compat import tf
 from common.data import synthetic
 from common.data.dataset import Dataset
@@ -354,13 +354,17 @@ def train_in(path, folder="sopt_gs", **options):
     return metrics_of(path)
 
 
-def test_a_run_follows_from_its_seed(tmp_path):
-    first = train_in(tmp_path / "a")
+@pytest.mark.parametrize(
+    ("folder", "rotation"), [("opt_gs", "none"), pytest.param("sopt_gs", "method", marks=pytest.mark.slow)]
+)
+def test_a_run_follows_from_its_seed(folder, rotation, tmp_path):
+    train = functools.partial(train_in, folder=folder, rotation=rotation)
+    first = train(tmp_path / "a")
     assert [(line["step"], line["split"]) for line in first] == [
         (0, "train"), (1, "train"), (2, "test"), (3, "train"), (5, "train"), (5, "test"), (6, "train"), (6, "test")
     ]
-    assert first == train_in(tmp_path / "b")
-    assert first[0]["fit"] != train_in(tmp_path / "c", seed=1, max_steps=1)[0]["fit"]
+    assert first == train(tmp_path / "b")
+    assert first[0]["fit"] != train(tmp_path / "c", seed=1, max_steps=1)[0]["fit"]
 
 
 @pytest.mark.slow

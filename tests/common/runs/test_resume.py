@@ -296,6 +296,7 @@ def test_a_run_stopped_during_its_last_validation_does_it_when_it_goes_on(tmp_pa
         assert_equal_runs(tmp_path / "whole", path)
 
 
+@pytest.mark.slow
 def test_a_run_of_before_bn_decay_goes_on_with_the_papers_constant(tmp_path, monkeypatch, capsys):
     """flags.txt of such a run lacks the flag; once it has gone on, flags.txt has it. A new run is short: 0."""
     whole, path = tmp_path / "whole", tmp_path / "run"
