@@ -40,6 +40,7 @@ def test_p_starts_at_unit_length_where_q_is_the_papers_and_stays_there_without_l
         assert np.linalg.norm(end - start) > 1e-3
 
 
+@pytest.mark.slow
 def test_an_episode_ends_with_p_at_the_identity_and_every_slot_cleared():
     run = Session("sopt_gs", map="hr", generator_optimizer="adamg", optimizer="adamw", base_lr=1e-3)
     (others, _), (own, members) = run.training.groups[0]

@@ -77,6 +77,7 @@ def test_reports_name_the_split(tmp_path):
     assert error.of_run(found) == curve and sorted(curve) == [2, 4]
 
 
+@pytest.mark.slow
 def test_a_set_without_a_test_part_is_tested_on_its_holdout(tmp_path, capsys):
     path = write(tmp_path / "own.npz", test=0, side=12)
     made = settings(tmp_path, data=path, holdout=6, max_steps=2, warmup_steps=3, padding_size=3)

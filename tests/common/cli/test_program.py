@@ -249,6 +249,7 @@ def test_see_lists_every_trainable_variable(capsys):
     assert lines[-1].endswith(f"degrees of freedom without gamma and beta: {freedom}")
 
 
+@pytest.mark.slow
 def test_see_has_how_far_the_last_reported_update_rotated_each_layer(tmp_path, capsys):
     path = str(tmp_path / "run")
     assert run(METHOD, settings(train_path=path, max_steps=1)) == 0

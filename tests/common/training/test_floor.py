@@ -34,6 +34,7 @@ def test_it_is_said_after_three_reports_in_a_row_and_once(reports, said):
         assert "THE FIT STAYS AT" in line and "--base_lr" in line and "--warmup_steps" in line and "\n" not in line
 
 
+@pytest.mark.slow
 def test_a_run_at_an_absurd_rate_is_told(tmp_path, capsys):
     settings = method().settings_class(
         data="synthetic", rotation="none", widths=(4, 4, 4, 4), batch_size=32, base_lr=300.0, max_steps=40,
