@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from benchmarks import command, programs, step
-from benchmarks.processes import Failed, apart
+from benchmarks.processes import apart, noted
 from common import flags
 from common.cli import devices
 from common.results.tables import EMPTY
@@ -27,11 +27,8 @@ def measure_bits(settings):
     for network, jobs in step.jobs(settings).items():
         for job in jobs:
             job = dataclasses.replace(job, options=(*job.options, ("deterministic", True)))
-            try:
-                found = apart(of_job, job, settings.updates)
-            except Failed as error:
-                found = {"note": str(error)}
-            same = {"batch": settings.batch_size, "xla": settings.xla, "precision": settings.precision}
+            found = noted(apart, of_job, job, settings.updates)
+            same = step.shared_fields(settings)
             yield {"network": network, "method": job.method, **same, "updates": settings.updates, **found}
 
 

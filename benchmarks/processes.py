@@ -68,6 +68,14 @@ def apart(function, *arguments):
         return worker(function, *arguments)
 
 
+def noted(function, *arguments):
+    """Returns what a function finds, a dict; or {"note": one line} if what it asked of another process went wrong."""
+    try:
+        return function(*arguments)
+    except Failed as error:
+        return {"note": str(error)}
+
+
 def _serve(pipe, parent):
     end_with(parent)
     while (request := pipe.recv()) is not None:

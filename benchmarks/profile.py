@@ -15,7 +15,7 @@ import statistics
 import time
 
 from benchmarks import command, programs, step
-from benchmarks.processes import Failed, apart
+from benchmarks.processes import apart, noted
 from common import flags
 from common.results.tables import EMPTY, number
 
@@ -42,15 +42,11 @@ def measure_profiles(settings):
     """Yields one row for each network and method."""
     for network, jobs in step.jobs(settings).items():
         for job in jobs:
-            try:
-                if settings.algorithms == "gpu":
-                    found = apart(count, dataclasses.replace(job, algorithms="gpu"))
-                else:
-                    found = apart(_profile, job)
-            except Failed as error:
-                found = {"note": str(error)}
-            same = {"batch": settings.batch_size, "xla": settings.xla, "precision": settings.precision}
-            same |= {"algorithms": settings.algorithms}
+            if settings.algorithms == "gpu":
+                found = noted(apart, count, dataclasses.replace(job, algorithms="gpu"))
+            else:
+                found = noted(apart, _profile, job)
+            same = {**step.shared_fields(settings), "algorithms": settings.algorithms}
             yield {"network": network, "method": job.method, **same, **found}
 
 

@@ -10,7 +10,7 @@ import functools
 import sys
 
 from benchmarks import command, compare, measure, programs, records
-from benchmarks.processes import Failed, apart
+from benchmarks.processes import apart, noted
 from common import flags
 from common.results.tables import number
 
@@ -51,9 +51,14 @@ def jobs(settings):
     return found
 
 
+def shared_fields(settings):
+    """Returns what all rows of one command share: {field: value}."""
+    return {"batch": settings.batch_size, "xla": settings.xla, "precision": settings.precision}
+
+
 def measure_steps(settings):
     """Yields one row for each network and method."""
-    same = {"batch": settings.batch_size, "xla": settings.xla, "precision": settings.precision}
+    same = shared_fields(settings)
     for network, competitors in jobs(settings).items():
         print(f"{network}: {', '.join(job.method for job in competitors)}", file=sys.stderr, flush=True)
         rows = _against(competitors, settings) if settings.against else _among(competitors, settings)
@@ -64,20 +69,12 @@ def measure_steps(settings):
 def _against(competitors, settings):
     """Yields (method, numbers) of each method here and in another checkout or PyTorch."""
     for job in competitors:
-        try:
-            yield job.method, compare.both(job, settings.against, settings.repeats, settings.seconds)
-        except Failed as error:
-            yield job.method, {"note": str(error)}
+        yield job.method, noted(compare.both, job, settings.against, settings.repeats, settings.seconds)
 
 
 def _among(competitors, settings):
     """Yields (method, numbers) of methods that alternate."""
-    found = {}
-    for job in competitors:
-        try:
-            found[job.method] = apart(programs.first_steps, job)
-        except Failed as error:
-            found[job.method] = {"note": str(error)}
+    found = {job.method: noted(apart, programs.first_steps, job) for job in competitors}
     here = [job for job in competitors if "note" not in found[job.method]]
     for method, times in apart(_time, here, settings.repeats, settings.seconds, settings.test_images > 0).items():
         found[method] |= times

@@ -74,8 +74,9 @@ class _Run:
         before = self.start.steered_from
         self.rates_before = self.program.problem(before, self.dataset).rates(self.training.step) if before else {}
         self.of_method = self.program.callbacks(self.settings, self.session, self.training)
-        keeps = self.cluster.is_chief
-        self.manager = CheckpointManager(self.start.folder, self.settings.max_to_keep) if keeps else None
+        self.manager = None
+        if self.cluster.is_chief:
+            self.manager = CheckpointManager(self.start.folder, self.settings.max_to_keep)
         self.peers.prepare()
         self.initialize = tf.global_variables_initializer()
         tf.get_default_graph().finalize()
