@@ -1,8 +1,7 @@
 """Fills the tables of Markdown files from benchmarks/results: `python -m benchmarks.readme`.
 
 Between `<!-- results of NAME -->` and `<!-- end -->` stands what NAME.json (of a benchmark) holds, or NAME.png and
-NAME.md, the figure and the table that `python -m common.reproduce TABLE --out=benchmarks/results` has left. Of
-`<!-- results of NAME or OTHER -->` it is the first whose files are there.
+NAME.md, the figure and the table that `python -m common.reproduce TABLE --out=benchmarks/results` has left.
 """
 
 import pathlib
@@ -15,24 +14,23 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = {  # and where they find the results
     "README.md": "benchmarks/results", "docs/results.md": "../benchmarks/results", "benchmarks/README.md": "results"
 }  # fmt: skip
-_PLACE = re.compile(r"(<!-- results of ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- results of ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BENCHMARKS = {module.BENCHMARK.name: module.BENCHMARK for module in (maps, step, profile, bits)}
 
 
 def filled(text, results, link):
     """Returns a text with every place filled from the folder `results`, which the text calls `link`."""
-    return _PLACE.sub(lambda place: f"{place[1]}\n{_section(place[2].split(' or '), results, link)}\n{place[3]}", text)
+    return _PLACE.sub(lambda place: f"{place[1]}\n{_section(results / place[2], link)}\n{place[3]}", text)
 
 
-def _section(names, results, link):
-    for stem in (results / name for name in names):
-        measured, table, figure = (stem.with_suffix(ending) for ending in (".json", ".md", ".png"))
-        if measured.exists():
-            content = records.read(measured)
-            return f"{_BENCHMARKS[content['benchmark']].tables(content['rows'])}\n{records.footnotes(content)}"
-        if table.exists():
-            shown = f"![{stem.name}]({link}/{figure.name})\n\n" if figure.exists() else ""
-            return shown + table.read_text(encoding="utf-8")
+def _section(stem, link):
+    measured, table, figure = (stem.with_suffix(ending) for ending in (".json", ".md", ".png"))
+    if measured.exists():
+        content = records.read(measured)
+        return f"{_BENCHMARKS[content['benchmark']].tables(content['rows'])}\n{records.footnotes(content)}"
+    if table.exists():
+        shown = f"![{stem.name}]({link}/{figure.name})\n\n" if figure.exists() else ""
+        return shown + table.read_text(encoding="utf-8")
     return "Not run yet.\n"
 
 
