@@ -15,10 +15,9 @@ import sys
 
 from common import files, flags
 from common.command import main
+from common.distributed.processes import heeded
 from common.results import papers, tables
 from common.results.experiment import Experiment, folder_name
-
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +110,8 @@ def _train(job):
         came.append(number)
         process.terminate()
 
-    known = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]  # nohup's SIGHUP
     process = subprocess.Popen([sys.executable, "train.py", *job.arguments], cwd=job.folder, start_new_session=True)
-    before = {number: signal.signal(number, pass_on) for number in numbers}
+    before = {number: signal.signal(number, pass_on) for number in heeded()}
     try:
         return process.wait(), came[0] if came else None
     finally:

@@ -9,7 +9,7 @@ import re
 TIMEOUT_SECONDS = 600.0
 JOB = "worker"
 _ADDRESS = re.compile(r"([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\]):(\d{1,5})")
-_MOST_PORTS = 65535
+_LAST_PORT = 65535
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,16 +142,12 @@ def _object(name, value):
 def _in_order(kind, addresses):
     """Returns the addresses of a job, a list or {number: address}, as a tuple; blanks around them are left out."""
     if isinstance(addresses, dict):
-        for number in addresses:
-            if not number.isdecimal():
-                raise ValueError(f"TF_CONFIG's {kind} has the task {number!r}, expected numbers; {_EXAMPLE}")
-        numbered = {int(number): address for number, address in addresses.items()}
-        if len(numbered) < len(addresses):
-            raise ValueError(f"TF_CONFIG's {kind} has two addresses for one number; {_EXAMPLE}")
-        holes = set(range(len(numbered))) - set(numbered)
-        if holes:
-            raise ValueError(f"TF_CONFIG has no address for {kind} {min(holes)}; {_EXAMPLE}")
-        addresses = [numbered[number] for number in range(len(numbered))]
+        numbers = [str(number) for number in range(len(addresses))]
+        missing = [number for number in numbers if number not in addresses]
+        if missing:
+            found = ", ".join(addresses)
+            raise ValueError(f"TF_CONFIG has no address for {kind} {missing[0]}, but for {found}; {_EXAMPLE}")
+        addresses = [addresses[number] for number in numbers]
     if not isinstance(addresses, list | None):
         raise ValueError(f"TF_CONFIG's {kind} is {json.dumps(addresses)}, expected a list of addresses; {_EXAMPLE}")
     return tuple(address.strip() if isinstance(address, str) else address for address in addresses or ())
@@ -160,8 +156,8 @@ def _in_order(kind, addresses):
 def _check_addresses(where, workers):
     for index, address in enumerate(workers):
         match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
-        if not match or not 1 <= int(match.group(2)) <= _MOST_PORTS:
-            wanted = f"expected HOST:PORT with a port of 1 to {_MOST_PORTS}"
+        if not match or not 1 <= int(match.group(2)) <= _LAST_PORT:
+            wanted = f"expected HOST:PORT with a port of 1 to {_LAST_PORT}"
             raise ValueError(f"{where}: {address!r} is no address of worker {index}; {wanted}")
     twice = sorted({address for address in workers if workers.count(address) > 1})
     if twice:

@@ -29,31 +29,14 @@ def summed(tensor, cluster, kind):
     if cluster.count == 1:
         return tensor
     with tf.device("/cpu:0"):
-        flat = tf.reshape(tensor, [-1])
-        size = flat.shape.num_elements()
+        numbers = tf.reshape(tensor, [-1])
+        size = numbers.shape.num_elements()
         total = tf.raw_ops.CollectiveReduceV2(
-            input=tf.pad(flat, [[0, max(_LEAST - size, 0)]]), ordering_token=[], merge_op="Add", final_op="Id",
-            **_group(cluster, kind),
+            input=tf.pad(numbers, [[0, max(_LEAST - size, 0)]]), ordering_token=[], merge_op="Add", final_op="Id",
+            group_size=cluster.count, group_key=_GROUP_KEY, instance_key=int(kind), communication_hint="ring",
+            timeout_seconds=0,
         )  # fmt: skip
         return tf.reshape(total[:size], tensor.shape)
-
-
-class Sum:
-    """The sum of an array over all processes: built before the graph is finalised, called with a session.
-
-    Args:
-      cluster: a `Cluster`.
-      kind: a `Kind`.
-      shape, dtype: of the array.
-    """
-
-    def __init__(self, cluster, kind, shape, dtype):
-        self._mine = tf.placeholder(dtype, shape)
-        self._total = summed(self._mine, cluster, kind)
-
-    def __call__(self, session, array):
-        """Returns the sum; every process has to call it."""
-        return session.run(self._total, {self._mine: array})
 
 
 def broadcast(members, cluster):
@@ -70,13 +53,3 @@ def broadcast(members, cluster):
             total = summed(own if cluster.is_chief else tf.zeros_like(own), cluster, Kind.VARIABLES + key)
             last = [member.assign(part, read_value=False) for member, part in zip(block, unflattened(total, block))]
     return tf.group(*last)
-
-
-def _group(cluster, key):
-    return {
-        "group_size": cluster.count,
-        "group_key": _GROUP_KEY,
-        "instance_key": int(key),
-        "communication_hint": "ring",
-        "timeout_seconds": 0,
-    }

@@ -12,7 +12,7 @@ SLOTS = 128  # numbers of a process's row: a fixed size, so that a process with 
 
 
 def items(settings, dataset, chosen):
-    """Returns {what it is: text or bytes} of what has to be the same in all processes, the code first.
+    """Returns {what it is: text} of what has to be the same in all processes, the code first.
 
     Args:
       settings: resolved settings; those of `settings.shared_names()` count.
@@ -33,8 +33,8 @@ def row(items):
     """Returns the sums of one process's items, int64 [SLOTS]."""
     numbers = np.zeros(SLOTS, np.int64)
     for slot, value in enumerate(items.values()):
-        data = value.encode() if isinstance(value, str) else value
-        numbers[slot] = int.from_bytes(hashlib.sha256(data).digest()[:7], "big")  # an int64 holds seven bytes
+        digest = hashlib.sha256(value.encode()).digest()
+        numbers[slot] = int.from_bytes(digest[:7], "big")  # an int64 holds seven bytes
     return numbers
 
 
@@ -61,10 +61,10 @@ def difference(rows, items, name):
 
 
 def _code():
-    """The names and contents of the project's source files: `common`, and all folders that have a train.py."""
+    """Returns the sum of the names and contents of the source files: `common`, and all folders with a train.py."""
     folders = [_ROOT / "common", *(script.parent for script in _ROOT.glob("*/train.py"))]
     digest = hashlib.sha256()
     for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(_ROOT).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.digest()
+    return digest.hexdigest()

@@ -74,7 +74,7 @@ class Peers:
         rows = np.zeros([cluster.count, consistency.SLOTS], np.int64)
         rows[cluster.index] = consistency.row(items)
         with tf.Graph().as_default(), tf.Session(self.target, config=config) as session, self.watched(session):
-            rows = collectives.Sum(cluster, Kind.CHECK, rows.shape, tf.int64)(session, rows)
+            rows = session.run(collectives.summed(tf.constant(rows), cluster, Kind.CHECK))
         difference = consistency.difference(rows, items, cluster.name)
         if difference:
             time.sleep(_FLUSH)
@@ -92,7 +92,7 @@ class Peers:
         )
         if self._cluster.count > 1:
             self._broadcast = collectives.broadcast(variables.saved(), self._cluster)
-            self._barrier = collectives.Sum(self._cluster, Kind.BARRIER, [], tf.float32)
+            self._barrier = collectives.summed(tf.zeros([]), self._cluster, Kind.BARRIER)
 
     def broadcast(self, session):
         """Gives all variables that are saved the values of the chief's replica 0, on all replicas of all processes."""
@@ -105,7 +105,7 @@ class Peers:
         if self._cluster.count == 1:
             return
         with contextlib.suppress(tf.errors.OpError) if self._cluster.is_chief else self.watched(session):
-            self._barrier(session, 0.0)
+            session.run(self._barrier)
         time.sleep(_FLUSH)
 
     @contextlib.contextmanager

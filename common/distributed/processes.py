@@ -14,7 +14,7 @@ from common.console import complain
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _POLL = 0.02  # seconds; shorter than the time in which one worker notices that another has ended
 _DRAIN = 5.0  # seconds for the last lines of processes that have ended
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # that end a program
 
 
 def end_with(parent):
@@ -25,12 +25,16 @@ def end_with(parent):
             os._exit(1)
 
 
+def heeded():
+    """Returns those of `SIGNALS` that are not ignored, as nohup ignores SIGHUP."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def noted_signals():
-    """Has signals only noted from now on, in the list that it returns; ignored ones (nohup: SIGHUP) stay ignored."""
+    """Has signals only noted from now on, in the list that it returns; ignored ones stay ignored."""
     came = []
-    for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, frame: came.append(number))
+    for number in heeded():
+        signal.signal(number, lambda number, frame: came.append(number))
     return came
 
 

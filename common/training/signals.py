@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+from common.distributed.processes import SIGNALS
+
 _ALWAYS = SIGNALS[:2]  # the others stay ignored if they are, as nohup ignores SIGHUP
 
 

@@ -91,10 +91,6 @@ def test_each_worker_learns_who_it_is_and_its_lines_are_marked(capfd):
     assert len(re.findall(r"^\[\d\] too$", out, re.MULTILINE)) == 3
 
 
-def test_a_line_is_seen_when_it_is_written_not_at_the_end(start):
-    numbers(start('print("here", os.getpid()); time.sleep(1000)').stdout, 2)
-
-
 def test_ports_differ_and_are_nobody_elses_while_they_are_reserved():
     with launch.reserved(50) as ports, launch.reserved(50) as others:
         assert len({*ports, *others}) == 100
@@ -109,20 +105,15 @@ def test_ports_differ_and_are_nobody_elses_while_they_are_reserved():
     [
         (MINE + "sys.exit(3 * index)", 3),
         (MINE + "index and os.kill(os.getpid(), signal.SIGKILL)", 128 + 9),
-        (MINE + "time.sleep(0.5 * index); sys.exit(5 + index)", 5),
+        (MINE + 'time.sleep(0.5 * index); print("ends by itself"); sys.exit(5 + index)', 5),
     ],
 )
 def test_the_status_is_that_of_the_first_that_failed(script, status, capfd):
     assert run(script, workers=2) == status
-    err = capfd.readouterr().err
+    out, err = capfd.readouterr()
+    assert out == ("[0] ends by itself\n[1] ends by itself\n" if status == 5 else "")
     how = "SIGKILL" if status == 128 + 9 else f"status {status}"
     assert err.startswith(f"launch: worker {int(status != 5)} ended with {how}") and err.count("launch:") == 1
-
-
-def test_when_one_fails_the_others_may_end_by_themselves(capfd):
-    script = MINE + 'index or sys.exit(1)\ntime.sleep(0.3); print("ended by itself")'
-    assert run(script, workers=2) == 1
-    assert "[1] ended by itself" in capfd.readouterr().out
 
 
 def test_after_the_grace_period_comes_sigterm_and_then_sigkill(tmp_path, capfd):
@@ -197,8 +188,8 @@ def test_a_second_signal_kills_all_at_once(start):
     assert all(gone(worker) for worker in workers)
 
 
-def test_killed_with_kill_9_it_leaves_no_workers(start):
-    process = start("print(os.getpid(), flush=True); time.sleep(1000)")
+def test_lines_are_seen_when_they_are_written_and_killed_with_kill_9_it_leaves_no_workers(start):
+    process = start("print(os.getpid()); time.sleep(1000)")
     workers = numbers(process.stdout, 2)
     assert not any(gone(worker) for worker in workers)
     process.kill()

@@ -106,11 +106,11 @@ def met(*items, count=None):
 
 
 def test_workers_that_would_do_the_same_meet():
-    assert met({"the code": b"1", "--seed": "0"}, {"the code": b"1", "--seed": "0"})[0] == [None, None]
+    assert met({"the code": "1", "--seed": "0"}, {"the code": "1", "--seed": "0"})[0] == [None, None]
 
 
 def test_workers_that_would_train_something_else_are_refused():
-    told, cluster = met({"the code": b"1", "--seed": "0"}, {"the code": b"1", "--seed": "1"})
+    told, cluster = met({"the code": "1", "--seed": "0"}, {"the code": "1", "--seed": "1"})
     message = (
         f"not the same as of {cluster.name(0)}: --seed of {cluster.name(1)}. All workers need the same flags, code and "
         "data; give what flags.txt says to a worker that does not see the run folder"
@@ -118,10 +118,15 @@ def test_workers_that_would_train_something_else_are_refused():
     assert told == [message] * 2
 
 
-def test_a_worker_that_never_starts_is_named(monkeypatch):
+def test_a_worker_that_never_starts_is_named(monkeypatch, capsys):
     monkeypatch.setattr(peers, "_LINGER", 0.0)
+    monkeypatch.setattr(liveness, "_REMIND", 0.3)
     (told,), cluster = met({}, count=2)
-    assert told.startswith(f"not there within 1 s (--start_timeout): {cluster.name(1)}; start all workers")
+    assert f"waits for {cluster.name(1)}" in capsys.readouterr().out.splitlines()
+    assert told == (
+        f"not there within 1 s (--start_timeout): {cluster.name(1)}; start all workers, and see what these have said "
+        "if they were"
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from common.compat import tf
 from common.runs import checkpoints
-from tests.common.distributed.workers import ROOT, Workers
+from tests.common.distributed.workers import Workers
 
 FOREVER = ("--max_steps=1000000", "--report_freq=1", "--vali_freq=1000000", "--save_freq=1000000")
 
@@ -123,55 +123,13 @@ def test_a_lost_worker_is_named_and_the_others_end_with_a_checkpoint(count, vict
 
 
 @pytest.mark.slow
-def test_a_worker_that_never_starts_is_named(tmp_path):
-    with Workers(tmp_path, 3, *FOREVER, "--batch_size=24", "--start_timeout=30", absent=[2]) as workers:
-        assert workers.statuses() == {0: 1, 1: 1}
-        for index in (0, 1):
-            (error,) = workers.errors(index)
-            assert f"waits for {workers.name(2)}" in workers.output(index).splitlines()
-            assert error == (
-                f"not there within 30 s (--start_timeout): {workers.name(2)}; start all workers, and see what these "
-                "have said if they were"
-            )
-
-
-OTHER_DATA = """
-import sys
-sys.path.insert(0, {root!r})
-from common.data import synthetic
-load = synthetic.load
-def other(*arguments, **keywords):
-    dataset = load(*arguments, **keywords)
-    dataset.train_labels[0] = (dataset.train_labels[0] + 1) % dataset.classes
-    return dataset
-synthetic.load = other
-from common.cli.start import main
-from opt_gs.train import Settings, method
-main(Settings, method)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("what", ["flags", "code", "data"])
-def test_workers_that_would_train_something_else_are_refused(what, tmp_path):
-    script, flags, words, told = [ROOT / "opt_gs" / "train.py"] * 2, {}, "--weight_decay", ""
-    if what == "flags":
-        flags = {1: ["--weight_decay=0.1"]}
-        told = "; give what flags.txt says to a worker that does not see the run folder"
-    elif what == "code":
-        for path in [*ROOT.glob("*/train.py"), ROOT / "common" / "compat.py"]:
-            shutil.copytree(path.parent, tmp_path / "copy" / path.parent.name, ignore=shutil.ignore_patterns("logs"))
-        with open(tmp_path / "copy" / "common" / "compat.py", "a") as file:
-            file.write("# changed\n")
-        script[1], words = tmp_path / "copy" / "opt_gs" / "train.py", "the code"
-    else:
-        script[1], words = tmp_path / "other.py", "the data set"
-        script[1].write_text(OTHER_DATA.format(root=str(ROOT)))
-    with Workers(tmp_path, 2, *FOREVER, script=script, of=flags) as workers:
+def test_workers_that_would_train_something_else_are_refused(tmp_path):
+    """With other flags; test_consistency.py has other code and other data."""
+    with Workers(tmp_path, 2, *FOREVER, of={1: ["--weight_decay=0.1"]}) as workers:
         assert workers.statuses() == {0: 1, 1: 1}, workers.output(0) + workers.output(1)
         for index in (0, 1):
             assert workers.errors(index) == [
-                f"not the same as of {workers.name(0)}: {words} of {workers.name(1)}. All workers need the same flags, "
-                f"code and data{told}"
+                f"not the same as of {workers.name(0)}: --weight_decay of {workers.name(1)}. All workers need the same "
+                "flags, code and data; give what flags.txt says to a worker that does not see the run folder"
             ]
     assert not list(tmp_path.rglob("model.ckpt*"))

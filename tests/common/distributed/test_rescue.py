@@ -30,7 +30,7 @@ def save_with(manager):
 
 
 @pytest.mark.parametrize("error", [SaveError("cancelled"), RuntimeError("Attempted to use a closed Session.")])
-def test_a_save_that_the_lookout_broke_off_is_done_again(error):
+def test_a_save_that_the_watchdog_broke_off_is_done_again(error):
     manager = CheckpointManager(error)
     save = save_with(manager)
     save.at(3)

@@ -45,22 +45,17 @@ class Workers:
     Args:
       folder: where their output goes.
       count: how many of them there are.
-      script: what is run; a list has one for each.
       flags: of all of them.
       of: {index: flags} of one more.
-      absent: indices that are not started.
     """
 
-    def __init__(self, folder, count, *flags, script=ROOT / "opt_gs" / "train.py", of=None, absent=()):
+    def __init__(self, folder, count, *flags, of=None):
         self.addresses = free_addresses(count)
         self._folder, self.processes = folder, {}
         environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-        scripts = script if isinstance(script, list) else [script] * count
         for index in range(count):
-            if index in absent:
-                continue
             place = [f"--worker_hosts={','.join(self.addresses)}", f"--task_index={index}"] if count > 1 else []
-            command = [sys.executable, scripts[index], *TINY, *flags, *place, *(of or {}).get(index, ())]
+            command = [sys.executable, ROOT / "opt_gs" / "train.py", *TINY, *flags, *place, *(of or {}).get(index, ())]
             with open(folder / f"worker{index}.txt", "w") as output:
                 self.processes[index] = started(
                     command, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=environment

@@ -8,7 +8,8 @@ import textwrap
 
 import pytest
 
-from common.training.signals import SIGNALS, Interrupted, Interruption
+from common.distributed.processes import SIGNALS
+from common.training.signals import Interrupted, Interruption
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
