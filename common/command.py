@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import pathlib
 import re
 import sys
@@ -87,7 +86,7 @@ class CommandLine:
         from_files, given = _apart(arguments, values, gnu)
         from_files = [flag for flag in from_files if _name(flag) not in _replaced(settings_class, given)]
         try:
-            _, *self.words = values([_program(), *usual, *from_files, *given])
+            _, *self.words = values(["program", *usual, *from_files, *given])
         except absl_flags.Error as error:
             hint = "" if gnu or "--" in arguments else "; the command to launch follows a --"
             raise ValueError(f"{one_line(error)}; --help lists the flags{hint}") from None
@@ -146,10 +145,6 @@ def _replaced(settings_class, given):
     return {field.metadata["replaces"] for field in dataclasses.fields(settings_class) if field.name in names}
 
 
-def _program():
-    return os.path.basename(sys.argv[0]) or "program"
-
-
 def _integers(name, value):
     try:
         return tuple(int(item) for item in value.split(","))
@@ -199,8 +194,6 @@ def _flags_in(path, within=()):
     found = []
     for line in re.split(r"\r\n?|\n", data.decode("utf-8-sig", errors="surrogateescape")):
         line = line.strip()
-        if line.startswith("\udcff") or line.startswith("\udcfe"):
-            raise ValueError(f"--flagfile={path} is not UTF-8: save it as UTF-8")
         name, _, value = line.lstrip("-").partition("=")
         if line.startswith("-") and name == "flagfile":
             found += _flags_in(value, (*within, path))

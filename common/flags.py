@@ -12,6 +12,7 @@ import ctypes
 import dataclasses
 import enum
 import math
+import operator
 import os
 import pathlib
 import re
@@ -99,11 +100,6 @@ class Checked:
         return [f.name for f in dataclasses.fields(cls) if not groups or f.metadata["on_resume"] in groups]
 
     @classmethod
-    def resume_of(cls, name):
-        """Returns the `Resume` of the flag called `name`; REFUSED if there is none."""
-        return next((f.metadata["on_resume"] for f in dataclasses.fields(cls) if f.name == name), REFUSED)
-
-    @classmethod
     def shared_names(cls):
         """Returns the names of the flags that all processes of a cluster need to have the same values of."""
         return [field.name for field in dataclasses.fields(cls) if not field.metadata["per_worker"]]
@@ -136,6 +132,11 @@ def parsed(lines):
     """Returns {name: value}, both texts, of what `text` has made, now or in the first version: see GONE and RENAMED."""
     matches = [re.fullmatch(r"--(\w+)=(.*)", line.strip()) for line in lines.split("\n")]
     return {RENAMED.get(m.group(1), m.group(1)): m.group(2) for m in matches if m and m.group(1) not in GONE}
+
+
+def words(lines, names):
+    """Returns the flags of a `text` that are among `names`, as they stand on a command line."""
+    return [f"--{name}={value}" for name, value in parsed(lines).items() if name in names]
 
 
 _CLASSES = "# classes: "
@@ -185,14 +186,12 @@ def with_earlier(settings, before, data):
     old = parsed(before)
     if old.get("data") != data:
         return settings
-    left_out = [field for field in dataclasses.fields(settings) if getattr(settings, field.name) is None]
-    values = {f.name: type_of(f)(old.get(f.name, earlier(f))) for f in left_out if f.metadata["earlier"] is not None}
+    values = {
+        field.name: type_of(field)(old.get(field.name, field.metadata["earlier"]))
+        for field in dataclasses.fields(settings)
+        if field.metadata["earlier"] is not None and getattr(settings, field.name) is None
+    }
     return dataclasses.replace(settings, **values)
-
-
-def earlier(field):
-    """Returns what a run has had whose flags.txt lacks a flag, if the flag had an effect there."""
-    return field.default if field.metadata["earlier"] is None else field.metadata["earlier"]
 
 
 def remarks_on(gone):
@@ -209,7 +208,8 @@ def differences(settings, before):
     old, new = parsed(before), settings.texts()
     changes = []
     for field in dataclasses.fields(settings):
-        default = earlier(field) if field.name in new else field.default
+        earlier = field.metadata["earlier"] if field.name in new else None
+        default = field.default if earlier is None else earlier
         default = None if default is None else _text(default)
         pair = old.get(field.name, default), new.get(field.name)
         if pair[0] != pair[1] and field.metadata["on_resume"] is not CALL:
@@ -223,13 +223,19 @@ def type_of(field):
     return typing.get_origin(kinds[0]) or kinds[0]
 
 
+# Bounds of numbers: in words, and what a number within them keeps to.
+_BOUNDS = {
+    "minimum": ("at least", operator.ge), "above": ("above", operator.gt),
+    "maximum": ("at most", operator.le), "below": ("below", operator.lt),
+}  # fmt: skip
+
+
 def bounds(field):
     """Returns in words what values a flag takes; "" if any."""
     limits = field.metadata
-    words = [f"one of {', '.join(limits['choices'])}"] if limits["choices"] else []
-    for name, said in (("minimum", "at least"), ("above", "above"), ("maximum", "at most"), ("below", "below")):
-        words += [f"{said} {limits[name]}"] if limits[name] is not None else []
-    return " and ".join(words)
+    choices = [f"one of {', '.join(limits['choices'])}"] if limits["choices"] else []
+    given = [f"{said} {limits[name]}" for name, (said, _) in _BOUNDS.items() if limits[name] is not None]
+    return " and ".join(choices + given)
 
 
 def _text(value):
@@ -259,19 +265,16 @@ def _check_number(field, kind, value):
     wanted = bounds(field) or "a finite number"
     if kind is int and value > _LARGEST_INTEGER:
         raise ValueError(f"--{field.name}={value}: expected at most {_LARGEST_INTEGER}")
-    if not _within(field.metadata, value) or not math.isfinite(value):
+    if not _within(field, value):
         raise ValueError(f"--{field.name}={value}: expected {wanted}")
-    rounded = ctypes.c_float(value).value if kind is float else value
-    rounded = 0.0 if kind is float and abs(rounded) < _SMALLEST_FLOAT else rounded
-    if not math.isfinite(rounded) or not _within(field.metadata, rounded, exclusive=True):
-        raise ValueError(f"--{field.name}={value}: expected {wanted}, also when rounded to float32")
+    if kind is float:
+        rounded = ctypes.c_float(value).value
+        if not _within(field, 0.0 if abs(rounded) < _SMALLEST_FLOAT else rounded):
+            raise ValueError(f"--{field.name}={value}: expected {wanted}, also when rounded to float32")
 
 
-def _within(limits, value, exclusive=False):
-    """Returns whether a number keeps its bounds, or those that it must not reach."""
-    return (
-        (exclusive or limits["minimum"] is None or value >= limits["minimum"])
-        and (exclusive or limits["maximum"] is None or value <= limits["maximum"])
-        and (limits["above"] is None or value > limits["above"])
-        and (limits["below"] is None or value < limits["below"])
-    )
+def _within(field, value):
+    """Returns whether a number is finite and within the bounds of a flag."""
+    limits = field.metadata
+    kept = all(limits[name] is None or keeps(value, limits[name]) for name, (_, keeps) in _BOUNDS.items())
+    return kept and math.isfinite(value)

@@ -22,7 +22,7 @@ BATCH_NORM = BatchNormConstants(decay=0.99, epsilon=1e-5, corrected=False)
 
 
 @dataclasses.dataclass(frozen=True)
-class Preset:
+class EpochPreset:
     """How long a run is (epochs, and after which the rates drop), images per update, pixels padded before the crop."""
 
     epochs: int
@@ -31,12 +31,12 @@ class Preset:
     padding_size: int
 
 
-CIFAR = Preset(200, (60, 120, 160), BATCH_SIZE, 4)
-SVHN = Preset(160, (60, 120), BATCH_SIZE, 0)
-FASHION = Preset(10, (3, 6, 8), BATCH_SIZE, 2)
+CIFAR = EpochPreset(200, (60, 120, 160), BATCH_SIZE, 4)
+SVHN = EpochPreset(160, (60, 120), BATCH_SIZE, 0)
+FASHION = EpochPreset(10, (3, 6, 8), BATCH_SIZE, 2)
 PRESETS = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN, "fashion_mnist": FASHION}
-SHORT_RESNET = Preset(40, (12, 24, 32), SHORT_BATCH_SIZE, 2)  # for digits and synthetic data: a minute on two cores
-SHORT_VGG = Preset(10, (3, 6, 8), SHORT_BATCH_SIZE, 2)  # an epoch of it costs six times as much
+SHORT_RESNET = EpochPreset(40, (12, 24, 32), SHORT_BATCH_SIZE, 2)  # for digits and synthetic data: a minute on two cores
+SHORT_VGG = EpochPreset(10, (3, 6, 8), SHORT_BATCH_SIZE, 2)  # an epoch of it costs six times as much
 
 
 class Grassmann(Program):
@@ -133,7 +133,7 @@ def pipeline(settings, dataset):
 
 
 def preset_of(settings, data):
-    """Returns the `Preset` of a run on the data set of that name."""
+    """Returns the `EpochPreset` of a run on the data set of that name."""
     return PRESETS.get(data, SHORT_RESNET if settings.model == "resnet" else SHORT_VGG)
 
 

@@ -14,7 +14,6 @@ from common.graph.variables import Role
 from common.runs import resume
 
 _SHOWN = 8  # tensors named in an error
-_ON_CPU = tf.ConfigProto(device_count={"GPU": 0})
 _INPUTS = {"epsilon": [()], "offset": [(), (1,), (3,)], "scale": [(), (1,), (3,)]}  # and the shapes that they may have
 
 
@@ -77,50 +76,51 @@ def start_values(path, fresh_score, problem, of_replicas):
 
     Raises ValueError, in one line, if the source cannot be read, or lacks a tensor or has one of another shape.
     """
-    source = sources.read(path, problem.dataset)
-    layers = problem.plan().layers
-    score, dataset = layers[-1].scope, problem.dataset
-    count, own = np.shape(source.arrays.get(f"{score}/weight"))[-1:], listed(dataset.class_names)
+    source, layers, dataset = sources.read(path, problem.dataset), problem.plan().layers, problem.dataset
+    arrays, score = source.arrays, layers[-1].scope
+    count, own = np.shape(arrays.get(f"{score}/weight"))[-1:], listed(dataset.class_names)
     same = count == (dataset.classes,) and (own == source.classes or not (own and source.classes))
     kept = same and not fresh_score
-    values, seen, faults = {}, set(), []
-
-    def take(name, shape):
-        array = source.arrays.get(name)
-        seen.add(name)
-        if array is None or list(array.shape) != list(shape):
-            there = "is not there" if array is None else f"is {list(array.shape)} there and {list(shape)} here"
-            faults.append(f"{name} {there}")
-            return None
-        return array
-
-    scratch = tf.Graph()
-    for replica, of_layers in enumerate(of_replicas):
-        for layer in layers if kept else layers[:-1]:
-            array = take(f"{layer.scope}/weight", layer.shape)
-            if array is not None:
-                with scratch.as_default():
-                    values |= problem.factory_of(layer).begin_at(of_layers[layer.scope].created, array)
-        for variable in variables.with_role(Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING, replica=replica):
-            name = sources.name_of(variable)
-            if kept or os.path.dirname(name) != score:
-                array = take(name, variable.shape.as_list())
-                values |= {} if array is None else {variable: array}
-    left = {name: array for name, array in source.arrays.items() if name not in seen}
-    faults += [f"{name} is there and not here" for name in left if not _may_be_left(name, left[name], score)]
-    if faults:
-        faults = list(dict.fromkeys(faults))
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(f"--fixed={path} is of another network: {'; '.join(faults[:_SHOWN])}{more}; give the source's "
-                         "--model, and its --widths or --depth and --widen_factor")
+    begun = layers if kept else layers[:-1]
+    others = {
+        variable: sources.name_of(variable)
+        for replica in range(len(of_replicas))
+        for variable in variables.with_role(Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING, replica=replica)
+    }
+    others = {variable: name for variable, name in others.items() if kept or os.path.dirname(name) != score}
+    wanted = {f"{layer.scope}/weight": layer.shape for layer in begun}
+    wanted |= {name: variable.shape.as_list() for variable, name in others.items()}
+    _check_tensors(path, arrays, wanted, score)
+    values = {variable: arrays[name] for variable, name in others.items()}
+    with tf.Graph().as_default() as scratch:
+        for of_layers in of_replicas:
+            for layer in begun:
+                created = of_layers[layer.scope].created
+                values |= problem.factory_of(layer).begin_at(created, arrays[f"{layer.scope}/weight"])
     tensors = {variable: value for variable, value in values.items() if tf.is_tensor(value)}
     if tensors:  # none are rotated with --rotation=none, and an empty graph cannot be run
-        with tf.Session(graph=scratch, config=_ON_CPU) as session:
-            values |= zip(tensors, session.run(list(tensors.values())))
+        with tf.Session(graph=scratch, config=sources.ON_CPU) as session:
+            values |= session.run(tensors)
     why = "kept" if kept else "made afresh, as --fresh_score says" if same else "made afresh: its classes are others"
     return values, [f"begins at the kernels of {source.path}; {score}, the class scores, is {why}"]
 
 
-def _may_be_left(name, array, score):
-    """A score that is made afresh, and scales of 1 where batch norm has none here."""
-    return os.path.dirname(name) == score or (name.endswith("/gamma") and bool(np.all(array == 1)))
+def _check_tensors(path, arrays, wanted, score):
+    """Raises ValueError if the arrays of a source are not those `wanted`, {name: shape}.
+
+    Two may be there besides: a score that is made afresh, and scales of 1 where batch norm has none here.
+    """
+    faults = []
+    for name, shape in wanted.items():
+        if name not in arrays:
+            faults.append(f"{name} is not there")
+        elif list(arrays[name].shape) != list(shape):
+            faults.append(f"{name} is {list(arrays[name].shape)} there and {list(shape)} here")
+    for name, array in arrays.items():
+        unused = os.path.dirname(name) == score or (name.endswith("/gamma") and np.all(array == 1))
+        if name not in wanted and not unused:
+            faults.append(f"{name} is there and not here")
+    if faults:
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise ValueError(f"--fixed={path} is of another network: {'; '.join(faults[:_SHOWN])}{more}; give the source's "
+                         "--model, and its --widths or --depth and --widen_factor")

@@ -3,7 +3,6 @@
 import dataclasses
 
 from common.cli.settings import BATCH_SIZE, SHORT_BATCH_SIZE
-from common.data.names import FILELESS
 from common.nn.schedules import StepDecay
 
 
@@ -27,11 +26,7 @@ class Preset:
 PAPER = Preset(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), BATCH_SIZE, 4)
 SHORT = Preset(PAPER.schedule.stretched(500), SHORT_BATCH_SIZE, 2, warmup=0.1)
 FASHION = Preset(PAPER.schedule.stretched(2_000), BATCH_SIZE, 2, warmup=0.1)
-PRESETS = {
-    **dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER),
-    "fashion_mnist": FASHION,
-    **dict.fromkeys(FILELESS, SHORT),
-}
+PRESETS = {**dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER), "fashion_mnist": FASHION}  # all others: SHORT
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 ADAM_LR = 1e-3  # of Adam and AdamW, as their authors have it
 FIXED_LR, FIXED_ADAM_LR = 0.01, 1e-4  # under --fixed, of every method; the former is chosen on a holdout
@@ -40,7 +35,7 @@ BASELINE_LRS = {"short_lr": 0.005, "fashion_lr": 0.02}
 
 
 def preset_of(data):
-    """Returns the `Preset` for a data set; that for own images is SHORT, but for the number of updates."""
+    """Returns the `Preset` for a data set. Own images have SHORT, with another number of updates: `own_steps`."""
     return PRESETS.get(data, SHORT)
 
 

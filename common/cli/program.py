@@ -137,7 +137,7 @@ def run(program, settings, remarks=()):
             datasets.to_stderr(line)
         settings, of_images = _with_digest(settings, dataset)
         settings = _with_vali_freq(program, program.resolve(settings, dataset), dataset)
-        _check_batch(settings, dataset)
+        _check_holdout(settings, dataset)
         settings.check_share(settings.batch_size, workers.count)
         if settings.xla:
             precision.prepare_xla()
@@ -194,7 +194,7 @@ def _with_precision(settings, before):
     return dataclasses.replace(settings, precision=name), lines
 
 
-def _check_batch(settings, dataset):
+def _check_holdout(settings, dataset):
     """Raises ValueError if a holdout leaves too few images."""
     left = len(dataset.train_images)
     if settings.holdout and settings.batch_size > left:
@@ -208,10 +208,8 @@ def _steered_from(settings, start):
     before = resume.flags_beside(start.checkpoint)
     if settings.task != "train" or before is None:
         return None
-    made = settings.names(REFUSED, STEERS)
-    words = [f"--{name}={value}" for name, value in flags.parsed(before).items() if name in made]
     try:
-        found = CommandLine(type(settings), words).settings()
+        found = CommandLine(type(settings), flags.words(before, settings.names(REFUSED, STEERS))).settings()
     except ValueError:  # flags of another program, or of bounds that are no more
         return None
     if all(getattr(found, n) == getattr(settings, n) for n in settings.names(STEERS)):

@@ -13,9 +13,7 @@ from common.data.names import DEFAULT_DATA_DIR, FILELESS, NAMES, check, is_own
 from common.flags import ANY, CALL, STEERS, option, path
 
 TASKS = ("train", "test", "see", "export")
-OPTIMIZERS = ("momentum", "adam", "adamw")
 GENERATOR_STARTS = ("paper", "unit")
-GENERATOR_OPTIMIZERS = ("momentum", "sgdg", "adamg")
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS and own images
 OTHER_IMAGES = "the images from {settings.data} are not those that the run was trained with"
@@ -252,11 +250,13 @@ class OptSettings(Common):
         None, "filled in: epsilon of batch norm, offset and scale of images that the source had", needs=_FIXED
     )
     optimizer: str = option(
-        "momentum", "optimizer, but of opt_ogd's rotations; of adam and adamw --momentum is beta1", OPTIMIZERS
-    )
+        "momentum", "optimizer, but of opt_ogd's rotations; of adam and adamw --momentum is beta1",
+        ("momentum", "adam", "adamw"),
+    )  # fmt: skip
     generator_optimizer: str = option(
         "momentum", "momentum leaves the generators P to --optimizer; sgdg and adamg keep P's columns or rows, if the "
-        "map does not see their length, on the Grassmann manifold, without L2", GENERATOR_OPTIMIZERS, needs=ROTATES,
+        "map does not see their length, on the Grassmann manifold, without L2", ("momentum", "sgdg", "adamg"),
+        needs=ROTATES,
     )  # fmt: skip
     generator_lr: float | None = option(
         None, "learning rate of sgdg and adamg at the start; 0.05", above=0, on_resume=STEERS,

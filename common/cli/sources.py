@@ -27,7 +27,7 @@ from common.runs import checkpoints
 _NPZ = "model.npz"
 _PARTS = {"pop_mean": "mean", "pop_var": "variance"}  # of a batch normalization, as the export names them
 _NOT_OF_NETWORK = ("data", "fixed", "fresh_score", "fixed_inputs")  # flags of a run that its kernels do not need
-_ON_CPU = tf.ConfigProto(device_count={"GPU": 0})
+ON_CPU = tf.ConfigProto(device_count={"GPU": 0})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ def inputs(path):
 
 def flags_of(path):
     """Returns {name: text} of the flags of a source that is a run; {} of an export."""
-    return {} if _npz_of(path) else flags.parsed(_recorded(path)[0])
+    return {} if _npz_of(path) else flags.parsed(_recorded(path))
 
 
 def name_of(variable):
@@ -123,26 +123,29 @@ def _told_of_fixed():
         raise ValueError(message.rstrip(". ")) from None
 
 
-def _recorded(path):
-    """Returns (flags.txt of a run, the checkpoint that `path` means)."""
+def _checkpoint(path):
+    """Returns the checkpoint that `path` means, whose sums are right."""
     with _told_of_fixed():
-        checkpoint = checkpoints.find(path)
-    text = flags.recorded_in(os.path.dirname(checkpoint))
+        return checkpoints.find(path)
+
+
+def _recorded(path):
+    """Returns the flags.txt of a run."""
+    text = flags.recorded_in(checkpoints.folder_of(path) or os.path.dirname(path))
     if text is None:
-        raise ValueError(f"--fixed={path}: there is no flags.txt beside {checkpoint}; its network is not known")
-    return text, checkpoint
+        raise ValueError(f"--fixed={path}: there is no flags.txt beside {_checkpoint(path)}; its network is not known")
+    return text
 
 
 def _from_checkpoint(path, dataset):
     """Returns the source of a run, whose program computes its kernels."""
-    text, checkpoint = _recorded(path)
+    text, checkpoint = _recorded(path), _checkpoint(path)
     folder = text.partition("\n")[0].removeprefix("#").strip().partition("-")[0]
     module = start.train_modules().get(folder)
     program = module.method() if module else None
     if not hasattr(program, "factory_of"):
         raise ValueError(f"--fixed={path} was trained by {folder or 'nobody knows what'}, expected an opt_ program")
-    made = {*module.Settings.names(REFUSED, STEERS)}.difference(_NOT_OF_NETWORK)
-    words = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in made]
+    words = flags.words(text, {*module.Settings.names(REFUSED, STEERS)}.difference(_NOT_OF_NETWORK))
     try:
         settings = CommandLine(module.Settings, [*words, "--data=synthetic"]).settings()
     except ValueError as error:
@@ -155,7 +158,7 @@ def _from_checkpoint(path, dataset):
 
     score = of_classes(1).plan().layers[-1]
     source = of_classes(shapes.get(f"{score.scope}/{score.name}", [dataset.classes])[-1])
-    with tf.Graph().as_default(), tf.Session(config=_ON_CPU) as session:
+    with tf.Graph().as_default(), tf.Session(config=ON_CPU) as session:
         size, channels = source.pipeline.crop_size, source.dataset.train_images.shape[-1]
         variables.global_step()
         of_layers = {scope: kernel.tensor for scope, kernel in source.kernels().items()}

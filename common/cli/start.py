@@ -62,8 +62,7 @@ def read(settings_class, arguments):
     if text is None:
         missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
         return line, [*flags.remarks_on(gone), f"{missing} network, where it is not the default"]
-    taken = {*settings_class.names(REFUSED, STEERS), "data_dir"}
-    usual = [f"--{name}={value}" for name, value in flags.parsed(text).items() if name in taken]
+    usual = flags.words(text, {*settings_class.names(REFUSED, STEERS), "data_dir"})
     return command.CommandLine(settings_class, arguments, usual=usual), flags.remarks_on(gone or flags.gone(text))
 
 
@@ -80,10 +79,9 @@ def train_modules(root=pathlib.Path(__file__).resolve().parents[2]):
 def _ending_at_once():
     """Within it, Ctrl-C ends the process: while TensorFlow is imported, an exception would surface as another one."""
 
-    try:
+    terminal = None
+    with contextlib.suppress(OSError):  # it is closed
         terminal = os.dup(2)  # common.compat points 2 elsewhere while TensorFlow is imported
-    except OSError:  # it is closed
-        terminal = None
 
     def end(number, frame):
         with contextlib.suppress(OSError, TypeError):

@@ -7,6 +7,7 @@ import time
 from common import flags
 from common.compat import tf
 from common.console import say
+from common.flags import ANY, CALL
 from common.graph import variables
 from common.nn import networks
 from common.runs import checkpoints, folder, resume
@@ -28,10 +29,11 @@ def _test(program, settings, dataset, chosen, start, interruption):
 
 def _export(program, settings, dataset, chosen, start, interruption):
     trained = flags.parsed(resume.flags_beside(start.checkpoint) or flags.text(settings))
+    others = settings.names(ANY, CALL)  # do not decide what is trained
     about = {
         "method": program.method(settings),
         "network": networks.network_name(settings.model, settings.depth, settings.widen_factor),
-        "flags": {name: value for name, value in trained.items() if _decides(settings, name)},
+        "flags": {name: value for name, value in trained.items() if name not in others},
     }
     form, batches = export.form_of(settings.export_format, settings.fold), settings.fresh_batches()
     about |= {"statistics": f"made anew from {batches} training batches"} if batches else {}
@@ -39,11 +41,6 @@ def _export(program, settings, dataset, chosen, start, interruption):
     for line in export.export(problem, chosen, start.checkpoint, settings.export_dir, about, form, batches):
         say(line)
     return 0
-
-
-def _decides(settings, name):
-    """Whether a flag is one of those that decide what is trained."""
-    return settings.resume_of(name) in (flags.REFUSED, flags.STEERS)
 
 
 def _see(program, settings, dataset, chosen, start, interruption):

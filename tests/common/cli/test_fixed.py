@@ -105,10 +105,13 @@ TARGETS = [
 
 
 @pytest.mark.parametrize(("folder", "words", "source"), TARGETS)
-def test_a_network_begins_at_its_source(folder, words, source, sources):
+def test_a_network_begins_at_its_source(folder, words, source, sources, monkeypatch):
     score = {"cnn6": "score", "resnet": "fc/output"}["resnet" if "--model=resnet" in words else "cnn6"]
     path, expected = sources(source, model="cnn6" if score == "score" else "resnet")
+    find, found = checkpoints.find, []
+    monkeypatch.setattr(checkpoints, "find", lambda path: found.append(path) or find(path))
     network = Network(folder, f"--fixed={path}", *words)
+    assert found == [str(path)]  # whose sums are added up once
     metrics = network.metrics()
     assert metrics.error == expected.error
     assert metrics.cross_entropy == pytest.approx(expected.cross_entropy, abs=1e-6)

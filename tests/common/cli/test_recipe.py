@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
-from common.cli.presets import PRESETS
+from common.cli.presets import preset_of
 from common.cli.program import run
 from common.compat import tf
 from common.data import synthetic
@@ -137,7 +137,7 @@ def test_baselines_run_the_common_recipe_from_every_folder(folder):
             values = run.session.run(decayed)
             expected = 2.5e-4 * sum((value.astype(float) ** 2).sum() for value in values)
             np.testing.assert_allclose(run.session.run(run.training.regularisation), expected, rtol=1e-5)
-            assert method_of(folder).steps(run.settings, None) == PRESETS["synthetic"].schedule.steps
+            assert method_of(folder).steps(run.settings, None) == preset_of("synthetic").schedule.steps
 
 
 def test_ogd_decays_a_tenth_and_neither_rotations_nor_fixed_weights():
