@@ -35,7 +35,7 @@ CIFAR = EpochPreset(200, (60, 120, 160), BATCH_SIZE, 4)
 SVHN = EpochPreset(160, (60, 120), BATCH_SIZE, 0)
 FASHION = EpochPreset(10, (3, 6, 8), BATCH_SIZE, 2)
 PRESETS = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN, "fashion_mnist": FASHION}
-SHORT_RESNET = EpochPreset(40, (12, 24, 32), SHORT_BATCH_SIZE, 2)  # for digits and synthetic data: a minute on two cores
+SHORT_RESNET = EpochPreset(40, (12, 24, 32), SHORT_BATCH_SIZE, 2)  # of digits and synthetic data: a minute on two cores
 SHORT_VGG = EpochPreset(10, (3, 6, 8), SHORT_BATCH_SIZE, 2)  # an epoch of it costs six times as much
 
 
