@@ -134,7 +134,7 @@ def run(program, settings, remarks=()):
         before = resume.begun_by(settings) or ""
         settings = flags.with_earlier(settings, before, dataset.name)
         for line in dataset.remarks:
-            datasets.to_stderr(line)
+            complain(line)
         settings, of_images = _with_digest(settings, dataset)
         settings = _with_vali_freq(program, program.resolve(settings, dataset), dataset)
         _check_holdout(settings, dataset)

@@ -28,9 +28,7 @@ def load(path):
     Raises DataError, one line naming the file and the array, for anything else, with what to write instead.
     """
     path = pathlib.Path(path)
-    arrays, others = _arrays(path)
-    names = _MEDMNIST if _MEDMNIST["train"][0] in arrays else _KERAS
-    others += sorted(arrays.keys() - {name for pair in names.values() for name in pair})
+    names, arrays, others = _arrays(path)
     parts = {split: _part(path, arrays, *pair) for split, pair in names.items()}
     if parts["train"][0] is None:
         raise DataError(f"{path}: holds {', '.join(others[:10]) or 'no array'}; {_EXPECTED}")
@@ -53,15 +51,14 @@ def load(path):
 
 
 def _arrays(path):
-    """Returns {name: array} of the names that are known, and a list of the others."""
-    known, arrays = {name for names in (_KERAS, _MEDMNIST) for pair in names.values() for name in pair}, {}
+    """Returns which names the file goes by, {name: array} of those, and a sorted list of the others."""
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip archive" if path.is_file() else "there is no such file")
         with np.load(path, allow_pickle=False) as file:
-            for name in known.intersection(file):
-                arrays[name] = file[name]
-            return arrays, [name for name in file if name not in known]
+            names = _MEDMNIST if _MEDMNIST["train"][0] in file else _KERAS
+            known = {name for pair in names.values() for name in pair}
+            return names, {name: file[name] for name in known.intersection(file)}, sorted(set(file) - known)
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds
         if "allow_pickle" in str(error):
             what = "holds Python objects, which are not read: save plain arrays of numbers with numpy.savez"

@@ -31,7 +31,7 @@ class Pipeline:
       mirror: flip a training image left to right with probability 1/2.
 
     With padding 0, crop_size the size of the images and no mirror, training images are only normalised. Raises
-    ValueError if a value is out of its range.
+    ValueError if an offset or scale is not finite, or a scale is 0.
     """
 
     offset: object = 0.0
@@ -52,12 +52,6 @@ class Pipeline:
             raise ValueError(f"offset is {self.offset}, expected finite numbers")
         if not np.all(np.isfinite(self.scale)) or np.any(np.equal(self.scale, 0)):
             raise ValueError(f"scale is {self.scale}, expected finite numbers other than 0")
-        if self.padding < 0:
-            raise ValueError(f"padding is {self.padding}, expected 0 or more pixels")
-        if self.crop_size < 1:
-            raise ValueError(f"crop_size is {self.crop_size}, expected at least 1 pixel")
-        if self.reflection not in ("symmetric", "reflect"):
-            raise ValueError(f"reflection is {self.reflection!r}, expected 'symmetric' or 'reflect'")
 
 
 def indices(step, batch_size, size, seed, first=0, count=None):

@@ -87,23 +87,23 @@ def _read(path, format):
     expected = f"expected a {format.name} batch with 'data' (uint8 [n, {values}]) and '{format.labels}' (n integers)"
     try:
         if not path.is_file():  # asked first because opening a pipe would wait for ever
-            raise DataError(f"{path}: is missing or not a plain file; {expected}")
+            raise ValueError("is missing or not a plain file")
         if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{path}: has {path.stat().st_size} bytes, more than any such file; {expected}")
+            raise ValueError(f"has {path.stat().st_size} bytes, more than any such file")
         batch = pickles.loads(path.read_bytes())
+        if not isinstance(batch, dict):
+            raise ValueError(f"holds a {type(batch).__name__}")
+        data, labels = (batch.get(name, batch.get(name.encode())) for name in ("data", format.labels))
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != values:
+            found = f"{data.dtype} {list(data.shape)}" if isinstance(data, np.ndarray) else type(data).__name__
+            raise ValueError(f"'data' is {found}")
+        labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        if not isinstance(labels, list) or any(type(label) is not int for label in labels):
+            raise ValueError(f"'{format.labels}' is missing or not a list of integers")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise error if isinstance(error, DataError) else DataError(f"{path}: {error}; {expected}") from error
-    if not isinstance(batch, dict):
-        raise DataError(f"{path}: holds a {type(batch).__name__}; {expected}")
-    data, labels = (batch.get(name, batch.get(name.encode())) for name in ("data", format.labels))
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != values:
-        found = f"{data.dtype} {list(data.shape)}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DataError(f"{path}: 'data' is {found}; {expected}")
-    labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    if not isinstance(labels, list) or any(type(label) is not int for label in labels):
-        raise DataError(f"{path}: '{format.labels}' is missing or not a list of integers; {expected}")
+        raise DataError(f"{path}: {error}; {expected}") from error
     labels = np.array([label if 0 <= label < 1 << 31 else -1 for label in labels], np.int32)
     check_examples(str(path), data.reshape(-1, 1, 1, values), labels, format.classes)
     return data, labels

@@ -20,6 +20,11 @@ class Part(typing.NamedTuple):
     images: np.ndarray
     labels: np.ndarray
 
+    @property
+    def adjective(self):
+        """What its images are called: "training", "holdout" or "test"."""
+        return "training" if self.split == "train" else self.split
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -57,14 +62,11 @@ class Dataset:
         if len(self.class_names) not in (0, self.classes):
             raise DataError(f"data set {self.name}: {len(self.class_names)} names for {self.classes} classes")
         for part in self.parts():
-            split = {"train": "training"}.get(part.split, part.split)
-            check_examples(f"data set {self.name}, {split}", part.images, part.labels, self.classes)
+            check_examples(f"data set {self.name}, {part.adjective}", part.images, part.labels, self.classes)
             shapes = list(self.train_images.shape[1:]), list(part.images.shape[1:])
             if shapes[0] != shapes[1]:
-                raise DataError(
-                    f"data set {self.name}: training images are {shapes[0]} and {split} images {shapes[1]},"
-                    " expected one size"
-                )
+                found = f"training images are {shapes[0]} and {part.adjective} images {shapes[1]}"
+                raise DataError(f"data set {self.name}: {found}, expected one size")
 
     def parts(self):
         """Returns the `Part`s that there are: train, holdout, test."""
@@ -91,8 +93,7 @@ class Dataset:
 
     def lines(self):
         """Returns lines for a log: how many images of what size, the names of the classes, and who is in a holdout."""
-        split = {"train": "training"}
-        *counts, last = [f"{len(part.images)} {split.get(part.split, part.split)}" for part in self.parts()]
+        *counts, last = [f"{len(part.images)} {part.adjective}" for part in self.parts()]
         size = " x ".join(str(size) for size in self.train_images.shape[1:])
         counts = f"{', '.join(counts)} and {last}" if counts else last
         lines = [f"data set {self.name}: {counts} images, {size}, {self.classes} classes"]
@@ -138,13 +139,12 @@ def channel_statistics(images):
     """
     channels = images.shape[-1]
     histogram = np.zeros([channels, 256], np.int64)
-    block = max(1, _BLOCK // max(1, images[0].size))
+    block = max(1, _BLOCK // images[0].size)
     for start in range(0, len(images), block):
         pixels = images[start : start + block].reshape(-1, channels)
         for channel in range(channels):
             histogram[channel] += np.bincount(pixels[:, channel], minlength=256)
-    values = np.arange(256, dtype=np.int64)
-    count = int(histogram[0].sum())
+    values, count = np.arange(256), int(histogram[0].sum())
     means, deviations = [], []
     for row in histogram:
         total, squares = int(row @ values), int(row @ values**2)

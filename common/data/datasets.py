@@ -8,8 +8,8 @@ import dataclasses
 import functools
 import os
 import pathlib
-import sys
 
+from common.console import complain
 from common.data import arrays, cifar, digits, fashion_mnist, pictures, svhn, synthetic
 from common.data.dataset import DataError
 from common.data.download import PUBLISHED, DownloadError, download
@@ -34,12 +34,8 @@ class NotAvailable(DataError):
     """A data set is not in the folders searched and cannot be downloaded; the message is one line."""
 
 
-def to_stderr(line):
-    print(line, file=sys.stderr, flush=True)
-
-
 def load(
-    name, data_dir=DEFAULT_DATA_DIR, default="cifar100", say=to_stderr, task="train", holdout=None, image_size=None
+    name, data_dir=DEFAULT_DATA_DIR, default="cifar100", say=complain, task="train", holdout=None, image_size=None
 ):
     """Returns the data set called `name`.
 

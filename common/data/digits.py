@@ -17,9 +17,7 @@ def load():
 
     The split is fixed: it depends on nothing but the data, and each class gives one image in five to the test.
     """
-    from sklearn.datasets import (
-        load_digits,  # here, because it takes a second that other data sets should not pay
-    )
+    from sklearn.datasets import load_digits  # takes a second that other data sets should not pay
 
     digits = load_digits()
     images = _enlarge(digits.images * (255.0 / 16.0))

@@ -36,33 +36,31 @@ class Published:
     md5: str
 
 
-def _toronto(file, md5):
-    # The first host is the published one; it has been slow since 2026, and the second has the same files.
-    urls = f"https://www.cs.toronto.edu/~kriz/{file}", f"https://cave.cs.toronto.edu/kriz/{file}"
-    return Published(file, urls, md5)
+# The first host is the published one; it has been slow since 2026, and the second has the same files.
+_TORONTO = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
+_STANFORD = ("http://ufldl.stanford.edu/housenumbers/",)
+_ZALANDO = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
 
 
-def _stanford(file, md5):
-    return Published(file, (f"http://ufldl.stanford.edu/housenumbers/{file}",), md5)
-
-
-def _zalando(file, md5):
-    return Published(file, (f"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/{file}",), md5)
+def _published(hosts, *files):
+    return tuple(Published(file, tuple(host + file for host in hosts), md5) for file, md5 in files)
 
 
 PUBLISHED = {
-    "cifar10": (_toronto("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
-    "cifar100": (_toronto("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
-    "svhn": (
-        _stanford("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
-        _stanford("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
-        _stanford("extra_32x32.mat", "a93ce644f1a588dc4d68dda5feec44a7"),
+    "cifar10": _published(_TORONTO, ("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a")),
+    "cifar100": _published(_TORONTO, ("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85")),
+    "svhn": _published(
+        _STANFORD,
+        ("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
+        ("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
+        ("extra_32x32.mat", "a93ce644f1a588dc4d68dda5feec44a7"),
     ),
-    "fashion_mnist": (
-        _zalando("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-        _zalando("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
-        _zalando("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
-        _zalando("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
+    "fashion_mnist": _published(
+        _ZALANDO,
+        ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
+        ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
+        ("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"),
+        ("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"),
     ),
 }
 

@@ -6,6 +6,8 @@ import pickletools
 
 import numpy as np
 
+from common.console import one_line
+
 _INTEGERS = {kind + size for kind in "iu" for size in "1248"}
 
 
@@ -24,7 +26,7 @@ def loads(data):
             return {key: _finished(item) for key, item in value.items()}
         return _finished(value)
     except Exception as error:  # damaged pickles raise many kinds
-        raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        raise ValueError(one_line(error)[:200]) from error
 
 
 class _Unpickler(pickle.Unpickler):

@@ -34,17 +34,18 @@ def load(folder, image_size=None):
     names = sorted(_folders(folder / "train"))
     if not names:
         raise DataError(f"{folder}: train/ has no folders in it, expected one a class")
-    odd = [name for name in names if not name.isprintable()]
-    if odd:
-        fault = f"the class {odd[0]!r} cannot be printed, and logs name it; rename its folder"
-        raise DataError(f"{folder / 'train'}: {fault}")
+    for name in names:
+        if not name.isprintable():
+            fault = f"the class {name!r} cannot be printed, and logs name it; rename its folder"
+            raise DataError(f"{folder / 'train'}: {fault}")
     passed_over = {"hidden": [], "no PNG or JPEG of a class": [], "links to folders": []}
     passed_over["neither train/ nor test/"] = [name for name in _folders(folder) if name not in ("train", "test")]
     files = {split: _files(folder, split, names, passed_over) for split in ("train", "test")}
     numbers = {split: np.array([names.index(name) for name, _ in found], np.int32) for split, found in files.items()}
-    empty = sorted(set(range(len(names))) - set(numbers["train"].tolist()))
+    filled = {name for name, _ in files["train"]}
+    empty = [name for name in names if name not in filled]
     if empty:
-        raise DataError(f"{folder / 'train' / names[empty[0]]}: has no PNG or JPEG, expected some for every class")
+        raise DataError(f"{folder / 'train' / empty[0]}: has no PNG or JPEG, expected some for every class")
     paths = [folder / path for split in ("train", "test") for _, path in files[split]]
     images = _read_all(paths, image_size)
     size = len(numbers["train"])

@@ -1,5 +1,6 @@
 """SVHN (Netzer et al., 2011), the cropped house numbers: train and extra together, and test, from the .mat files."""
 
+import contextlib
 import pathlib
 
 import numpy as np
@@ -45,11 +46,9 @@ def _part(paths):
 
 def _count(path):
     """Returns the number of images that the head of X claims, after comparing it with the size of the file."""
-    from scipy.io import (
-        whosmat,  # here, because it takes a second that other data sets should not pay
-    )
+    from scipy.io import whosmat  # takes a second that other data sets should not pay
 
-    try:
+    with _reading(path):
         if not path.is_file():  # asked first because opening a pipe would wait for ever
             raise ValueError("is missing or not a plain file")
         shape = {name: shape for name, shape, _ in whosmat(path)}["X"]
@@ -59,30 +58,31 @@ def _count(path):
         if count * 32 * 32 * 3 > 1100 * path.stat().st_size:  # no compression in .mat files reaches that
             raise ValueError(f"X claims {count} images, more than {path.stat().st_size} bytes can hold")
         return count
-    except Exception as error:  # scipy raises what its arithmetic does
-        raise _data_error(path, error) from error
 
 
 def _read(path, images, labels):
     """Reads a file into the arrays for its images and its labels, which become 0 .. 9."""
     from scipy.io import loadmat
 
-    try:
+    with _reading(path):
         contents = loadmat(path, variable_names=("X", "y"))
         pixels, numbers = contents["X"], contents["y"]
+        if pixels.dtype != np.uint8:
+            raise ValueError(f"X is {pixels.dtype}")
+        images[...] = np.moveaxis(pixels.reshape(32, 32, 3, -1), -1, 0)
+        if numbers.dtype.kind not in "iuf" or numbers.size != len(labels):
+            raise ValueError(f"{len(labels)} images but {numbers.size} labels ({numbers.dtype})")
+        wrong = numbers[~np.isin(numbers, np.arange(1, _CLASSES + 1))]
+        if wrong.size:
+            raise ValueError(f"label {wrong[0]} is outside the classes")
+        labels[...] = numbers.ravel() - 1
+
+
+@contextlib.contextmanager
+def _reading(path):
+    """Within it every error becomes a DataError with the file's name: scipy raises what its arithmetic does."""
+    try:
+        yield
     except Exception as error:
-        raise _data_error(path, error) from error
-    if pixels.dtype != np.uint8:
-        raise DataError(f"{path}: X is {pixels.dtype}; {_EXPECTED}")
-    images[...] = np.moveaxis(pixels.reshape(32, 32, 3, -1), -1, 0)
-    if numbers.dtype.kind not in "iuf" or numbers.size != len(labels):
-        raise DataError(f"{path}: {len(labels)} images but {numbers.size} labels ({numbers.dtype}); {_EXPECTED}")
-    wrong = numbers[~np.isin(numbers, np.arange(1, _CLASSES + 1))]
-    if wrong.size:
-        raise DataError(f"{path}: label {wrong[0]} is outside the classes; {_EXPECTED}")
-    labels[...] = numbers.ravel() - 1
-
-
-def _data_error(path, error):
-    text = f"has no variable {error}" if isinstance(error, KeyError) else one_line(error)[:200]
-    return DataError(f"{path}: {text}; {_EXPECTED}")
+        text = f"has no variable {error}" if isinstance(error, KeyError) else one_line(error)[:200]
+        raise DataError(f"{path}: {text}; {_EXPECTED}") from error

@@ -9,7 +9,7 @@ import pytest
 
 from common.data import archive
 from common.data.dataset import DataError
-from tests.fuzzing.files import member
+from tests.fuzzing.files import header, member
 
 GOOD = [member("set", tarfile.DIRTYPE, mode=0o755), member("set/a", contents=b"one"), member("set/b", contents=b"two")]
 DAMAGED = "x.tar.gz: is damaged or no .tar.gz .*; get it again"
@@ -81,17 +81,11 @@ def test_a_wanted_file_that_is_no_plain_file_is_missing(place, kind):
     refused(place, "has no set/b, expected 2 files")
 
 
-def header(kind, size, name="set/a"):
-    info = tarfile.TarInfo(name)
-    info.type, info.size = kind, size
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.GNUTYPE_SPARSE])
 @pytest.mark.parametrize("size", [1 << 24, 1 << 40])
 def test_what_claims_or_unpacks_to_too_much_is_refused(place, kind, size, monkeypatch):
     monkeypatch.setattr(archive, "_MOST_BYTES", 1 << 20)
-    (place / "x.tar.gz").write_bytes(gzip.compress(header(kind, size) + bytes(1 << 24), 1))
+    (place / "x.tar.gz").write_bytes(gzip.compress(header("set/a", kind, size) + bytes(1 << 24), 1))
     refused(place, DAMAGED)
 
 
@@ -104,7 +98,7 @@ def test_too_many_members_are_refused(place, monkeypatch):
 @pytest.mark.parametrize("extended", [1, 30, 3000])
 def test_an_old_sparse_file_with_extended_headers_is_an_error(place, extended):
     """The map of its holes goes on in blocks that each say whether another follows; the last one is cut short."""
-    first = bytearray(header(tarfile.GNUTYPE_SPARSE, 512))
+    first = bytearray(header("set/a", tarfile.GNUTYPE_SPARSE, 512))
     first[482] = 1  # an extended header follows
     first[148:156] = b"%06o\0 " % (sum(first[:148]) + 8 * 32 + sum(first[156:]))
     blocks = bytes(first) + (bytes(504) + b"\1" + bytes(7)) * extended + b"short"

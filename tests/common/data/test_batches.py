@@ -51,22 +51,8 @@ def test_batch_is_pad_crop_flip_and_normalisation(dtype):
     for pipeline, ((batch, batch_labels), chosen, drawn) in zip(PIPELINES, values):
         assert batch.dtype == dtype.as_numpy_dtype and batch_labels.dtype == np.int32
         np.testing.assert_array_equal(batch_labels, labels[chosen])
-        np.testing.assert_allclose(batch, expected(images, chosen, *drawn, pipeline), rtol=2e-6, atol=1e-6)
-
-
-def test_power_of_two_scale_is_exact():
-    images, labels = made_up(16)
-    stored = store(images, labels, "data")
-    pipeline = Pipeline(127.5, 128.0, 4, "symmetric", 8, True)
-    fetched = [
-        batches.training_batch(stored, 0, 16, 1, pipeline)[0],
-        batches.indices(0, 16, 16, 1),
-        batches.draws(0, 16, 1, batches.augmentation_limits(pipeline, stored.shape)),
-    ]
-    with tf.Session() as session:
-        stored.fill(session)
-        batch, chosen, drawn = session.run(fetched)
-    np.testing.assert_array_equal(batch, expected(images, chosen, *drawn, pipeline).astype(np.float32))
+        rounding = 0.0 if pipeline.scale == 128.0 else 2e-6  # a power of two is exact
+        np.testing.assert_allclose(batch, expected(images, chosen, *drawn, pipeline), rtol=rounding, atol=rounding / 2)
 
 
 def test_images_that_are_not_square_with_one_channel():
@@ -184,23 +170,6 @@ def test_images_are_read_by_index_and_never_as_a_whole(graph):
     assert read.count("ResourceGather") == 2 and "Gather" not in read and "GatherV2" not in read
 
 
-def test_a_copy_on_another_device_gives_the_same_batch():
-    images, labels = made_up(10)
-    pipeline = Pipeline(0.0, 255.0, 2, "symmetric", 8, True)
-    both = []
-    for device in ("/cpu:0", "/cpu:1"):
-        with tf.device(device):
-            stored = store(images, labels, f"data{device[-1]}")
-            both.append((stored, batches.training_batch(stored, 3, 8, 0, pipeline)))
-    assert both[1][1][0].device == "/device:CPU:1"
-    with tf.Session(config=tf.ConfigProto(device_count={"CPU": 2})) as session:
-        for stored, _ in both:
-            stored.fill(session)
-        one, two = session.run([batch for _, batch in both])
-    np.testing.assert_array_equal(one[0], two[0])
-    np.testing.assert_array_equal(one[1], two[1])
-
-
 def test_evaluation_covers_all_images_in_order_and_weighs_the_rest_zero():
     images, labels = made_up(10)
     stored = store(images, labels, "data")
@@ -260,11 +229,8 @@ def test_evaluation_refuses_an_empty_batch():
         (dict(scale=0.0), "scale is 0.0"),
         (dict(scale=(1.0, float("nan"), 1.0)), "scale is"),
         (dict(offset=float("inf")), "offset is inf"),
-        (dict(padding=-1), "padding is -1"),
-        (dict(crop_size=0), "crop_size is 0"),
-        (dict(reflection="mirror"), "reflection is 'mirror'"),
     ],
 )
-def test_pipeline_refuses_values_out_of_range(values, message):
+def test_a_pipeline_refuses_to_divide_by_0_and_what_is_not_finite(values, message):
     with pytest.raises(ValueError, match=message):
         Pipeline(**values)
