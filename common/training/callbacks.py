@@ -1,7 +1,6 @@
 """What happens during training besides training: reports, validations, checkpoints, the progress bar."""
 
 import json
-import sys
 import time
 
 from common.console import say
@@ -11,7 +10,6 @@ from common.training import rotated
 from common.training.loop import Callback, Periodic
 
 _FIRST_REPORTS = (0, 9)  # steps: a new run is seen to work before the first period of reports is over
-_HOUR = 3600.0
 _TIMED_AFTER = 20  # steps after which the length of the run is judged
 
 
@@ -43,11 +41,8 @@ class Report(Periodic):
     these updates and computed once more after them. Other updates cost nothing more.
 
     Args:
-      folder, session: a `RunFolder` and the session.
       kernels: {scope: `Kernel`}.
       metrics: tensors fit, loss (the fit and all penalties), error (a share of 1) and the learning rates.
-      frequency, last: as for `Periodic`.
-      clock: a `Clock`.
       counts: a function that returns counts to report too, {name: number}.
     """
 
@@ -82,16 +77,15 @@ class Validate(Periodic):
     Before the first update the geometry alone is measured, into start.json: later metrics are compared with it.
 
     Args:
-      folder, session, evaluation: a `RunFolder`, the session and an `Evaluation`.
+      evaluation: an `Evaluation`.
       rate: tensor of the learning rate.
-      frequency, last, clock: as for `Report`.
       stopping: `stopping()` is asked before each batch of images; once it is true, the validation is dropped.
 
     Attributes:
       dropped: whether the last one was. Nothing is written of a dropped one, and nothing that is trained depends on it.
     """
 
-    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, stopping=lambda: False):
+    def __init__(self, folder, session, evaluation, rate, frequency, last, clock, stopping):
         super().__init__(frequency, last, {"lr": rate})
         self._folder, self._session, self._evaluation = folder, session, evaluation
         self._clock, self._stopping = clock, stopping
@@ -100,8 +94,7 @@ class Validate(Periodic):
     def keep_start(self):
         """Writes down the geometry before the first update."""
         if self._folder.kept:
-            geometry = self._geometry(self._evaluation.frozen(self._session))
-            self._folder.write(START, f"{json.dumps(geometry)}\n")
+            self._folder.write(START, f"{json.dumps(self._evaluation.geometry(self._session))}\n")
 
     def at(self, step):
         """Evaluates after `step`, which was done by an earlier process."""
@@ -116,14 +109,8 @@ class Validate(Periodic):
         if self.dropped:
             self._folder.say(f"step {step}, validation dropped: the run is to stop")
         elif self._folder.kept:
-            self._write(step, values, metrics, self._geometry(frozen), seconds)
+            self._write(step, values, metrics, self._evaluation.geometry(self._session, frozen), seconds)
         self._clock.pause(time.perf_counter() - start)
-
-    def _geometry(self, frozen):
-        return {
-            kind: {layer: float(value) for layer, value in of_layers.items()}
-            for kind, of_layers in self._evaluation.geometry(self._session, frozen).items()
-        }
 
     def _write(self, step, values, metrics, geometry, seconds):
         on = "" if self._evaluation.split == "test" else f" on the {self._evaluation.split}"
@@ -196,27 +183,25 @@ class Save(Periodic):
 
 
 class Progress(Callback):
-    """A bar with step, fit, error, images/s and time left; only on a terminal."""
+    """A bar with step, fit, error, images/s and time left, for a terminal."""
 
     def __init__(self, metrics, first, last, batch_size):
         from tqdm import tqdm
 
-        self._metrics, self._batch_size = metrics, batch_size
-        self._bar = tqdm(total=last, initial=first, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
+        self._tensors, self._batch_size = {name: metrics[name] for name in ("fit", "error")}, batch_size
+        self._bar = tqdm(total=last, initial=first, unit="step", dynamic_ncols=True)
 
     def fetches(self, step):
-        return {name: self._metrics[name] for name in ("fit", "error")} if self._bar is not None else {}
+        return self._tensors
 
     def after_step(self, step, values):
-        if self._bar is not None:
-            speed = (self._bar.format_dict["rate"] or 0.0) * self._batch_size
-            words = f"fit {values['fit']:.3f}, err {100 * values['error']:.1f} %, {speed:.0f} images/s"
-            self._bar.set_postfix_str(words, refresh=False)
-            self._bar.update()
+        speed = (self._bar.format_dict["rate"] or 0.0) * self._batch_size
+        words = f"fit {values['fit']:.3f}, err {100 * values['error']:.1f} %, {speed:.0f} images/s"
+        self._bar.set_postfix_str(words, refresh=False)
+        self._bar.update()
 
     def end(self, step, interrupted):
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
 
 class Patience(Callback):
@@ -231,7 +216,7 @@ class Patience(Callback):
         if done == 0:
             self._start = time.perf_counter()  # the first step is not typical
         if done == _TIMED_AFTER:
-            hours = (time.perf_counter() - self._start) / done * (self._last - step) / _HOUR
+            hours = (time.perf_counter() - self._start) / done * (self._last - step) / 3600
             if hours > 1:
                 length = f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
                 say(f"This run will take about {length} here. {self._advice}")

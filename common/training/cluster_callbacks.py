@@ -2,7 +2,7 @@
 
 import signal
 
-from common.training.callbacks import Callback, Periodic
+from common.training.loop import Callback, Periodic
 
 
 class Agreement(Callback):

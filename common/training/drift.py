@@ -53,14 +53,14 @@ ORTHOGONAL = Invariant("||QQ^T - I||", _polar_factor, lambda q: np.linalg.norm(q
 
 
 class Drift(Callback):
-    """Every `period` updates repairs what is off by more than its bound (or than `bound`), on all replicas.
+    """Every `PERIOD` updates repairs what is off by more than its bound (or than `bound`), on all replicas.
 
     A repair follows from the variables and the step alone, so a run that goes on does the same. Slots stay: SGD-G and
     Adam-G normalise a kernel at the start of each step, and Cayley SGD takes of its momentum M what is tangent at X.
     """
 
-    def __init__(self, folder, session, training, period, bound=None):
-        self._folder, self._session, self._period, self._bound = folder, session, period, bound
+    def __init__(self, folder, session, training, bound=None):
+        self._folder, self._session, self._bound = folder, session, bound
         of_replicas = [
             [(v, optimizer.keeps) for optimizer, group in groups if hasattr(optimizer, "keeps") for v in group]
             for groups in training.groups
@@ -68,7 +68,9 @@ class Drift(Callback):
         self._kept = [([copy for copy, _ in same], same[0][1]) for same in zip(*of_replicas)]
 
     def after_step(self, step, values):
-        for copies, kept in self._kept if (step + 1) % self._period == 0 else ():
+        if (step + 1) % PERIOD != 0:
+            return
+        for copies, kept in self._kept:
             value = self._session.run(copies[0]).astype(np.float64)
             error, bound = kept.error(value), self._bound or kept.bound
             if error > bound:

@@ -58,8 +58,6 @@ class Evaluation:
     Args:
       problem: a `Problem`.
       of_layers: {scope: `Kernel`} of the training pass in this graph; None makes kernels and variables.
-      dtype: of images and variables.
-      device: for all of it.
       cluster: a `Cluster`.
       part: a `Part` of the data set; None for the one on which it is validated.
 
@@ -68,21 +66,21 @@ class Evaluation:
       split: what the part is called: "test" or "holdout".
     """
 
-    def __init__(self, problem, of_layers=None, dtype=tf.float32, device=None, cluster=ALONE, part=None):
+    def __init__(self, problem, of_layers=None, cluster=ALONE, part=None):
         self.split, images, labels = part or problem.dataset.validation()
         self._k = problem.k if problem.k < problem.dataset.classes else None
         self._batch_size = min(problem.vali_batch_size, len(images))
         self._cluster = cluster
         self._rounds = -(-len(images) // (self._batch_size * cluster.count))
         tf.set_random_seed(problem.seed)
-        with tf.device(device), tf.variable_scope("", reuse=tf.AUTO_REUSE):
+        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
             self.store = store(images, labels, f"{self.split}_set")
             self._index = tf.placeholder_with_default(tf.zeros([], tf.int64), [], name="test_batch")
             self.images, self.labels, weights = batches.evaluation_batch(
-                self.store, self._index, self._batch_size, problem.pipeline, dtype
+                self.store, self._index, self._batch_size, problem.pipeline
             )
             variables.global_step()
-            self.kernels = problem.kernels(dtype) if of_layers is None else of_layers
+            self.kernels = problem.kernels() if of_layers is None else of_layers
             tensors = {scope: kernel.tensor for scope, kernel in self.kernels.items()}
             self.logits = problem.logits(self.images, tensors, Mode(False, problem.batch_norm))
             of_images = (
@@ -134,13 +132,13 @@ class Evaluation:
         """
         energies = session.run(self._energies, self.frozen(session) if frozen is None else frozen)
         found = {
-            f"energy_{power}": {scope: of_layer[index] for scope, of_layer in energies.items()}
+            f"energy_{power}": {scope: float(of_layer[index]) for scope, of_layer in energies.items()}
             for index, power in enumerate(ENERGY_POWERS)
         }
         errors = {}
         for scope, kernel in self._mapped.items():  # one after the other: what each needs is not in memory together
             fed, error = self._errors[kernel.rotate, int(kernel.generator.shape[0])]
-            errors[scope] = session.run(error, {fed: session.run(kernel.generator)})
+            errors[scope] = float(session.run(error, {fed: session.run(kernel.generator)}))
         return found | {"orthogonality": errors}
 
 
@@ -172,11 +170,10 @@ def opened(problem, chosen, checkpoint, batches=None, log_placement=False):
 
 def _energies(of_layers):
     """Returns {scope: energies} of all convs but 1x1 ones."""
-    convs = {scope: kernel for scope, kernel in of_layers.items() if kernel.tensor.shape.rank == 4}
     return {
         scope: tf.stack([metrics.hyperspherical_energy(kernel.matrix, power) for power in ENERGY_POWERS])
-        for scope, kernel in convs.items()
-        if kernel.tensor.shape[0] > 1
+        for scope, kernel in of_layers.items()
+        if kernel.tensor.shape.rank == 4 and kernel.tensor.shape[0] > 1
     }
 
 

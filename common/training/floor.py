@@ -11,10 +11,8 @@ class Floor(Periodic):
     """Says once, in one line, that the fit stays at that of sure answers that are right by chance, and what to do.
 
     Args:
-      folder: a `RunFolder`.
       metrics: tensors fit, the mean of `losses.smoothed_cross_entropy`, and error, a share of 1.
       classes: the number of classes.
-      frequency, last: as for `Periodic`.
     """
 
     def __init__(self, folder, metrics, classes, frequency, last):

@@ -13,7 +13,7 @@ from common.console import one_line
 from common.data import batches
 from common.files import NONFINITE
 from common.graph import variables
-from common.training.loop import Callback
+from common.training.loop import Periodic
 
 MOST_IN_A_ROW = 50  # dropped steps after which skipping is given up: other batches do not help then
 _SHOWN = 3  # quantities named in a message
@@ -23,7 +23,7 @@ class NonFinite(ValueError):
     """Ends the run; its message is one line."""
 
 
-class FiniteCheck(Callback):
+class FiniteCheck(Periodic):
     """Ends the run at the first step that is not finite, or counts such steps; the first of all callbacks.
 
     As a context round the loop it makes a `NonFinite` of the errors of maps, which refuse generators that are not
@@ -31,16 +31,14 @@ class FiniteCheck(Callback):
     can overflow though its gradient is finite, and such a state is not to be saved.
 
     Args:
-      folder, session: the `RunFolder` and the session.
-      problem, training: a `Problem` and its `Training`.
-      first, last: the first and the last update.
-      frequency: of checkpoints.
+      first, last, frequency: the first and the last update, and the frequency of checkpoints.
       checkpoint: a function that returns the newest checkpoint, or None.
     """
 
     def __init__(self, folder, session, problem, training, first, last, frequency, checkpoint):
+        super().__init__(frequency, last, training.health.finite)
         self._folder, self._session, self._problem, self._training = folder, session, problem, training
-        self._step, self._last, self._frequency, self._checkpoint = first, last, frequency, checkpoint
+        self._step, self._checkpoint = first, checkpoint
         self._skip, self._in_a_row = problem.nan_policy == "skip", 0
         self._skipped = _dropped_before(folder.file(NONFINITE), first) if self._skip else 0
 
@@ -50,7 +48,7 @@ class FiniteCheck(Callback):
 
     def fetches(self, step):
         self._step = step
-        return self._training.health.finite
+        return self._tensors
 
     def after_step(self, step, finite):
         names = [name for name, good in zip(self._training.health.names, finite) if not good]
@@ -64,12 +62,16 @@ class FiniteCheck(Callback):
             self._skipped += 1
             self._write(names, dropped=True)
             self._folder.say(f"{what}; dropped, {self._skipped} in all")
-        if (step + 1) % self._frequency == 0 or step == self._last:  # a dropped step changes nothing, one before it may
-            self._check_variables()
+        super().after_step(step, finite)  # a dropped step changes nothing, one before it may
+
+    def act(self, step, values):
+        if names := bad_variables(self._session):
+            what = f"after step {step} these are not finite: {_some(names)}"
+            raise self._ended(f"{what}; the gradients were, so the update was too large", names)
 
     def end(self, step, interrupted):
         if interrupted:
-            self._check_variables()  # a checkpoint follows
+            self.act(step, ())  # a checkpoint follows
 
     def __enter__(self):
         return self
@@ -78,11 +80,6 @@ class FiniteCheck(Callback):
         if isinstance(error, tf.errors.InvalidArgumentError):
             names = [one_line(error), *bad_variables(self._session)]
             raise self._ended(f"step {self._step}: {_some(names)}", names) from None
-
-    def _check_variables(self):
-        if names := bad_variables(self._session):
-            what = f"after step {self._step} these are not finite: {_some(names)}"
-            raise self._ended(f"{what}; the gradients were, so the update was too large", names)
 
     def _ended(self, what, names, other=""):
         """Returns the `NonFinite` that ends the run at the step under way, and writes the step down."""

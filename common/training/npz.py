@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from common import files
 from common.compat import tf
 from common.nn.layers import Mode
 from common.nn.structure import IMAGES, structure
@@ -53,9 +54,7 @@ class Npz:
         """Writes ARRAYS, and LAYERS with `about`."""
         os.makedirs(folder, exist_ok=True)
         np.savez(os.path.join(folder, ARRAYS), **self._arrays)
-        with open(os.path.join(folder, LAYERS), "w", encoding="utf-8") as file:
-            json.dump({**about, **self._about}, file, indent=2)
-            file.write("\n")
+        files.replace(os.path.join(folder, LAYERS), f"{json.dumps({**about, **self._about}, indent=2)}\n")
 
     @staticmethod
     def read_back(folder, chosen, images, batch_size):

@@ -89,11 +89,9 @@ class Training:
     Attributes:
       images, labels: the batch of the step, [batch, height, width, channels] float after normalisation and [batch]
         int32. Both may be fed instead.
-      logits: [batch, classes].
       kernels: {scope: `Kernel`} of each replica here.
       fit, regularisation, loss: scalars; loss = mean of fit + regularisation.
-      error: share of the batch that is classified wrongly.
-      metrics: loss, fit and error as means over all replicas, and the learning rates.
+      metrics: means over all replicas of loss, fit and error, the share classified wrongly; and the learning rates.
       rates: {name: learning rate} of `step`, which may be fed: the index of the update under way.
       steps: the `step` of each replica.
       train_op: one update of every replica; dropped if it is not finite.
@@ -109,12 +107,10 @@ class Training:
 
     images: tf.Tensor
     labels: tf.Tensor
-    logits: tf.Tensor
     kernels: list
     fit: tf.Tensor
     regularisation: tf.Tensor
     loss: tf.Tensor
-    error: tf.Tensor
     metrics: dict
     rates: dict
     step: tf.Tensor
@@ -201,6 +197,6 @@ def _build_replica(problem, replica, device, dtype, wish):
         stop = measured.pop("stop", None)
         measured |= rates
     return Training(
-        images, labels, logits, [of_layers], fit, regularisation, loss, error, measured, rates, step_value,
-        [step_value], train_op, health, step, [groups], [training_set], wish, stop,
+        images, labels, [of_layers], fit, regularisation, loss, measured, rates, step_value, [step_value], train_op,
+        health, step, [groups], [training_set], wish, stop,
     )  # fmt: skip

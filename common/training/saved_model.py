@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 
+from common import files
 from common.compat import tf
 from common.data import batches
 from common.nn.layers import Mode
@@ -44,10 +45,9 @@ class SavedModel:
         """Writes the SavedModel, and `about` beside it as JSON."""
         _write(self._graph, folder, self._shape)
         inputs = {"images": f"uint8 [batch, {', '.join(map(str, self._shape))}], as in the files"}
-        os.makedirs(os.path.dirname(os.path.join(folder, ABOUT)), exist_ok=True)
-        with open(os.path.join(folder, ABOUT), "w", encoding="utf-8") as file:
-            json.dump({**about, "inputs": inputs, "outputs": OUTPUTS}, file, indent=2)
-            file.write("\n")
+        path, about = os.path.join(folder, ABOUT), {**about, "inputs": inputs, "outputs": OUTPUTS}
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        files.replace(path, f"{json.dumps(about, indent=2)}\n")
 
     @staticmethod
     def read_back(folder, chosen, images, batch_size):

@@ -63,14 +63,13 @@ class AtTheEnd(Callback):
 
     Args:
       precise: a `Precise`.
-      folder, session, last: a `RunFolder`, the session and the last update.
       save: a `Save`: should a statistic not be finite, the run is kept as it is.
       stopping: as for `Validate`.
     """
 
-    def __init__(self, precise, folder, session, last, save, stopping=lambda: False):
-        self._precise, self._folder, self._session, self._last = precise, folder, session, last
-        self._save, self._stopping = save, stopping
+    def __init__(self, precise, folder, session, last, save, stopping):
+        self._precise, self._folder, self._session = precise, folder, session
+        self._last, self._save, self._stopping = last, save, stopping
 
     def after_step(self, step, values):
         if step == self._last:

@@ -111,11 +111,13 @@ class StepOptimizer(tf.train.Optimizer):
     def _assign(self, variable, value):
         return variable.assign(value, use_locking=self._use_locking, read_value=False)
 
-    def _resource_apply_sparse_duplicate_indices(self, grad, handle, indices):
-        raise ValueError(_sparse(self.get_name(), handle))
+    def _apply_sparse_duplicate_indices(self, grad, var, indices=None):
+        raise ValueError(
+            f"{self.get_name()} was given a sparse gradient (tf.IndexedSlices) for {var.op.name}; it needs a dense "
+            "one: pass tf.convert_to_tensor(gradient), or train this variable with another optimizer"
+        )
 
-    def _apply_sparse_duplicate_indices(self, grad, var):
-        raise ValueError(_sparse(self.get_name(), var))
+    _resource_apply_sparse_duplicate_indices = _apply_sparse_duplicate_indices
 
 
 def _groups(pairs, joins):
@@ -163,10 +165,3 @@ def _scalar(value, dtype):
     if value is None:
         return None
     return tf.cast(value, dtype) if tf.is_tensor(value) else dtype.as_numpy_dtype(value)
-
-
-def _sparse(optimizer, variable):
-    return (
-        f"{optimizer} was given a sparse gradient (tf.IndexedSlices) for {variable.op.name}; it needs a dense one: "
-        "pass tf.convert_to_tensor(gradient), or train this variable with another optimizer"
-    )

@@ -5,7 +5,7 @@ import numpy as np
 from common.graph import variables
 from common.graph.variables import Role
 from common.runs import pictures
-from common.training.callbacks import Callback, Periodic
+from common.training.loop import Callback, Periodic
 
 WATCHED = (Role.GENERATOR, Role.ROTATION, Role.UNIT_KERNEL)  # what the methods differ in
 _SHOWN = 32  # images of the sample
@@ -20,7 +20,6 @@ class Gradients(Periodic):
     Args:
       events: the run's `Events`.
       gradients: {name of a variable: its gradient} (`Health.gradients`).
-      frequency, last: as for `Periodic`.
     """
 
     def __init__(self, events, gradients, frequency, last):

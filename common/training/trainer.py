@@ -6,6 +6,7 @@ the same decisions, by metrics that are reduced over all processes or that the c
 
 import contextlib
 import signal
+import sys
 import time
 
 from common.compat import tf
@@ -64,11 +65,10 @@ class _Run:
         begin = time.perf_counter()
         self.problem = self.program.problem(self.settings, self.dataset)
         self.training = problem.build(self.problem, self.chosen.names, cluster=self.cluster)
-        self.evaluation = Evaluation(self.problem, self.training.kernels[0], cluster=self.cluster)
+        kernels = self.training.kernels[0]
+        self.evaluation = Evaluation(self.problem, kernels, self.cluster)
         tested = self.dataset.test_images is not None and self.evaluation.split != "test"
-        self.test = Evaluation(
-            self.problem, self.training.kernels[0], cluster=self.cluster, part=self.dataset.parts()[-1]
-        ) if tested else None
+        self.test = Evaluation(self.problem, kernels, self.cluster, self.dataset.parts()[-1]) if tested else None
         batches = self.settings.fresh_batches()
         self.precise = Precise(self.training, batches, self.cluster) if batches else None
         before = self.start.steered_from
@@ -192,7 +192,9 @@ class _Run:
         save = callbacks.Save(folder, session, self.manager, settings.save_freq, last, clock, self.start.lock)
         newest = (lambda: save.path or self.start.checkpoint) if chief else (lambda: f"in {folder.path}")
         check = FiniteCheck(folder, session, self.problem, training, first, last, settings.save_freq, newest)
-        progress = [callbacks.Progress(training.metrics, first, self.steps, settings.batch_size)]
+        progress = []
+        if chief and sys.stderr.isatty():
+            progress.append(callbacks.Progress(training.metrics, first, self.steps, settings.batch_size))
         report = [
             callbacks.Report(
                 folder, session, training.kernels[0], training.metrics, settings.report_freq, last, clock, check.counts
@@ -200,20 +202,20 @@ class _Run:
         ]
         if self.problem.fit is losses.smoothed_cross_entropy:
             report.append(Floor(folder, training.metrics, self.dataset.classes, settings.report_freq, last))
-        dropped_if = {"stopping": self.interruption.stopping} if alone else {}  # several processes finish it
+        stopping = self.interruption.stopping if alone else lambda: False  # several processes finish a validation
         validate = callbacks.Validate(
-            folder, session, self.evaluation, training.metrics["lr"], settings.vali_freq, last, clock, **dropped_if
+            folder, session, self.evaluation, training.metrics["lr"], settings.vali_freq, last, clock, stopping
         )
-        of_drift = drift.Drift(folder, session, training, drift.PERIOD, settings.drift_bound)
+        of_drift = drift.Drift(folder, session, training, settings.drift_bound)
         several = self.cluster.count * len(self.chosen.names) > 1
         alignment = [Alignment(self.peers, session, settings.save_freq, last)] if several else []
         patience = callbacks.Patience(first, last, "" if settings.data == "digits" else ADVICE)
         self.save, precise = save, self.precise
-        self.at_the_end = [AtTheEnd(precise, folder, session, last, save, **dropped_if)] if precise else []
+        self.at_the_end = [AtTheEnd(precise, folder, session, last, save, stopping)] if precise else []
         return check, validate, [
             *([] if alone else [self.stop]),
             check,
-            *(progress if chief else []),
+            *progress,
             *self.of_method,
             *(report if chief else []),
             *self.at_the_end,

@@ -1,7 +1,6 @@
 """What drifts off the orthogonal group or off the unit sphere is told and brought back."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -13,42 +12,26 @@ from common.compat import tf
 from common.data import synthetic
 from common.graph import variables
 from common.graph.variables import Role
+from common.runs.checkpoints import assign
 from common.training import drift, problem
 from common.training.callbacks import Callback
 from common.training.drift import Drift
 from grassmann.program import Grassmann, Settings
 from opt_ogd.train import method
+from tests import runs
 
 OGD = method()
 ON_MANIFOLD = {"model": "resnet", "grassmann": True, "learnRate": 0.01, "learnRateG": 0.1, "batch_size": 4}
 SMALL = {"crop_size": 8, "padding_size": 0, "data": "synthetic"}
-
-
-def session_of(task, chosen=None):
-    chosen = chosen or devices.choose("cpu", 1)
-    training = problem.build(task, chosen.names)
-    session = chosen.session()
-    return training, session
-
-
-def started(training, session):
-    session.run(tf.global_variables_initializer())
-    for store in training.stores:
-        store.fill(session)
-    session.run(training.train_op)
-
-
-def assign(session, variable, value):
-    session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+TINY = OGD.settings_class(data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=9)
 
 
 def bits(session, every):
     return [value.tobytes() for value in session.run(every)]
 
 
-def ogd_task(**options):
-    options = {"data": "synthetic", "widths": (4, 4, 4, 4), "batch_size": 8, "max_steps": 9, **options}
-    return OGD.problem(OGD.settings_class(**options), synthetic.load(32, 8))
+def ogd_task():
+    return OGD.problem(TINY, synthetic.load(32, 8))
 
 
 class Log(list):
@@ -57,13 +40,21 @@ class Log(list):
     say = list.append
 
 
-def watched(task, chosen=None, **options):
-    """Returns the session, the drift and its log after one step; periods of 4 steps."""
-    training, session = session_of(task, chosen)
-    started(training, session)
+@pytest.fixture(autouse=True)
+def period(monkeypatch):
+    """Periods of 4 steps."""
+    monkeypatch.setattr(drift, "PERIOD", 4)
+
+
+def watched(task, replicas=1, **options):
+    """Returns the session, the drift and its log after one step."""
+    chosen = devices.choose("cpu", replicas)
+    training = problem.build(task, chosen.names)
+    session, log = chosen.session(), Log()
+    runs.begin(session, *training.stores)
+    session.run(training.train_op)
     tf.get_default_graph().finalize()
-    log = Log()
-    return session, Drift(log, session, training, 4, **options), log
+    return session, Drift(log, session, training, **options), log
 
 
 def test_a_rotation_past_the_bound_becomes_its_polar_factor():
@@ -73,7 +64,7 @@ def test_a_rotation_past_the_bound_becomes_its_polar_factor():
     drift.after_step(3, {})
     assert log == []
     value = session.run(bad) + 0.05 * np.random.RandomState(0).randn(36, 36)
-    assign(session, bad, value)
+    assign(session, {bad: value})
     before = bits(session, every)
     drift.after_step(5, {})
     assert log == [] and bits(session, every) == before
@@ -91,11 +82,11 @@ def test_a_rotation_past_the_bound_becomes_its_polar_factor():
 def test_below_the_bound_no_bit_changes():
     session, drift, log = watched(ogd_task(), bound=0.02)
     rotation = variables.with_role(Role.ROTATION)[1]
-    assign(session, rotation, session.run(rotation) + 0.0015 * np.eye(36))  # 0.018 off
+    assign(session, {rotation: session.run(rotation) + 0.0015 * np.eye(36)})  # 0.018 off
     before = bits(session, variables.saved())
     drift.after_step(3, {})
     assert log == [] and bits(session, variables.saved()) == before
-    assign(session, rotation, session.run(rotation) + 0.0015 * np.eye(36))
+    assign(session, {rotation: session.run(rotation) + 0.0015 * np.eye(36)})
     drift.after_step(3, {})
     assert "above 0.02" in log.pop() and bits(session, variables.saved()) != before
 
@@ -110,7 +101,7 @@ def test_unit_neurons_are_watched_where_an_optimizer_keeps_them(optimizer, kept)
     drift.after_step(3, {})
     assert log == []
     value = session.run(kernel) * np.linspace(0.99, 1.02, kernel.shape[-1])
-    assign(session, kernel, value)
+    assign(session, {kernel: value})
     before = bits(session, variables.saved())
     drift.after_step(7, {})
     changed = [v for v, old, new in zip(variables.saved(), before, bits(session, variables.saved())) if old != new]
@@ -123,11 +114,10 @@ def test_unit_neurons_are_watched_where_an_optimizer_keeps_them(optimizer, kept)
 
 
 def test_all_replicas_are_repaired_alike():
-    session, drift, log = watched(ogd_task(), devices.choose("cpu", 2))
+    session, drift, log = watched(ogd_task(), replicas=2)
     copies = [variables.with_role(Role.ROTATION, replica=replica)[0] for replica in range(2)]
     value = 1.5 * session.run(copies[0])
-    for copy in copies:
-        assign(session, copy, value)
+    assign(session, dict.fromkeys(copies, value))
     drift.after_step(3, {})
     assert len(log) == 1
     first, second = session.run(copies)
@@ -142,33 +132,24 @@ class Disturb(Callback):
 
     def after_step(self, step, values):
         if step == self._at:
-            assign(self._session, self._variable, 1.1 * self._session.run(self._variable))
+            assign(self._session, {self._variable: 1.1 * self._session.run(self._variable)})
 
 
 def test_a_run_repairs_at_the_end_of_a_period(tmp_path, monkeypatch):
     monkeypatch.setattr(drift, "PERIOD", 6)
     monkeypatch.setattr(OGD, "callbacks", lambda *of_run: [Disturb(of_run[1], at=3)], raising=False)
-    settings = OGD.settings_class(
-        data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=7, vali_freq=6, train_path=str(tmp_path)
-    )
-    assert run(OGD, settings) == 0
+    assert run(OGD, dataclasses.replace(TINY, max_steps=7, vali_freq=6, train_path=str(tmp_path))) == 0
     assert "step 5, drift of conv1_0/rotation: " in (tmp_path / "log.txt").read_text()
-    tests = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    errors = [line["orthogonality"]["conv1_0"] for line in tests if line["split"] == "test"]
+    lines = runs.entries(tmp_path / "metrics.jsonl")
+    errors = [line["orthogonality"]["conv1_0"] for line in lines if line["split"] == "test"]
     assert errors[0] > 0.5 > errors[1]  # the validation comes before the repair
 
 
 @pytest.mark.slow
 def test_a_run_under_its_bound_is_the_same_whatever_the_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(drift, "PERIOD", 2)
-    values = []
     for bound in (None, 40.0):
-        path = tmp_path / str(bound)
-        settings = OGD.settings_class(
-            data="synthetic", widths=(4, 4, 4, 4), batch_size=8, max_steps=4, vali_freq=2, train_path=str(path)
-        )
-        assert run(OGD, dataclasses.replace(settings, drift_bound=bound)) == 0
-        reader = tf.train.load_checkpoint(str(path))
-        values.append({name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()})
-    for name, value in values[0].items():
-        np.testing.assert_array_equal(value, values[1][name])
+        path = str(tmp_path / str(bound))
+        settings = dataclasses.replace(TINY, max_steps=4, vali_freq=2, train_path=path, drift_bound=bound)
+        assert run(OGD, settings) == 0
+    runs.assert_equal(runs.contents(tmp_path / "40.0"), runs.contents(tmp_path / "None"))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import json
 import os
 import pathlib
 import random
@@ -24,6 +23,7 @@ from common.runs.saver import CheckpointManager
 from common.training import problem
 from grassmann.program import Grassmann
 from grassmann.program import Settings as GrassmannSettings
+from tests import runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 OPT = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs")
@@ -104,11 +104,10 @@ def test_every_saved_variable_is_the_same_bit_for_bit(name, tmp_path):
     rest = Run(training, callbacks, initialize)
     checkpoints.load(rest.session, path, variables.saved())
     rest.steps(HALF, 2 * HALF)
-    expected, actual = whole.values(), rest.values()
+    expected = whole.values()
     assert_no_sum_in_varying_order(rest)
-    assert expected["global_step"] == 2 * HALF and set(actual) == set(expected)
-    for variable, value in expected.items():
-        np.testing.assert_array_equal(actual[variable], value, err_msg=variable)
+    assert expected["global_step"] == 2 * HALF
+    runs.assert_equal(rest.values(), expected)
     trained = [variable.op.name for variable in variables.trainable()]
     assert any(not np.array_equal(start[variable], middle[variable]) for variable in trained)
     assert any(not np.array_equal(expected[variable], middle[variable]) for variable in trained)
@@ -150,16 +149,6 @@ def start():
         process.communicate()
 
 
-def contents(folder, step):
-    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
-def figures(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
-
-
 def step_of(line):
     return int(line.split()[1].strip(",")) if line.startswith("step ") and ", fit = " in line else -1
 
@@ -190,10 +179,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(name, kills, steps, tm
         last = max([int(path.stem.split("-")[1]) for path in killed.glob("model.ckpt-*.index")], default=-1)
         assert reached - last <= 5 + 1, (seed, reached, last)  # a report comes before the save of its step
     finish(*words, f"--train_path={killed}")
-    expected, actual = contents(tmp_path / "whole", steps - 1), contents(killed, steps - 1)
-    assert set(actual) == set(expected)
-    for variable, value in expected.items():
-        np.testing.assert_array_equal(actual[variable], value, err_msg=f"{variable}, KILL_SEED={seed}")
-    assert figures(killed) == figures(tmp_path / "whole")
+    expected, actual = [runs.contents(folder / f"model.ckpt-{steps - 1}") for folder in (tmp_path / "whole", killed)]
+    runs.assert_equal(actual, expected, hint=f"KILL_SEED={seed}")
+    assert runs.figures(killed) == runs.figures(tmp_path / "whole")
     left = [{path.name.split(".")[0] for path in folder.iterdir()} for folder in (killed, tmp_path / "whole")]
     assert left[0] == left[1]

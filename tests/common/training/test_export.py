@@ -18,10 +18,10 @@ from common.compat import tf
 from common.data import datasets
 from common.graph import variables
 from common.graph.variables import Role
-from common.nn import kernels, layers
-from common.nn.layers import BatchNormConstants, Mode
-from common.training import folding, saved_model
+from common.runs.checkpoints import assign
+from common.training import saved_model
 from common.training.evaluation import Evaluation
+from tests import runs
 
 CNN = {"widths": (4, 4, 4, 4)}
 GRASSMANN = {"model": "resnet", "grassmann": True, "keep_prob": 0.7}
@@ -87,20 +87,18 @@ def unlike_the_start(name, shape, role, random):
     return random.normal(0.0, shape[0] ** -0.5 if role in (Role.GENERATOR, Role.ROTATION) else 0.1, shape)
 
 
-def trained(name, folder):
+def trained(problem, folder, change=lambda name, value: value):
     """Makes a checkpoint; returns its path and the evaluation's metrics and scores."""
-    program, settings = program_of(name)
     random, scores = np.random.RandomState(1), []
     with tf.Graph().as_default(), tf.Session() as session:
-        evaluation = Evaluation(program.problem(settings, datasets.load("synthetic")))
-        session.run(tf.global_variables_initializer())
-        evaluation.store.fill(session)
+        evaluation = Evaluation(problem)
+        runs.begin(session, evaluation.store)
         changed = variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING, Role.BIAS, Role.GENERATOR, Role.ROTATION)
         for variable in changed:
             value = unlike_the_start(variable.op.name, variable.shape.as_list(), variables.role_of(variable), random)
             if variables.role_of(variable) is Role.ROTATION:
                 value = np.linalg.qr(value)[0]
-            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+            assign(session, {variable: change(variable.op.name, value)})
         metrics = evaluation.metrics(session, scores=scores)
         path = tf.train.Saver(variables.saved()).save(session, str(folder / "model.ckpt"), global_step=41)
     return path, metrics, scores[0]
@@ -113,8 +111,9 @@ def exported(cases, folder):
     for name in cases:
         place = folder / name.replace(" ", "_")
         (folder / f"{place.name}_run").mkdir()
-        path, *expected[name] = trained(name, folder / f"{place.name}_run")
         program, settings = program_of(name)
+        problem = program.problem(settings, datasets.load("synthetic"))
+        path, *expected[name] = trained(problem, folder / f"{place.name}_run")
         if name == "opt_ogd":
             place.mkdir()  # empty: that is as good as none
         assert run(program, dataclasses.replace(settings, load=path, export_dir=f"{place}/")) == 0
@@ -171,7 +170,7 @@ def test_images_of_another_shape_are_an_error_and_none_at_all_an_empty_answer(fa
     assert str(seen["empty"]) == "[[0], [0, 10], [0, 10]]"
 
 
-def test_a_turned_network_is_node_by_node_an_ordinary_one(fast):
+def test_a_rotated_network_is_node_by_node_an_ordinary_one(fast):
     rotated, ordinary = (collections.Counter(fast[name][2]["types"].tolist()) for name in ("opt_ogd", "ordinary"))
     assert rotated == ordinary
     assert (rotated["Conv2D"], rotated["BiasAdd"], rotated["Mul"]) == (8, 6, 1)  # the product is the images' scale
@@ -208,39 +207,6 @@ def test_the_folder_says_what_it_holds(fast):
     assert about["test"]["images"] == 256 and about["test"]["error_percent"] == 100 * metrics.error
     assert sorted(about["outputs"]) == ["class", "probabilities", "scores"]
     assert not list(place.parent.glob("*.tmp"))
-
-
-def test_folding_against_numpy():
-    """A dense layer of which batch normalization is all that sees it, in float64."""
-    random = np.random.RandomState(0)
-    gamma, beta, mean, variance, inputs = (random.uniform(0.5, 2.0, 3) for _ in range(5))
-    found = {}
-
-    def ask(layer):
-        found[layer.scope] = kernels.Kernel(kernels.plain()(layer.shape), 9)
-        return found[layer.scope].tensor
-
-    with tf.variable_scope("layer"):
-        outputs = layers.dense(tf.constant(inputs[None], tf.float32), 3, ask)
-    with tf.variable_scope("alone"):
-        weight = layers.dense(tf.constant(inputs[None], tf.float32), 3, ask, bias=None)
-        layers.batch_norm(weight, Mode(False, BatchNormConstants(0.9, 1e-3, True)))
-    del outputs
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        values = {"gamma": gamma, "beta": beta, "pop_mean": mean, "pop_var": variance}
-        for variable in variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING):
-            value = values[os.path.basename(variable.op.name)]
-            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
-        before = {variable.op.name: session.run(variable) for variable in variables.with_role(Role.WEIGHT)}
-        parameters = folding.read(session, found)
-    weights, normalizations = parameters.folded(1e-3)
-    scale = gamma / np.sqrt(variance + 1e-3)
-    np.testing.assert_array_equal(weights["layer"], before["layer/weight"])
-    np.testing.assert_allclose(weights["alone"], before["alone/weight"] * scale, rtol=1e-6)
-    assert normalizations["alone"][0] is None
-    np.testing.assert_allclose(normalizations["alone"][1], beta - mean * scale, rtol=1e-6)
-    assert list(parameters.biases) == ["layer/bias"]
 
 
 @pytest.mark.parametrize(
@@ -285,13 +251,3 @@ def test_the_other_form_is_asked_for_by_flags(fast, tmp_path, capsys):
     assert "; 18 layers, 14 arrays\n" in capsys.readouterr().out
     with pytest.raises(ValueError, match="out is there and not empty"):
         run(program, dataclasses.replace(npz, export_dir=str(tmp_path / "out")))
-
-
-def test_what_fails_leaves_nothing(fast, tmp_path, monkeypatch):
-    program, settings = program_of("ordinary")
-    _, scores, _, place = fast["ordinary"]
-    monkeypatch.setattr(saved_model.SavedModel, "read_back", lambda *arguments: (scores + 100.0, None))
-    checkpoint = str(place.parent / "ordinary_run" / "model.ckpt-41")
-    with pytest.raises(ValueError, match="exported scores differ by 1.0e.02 from the evaluation's; .*1 is not written"):
-        run(program, dataclasses.replace(settings, load=checkpoint, export_dir=str(tmp_path / "models" / "1")))
-    assert list((tmp_path / "models").iterdir()) == []

@@ -17,13 +17,11 @@ from common.cli.start import train_modules
 from common.compat import tf
 from common.data.batches import Pipeline
 from common.data.dataset import Dataset
-from common.graph import variables
-from common.graph.variables import Role
-from common.nn import cnn, resnet, vgg
+from common.nn import cnn, resnet
 from common.nn.layers import BatchNormConstants, Mode
 from common.nn.structure import structure
-from common.training import export, folding
-from common.training.evaluation import Evaluation
+from common.training import export
+from tests.common.training.test_export import trained
 
 TORCH = pathlib.Path(__file__).parents[2] / "examples" / "scores_in_torch.py"
 CLASSES, SIDES, SIZE, CHANNELS = 7, (20, 26), 16, 2  # all different, so that a transposed axis is noticed
@@ -48,23 +46,6 @@ def problem_of(name, sides=SIDES, size=SIZE):
     return dataclasses.replace(problem, pipeline=Pipeline((100.0, 140.0), (50.0, 70.0), crop_size=size))
 
 
-def trained(problem, folder, change=lambda name, value: value):
-    """Makes a checkpoint of random numbers; returns its path and the evaluation's scores."""
-    random, scores = np.random.RandomState(1), []
-    with tf.Graph().as_default(), tf.Session() as session:
-        evaluation = Evaluation(problem)
-        session.run(tf.global_variables_initializer())
-        evaluation.store.fill(session)
-        for variable in variables.with_role(Role.GAMMA, Role.BETA, Role.MOVING, Role.BIAS, Role.ROTATION):
-            value = random.uniform(0.5, 2.0, variable.shape.as_list())
-            if variables.role_of(variable) is Role.ROTATION:
-                value = np.linalg.qr(value - 1.0)[0]
-            value = change(variable.op.name, value)
-            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
-        evaluation.metrics(session, scores=scores)
-        return tf.train.Saver(variables.saved()).save(session, str(folder / "model.ckpt"), global_step=41), scores[0]
-
-
 def exported(problem, checkpoint, folder, fold):
     with tf.Graph().as_default():
         form = export.form_of("npz", fold)
@@ -75,7 +56,7 @@ def exported(problem, checkpoint, folder, fold):
 def case(request, tmp_path_factory):
     """(network, images, the evaluation's scores, {fold: folder})."""
     folder, problem = tmp_path_factory.mktemp("npz"), problem_of(request.param)
-    checkpoint, scores = trained(problem, folder)
+    checkpoint, _, scores = trained(problem, folder)
     places = {fold: folder / f"fold_{fold}" for fold in (False, True)}
     for fold, place in places.items():
         assert "on the same 9 test images, scores differ by at most" in exported(problem, checkpoint, place, fold)[1]
@@ -158,7 +139,7 @@ def test_torch_gives_the_scores_of_the_evaluation(case, fold, tmp_path):
 @pytest.mark.parametrize("fold", [False, True])
 def test_a_network_that_flattens_height_width_and_channels(fold, tmp_path):
     problem = problem_of("vgg11", (70, 66), 64)  # 2 x 2 x 512 are left
-    checkpoint, scores = trained(problem, tmp_path)
+    checkpoint, _, scores = trained(problem, tmp_path)
     exported(problem, checkpoint, tmp_path / "out", fold)  # compares the scores itself
     if HAS_TORCH:
         found = in_torch(tmp_path / "out", problem.dataset.test_images, tmp_path)
@@ -179,18 +160,12 @@ def test_names_types_and_shapes(case):
             "offset": [100.0, 140.0], "scale": [50.0, 70.0],
         }  # fmt: skip
     plain, folded = (loaded(places[fold])[1] for fold in (False, True))
-    normalized = {array[: -len("/gamma")] for array in plain if array.endswith("/gamma")}
-    assert set(plain) == {array for array in plain if array.endswith(("/weight", "/bias"))} | {
-        f"{scope}/{part}" for scope in normalized for part in ("gamma", "beta", "mean", "variance")
-    }
     if name == "cnn6":
-        assert plain["conv1_0/weight"].shape == (3, 3, CHANNELS, 5) and plain["conv2_0/weight"].shape == (3, 3, 5, 8)
-        assert plain["fc6/weight"].shape == (2, 2, 6, 4) and plain["score/weight"].shape == (1, 1, 4, CLASSES)
-        assert normalized == {f"conv{stage}_{index}/bn" for stage in (1, 2, 3) for index in (0, 1)}
         convs = [f"conv{stage}_{index}" for stage in (1, 2, 3) for index in (0, 1)]
-        assert set(folded) == {f"{conv}/{part}" for conv in convs for part in ("weight", "bias")} | {
-            "fc6/weight", "score/weight"
-        }  # fmt: skip
+        others = {"fc6/weight", "score/weight"}
+        normalized = {f"{conv}/bn/{part}" for conv in convs for part in ("gamma", "beta", "mean", "variance")}
+        assert set(plain) == {f"{conv}/weight" for conv in convs} | normalized | others
+        assert set(folded) == {f"{conv}/{part}" for conv in convs for part in ("weight", "bias")} | others
     else:
         assert plain["fc/output/weight"].shape == (64, CLASSES) and plain["fc/output/bias"].shape == (CLASSES,)
         # Normalizations of sums, and of the first conv, which the first block adds to its result, have nobody before.
@@ -198,37 +173,12 @@ def test_names_types_and_shapes(case):
         assert kept == {*(f"group{group}_block0/layer1_in_block/batch_norm" for group in (2, 3, 4)), "fc/batch_norm"}
 
 
-def test_strides_and_padding_are_numbers(case):
-    name, _, _, places = case
-    layers = {layer["name"]: layer for layer in loaded(places[False])[0]["layers"]}
-    if name == "cnn6":
-        assert (layers["conv1_0"]["stride"], layers["conv1_0"]["padding"]) == ([1, 1], [1, 1, 1, 1])
-        assert (layers["fc6"]["size"], layers["fc6"]["padding"]) == ([2, 2], [0, 0, 0, 0])
-        assert layers["conv1_0/bn"]["epsilon"] == 1e-3
-    else:
-        halving = layers["group3_block0/layer1_in_block/conv"]
-        assert (halving["stride"], halving["padding"]) == ([2, 2], [0, 1, 0, 1])
-        assert layers["group3_block0/projection"]["padding"] == [0, 0, 0, 0]
-        assert layers["fc/batch_norm"]["epsilon"] == 1e-5
-
-
-def test_padding_of_odd_sides_and_of_a_network_that_flattens():
+def test_padding_of_odd_sides():
     mode = Mode(False, BatchNormConstants(0.9, 1e-3, True))
     wide = functools.partial(resnet.resnet, depth=10, widen_factor=1)
     paddings = {node.name: node.padding for node in structure(wide, 3, (9, 14, 2), mode)}
     assert paddings["group3_block0/layer1_in_block/conv"] == (1, 1, 0, 1)  # 9 -> 5, 14 -> 7
     assert paddings["group4_block0/layer1_in_block/conv"] == (1, 1, 1, 1)
-    nodes = structure(functools.partial(vgg.vgg, depth=11), 3, (64, 32, 2), mode)
-    assert [(node.name, node.type, node.scope, node.shape) for node in nodes[-8:]] == [
-        ("flatten1", "flatten", None, (2 * 1 * 512,)),
-        ("fc0", "dense", "fc0", (512,)),
-        ("fc0/batch_norm", "batch_norm", "fc0", (512,)),
-        ("relu9", "relu", None, (512,)),
-        ("fc1", "dense", "fc1", (512,)),
-        ("fc1/batch_norm", "batch_norm", "fc1", (512,)),
-        ("relu10", "relu", None, (512,)),
-        ("fc2", "dense", "fc2", (3,)),
-    ]
 
 
 def test_an_operation_that_no_layer_describes_is_an_error():
@@ -244,7 +194,7 @@ def test_numbers_that_are_not_finite_are_refused_and_leave_nothing(tmp_path):
         return np.full_like(value, np.nan) if name == "conv2_0/bn/pop_mean" else value
 
     problem = problem_of("cnn6")
-    checkpoint, _ = trained(problem, tmp_path, spoilt)
+    checkpoint, *_ = trained(problem, tmp_path, spoilt)
     with pytest.raises(ValueError, match="conv2_0/bn/mean has numbers that are not finite"):
         exported(problem, checkpoint, tmp_path / "out", False)
     assert not (tmp_path / "out").exists()
@@ -275,12 +225,3 @@ def test_the_flags_need_the_task():
     assert OptSettings(task="export", export_format="npz", fold=True).useless() == {}
     assert OptSettings(task="export", fold=True).useless() == {"fold": "--task=export --export_format=npz"}
     assert OptSettings(export_format="npz").useless() == {"export_format": "--task=export"}
-
-
-def test_folding_leaves_the_parameters_as_they_are():
-    weights = {"layer": np.ones([2, 3])}
-    parameters = folding.Parameters(weights, {}, {"bn": (np.full(3, 2.0),) * 4}, {"bn": "layer"})
-    folded, normalizations = parameters.folded(2.0)
-    np.testing.assert_allclose(folded["layer"], np.ones([2, 3]))
-    np.testing.assert_allclose(normalizations["bn"][1], np.zeros(3))
-    assert weights["layer"] is parameters.weights["layer"]

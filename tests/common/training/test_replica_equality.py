@@ -62,15 +62,6 @@ def test_what_xla_compiles_trains_as_what_it_does_not(name):
 
 
 @pytest.mark.slow
-def test_the_baseline_without_a_constraint_trains_as_one():
-    program, settings = small("opt_gs", rotation="free", base_lr=0.005)
-    (alone,), _ = trained(program, settings, 1)
-    copies, _ = trained(program, settings, 2)
-    assert_one(copies)
-    assert distance(copies[0], alone)[0] < CLOSE
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [*OPT, *GRASSMANN])
 def test_two_and_four_devices_train_as_one_in_float32(name):
     """Weights and averages, to 1e-5 of the larger of 1 and a variable's largest number; at a hundredth of the rates.

@@ -21,6 +21,7 @@ from common.training import problem
 from common.training.problem import Problem
 from common.training.statistics import Precise
 from opt_gs.train import method
+from tests import runs
 
 METHOD = method()
 BATCHES = 3
@@ -102,8 +103,7 @@ def test_they_are_the_plain_means_of_the_statistics_of_the_batches_that_follow()
 def test_what_the_averages_were_before_does_not_matter():
     (_,), (after,), _, _ = made()
     _, (again,), _, _ = made(spoil=[name for name in after if "pop_" in name])
-    for name, value in after.items():
-        np.testing.assert_array_equal(again[name], value, err_msg=name)
+    runs.assert_equal(again, after)
 
 
 @pytest.mark.parametrize("sync_bn", [pytest.param(True, marks=pytest.mark.slow), False])
@@ -138,17 +138,12 @@ def train(path, **options):
     return program.execute(METHOD, dataclasses.replace(SMALL, train_path=str(path), **options))
 
 
-def contents(folder, step=3):
-    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
 def assert_equal(folder, other):
-    for name, value in contents(folder).items():
-        np.testing.assert_array_equal(contents(other)[name], value, err_msg=name)
-    lines = [(path / "metrics.jsonl").read_text().splitlines() for path in (folder, other)]
-    first, second = [[json.loads(line) for line in of_run if '"test"' in line] for of_run in lines]
-    assert len(first) == len(second) == 1 and first[0]["cross_entropy"] == second[0]["cross_entropy"]
+    runs.assert_equal(runs.contents(other), runs.contents(folder))
+    (first,), (second,) = [
+        [line["cross_entropy"] for line in runs.figures(path) if line["split"] == "test"] for path in (folder, other)
+    ]
+    assert first == second
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +156,7 @@ def whole(tmp_path_factory):
 def test_only_the_averages_differ_from_those_of_a_run_without_and_a_test_has_its_last_figures(whole, tmp_path, capsys):
     assert train(tmp_path / "moving", bn_statistics="moving") == 0
     capsys.readouterr()
-    precise, moving = contents(whole), contents(tmp_path / "moving")
+    precise, moving = runs.contents(whole), runs.contents(tmp_path / "moving")
     differ = {name for name, value in precise.items() if not np.array_equal(moving[name], value)}
     assert differ and all("pop_" in name for name in differ)
     log = (whole / "log.txt").read_text()
@@ -182,7 +177,7 @@ def test_an_export_has_them_if_asked_to(whole, tmp_path, capsys):
     train(tmp_path / "moving", bn_statistics="moving")
     export = {"task": "export", "load": str(tmp_path / "moving"), "export_format": "npz"}
     assert run(METHOD, dataclasses.replace(SMALL, export_dir=str(tmp_path / "exported"), **export)) == 0
-    arrays, expected = np.load(tmp_path / "exported" / "model.npz"), contents(whole)
+    arrays, expected = np.load(tmp_path / "exported" / "model.npz"), runs.contents(whole)
     for scope in ("conv1_0/bn", "conv3_1/bn"):
         np.testing.assert_array_equal(arrays[f"{scope}/mean"], expected[f"{scope}/pop_mean"])
         np.testing.assert_array_equal(arrays[f"{scope}/variance"], expected[f"{scope}/pop_var"])
@@ -228,6 +223,6 @@ def test_a_run_whose_statistics_are_not_finite_is_saved_and_said_in_one_line(tmp
     assert capsys.readouterr().err == (
         "error: --bn_statistics=precise: a is not finite; --bn_statistics=moving does without\n"
     )
-    assert contents(tmp_path / "run")["global_step"] == 4
+    assert runs.contents(tmp_path / "run")["global_step"] == 4
     assert train(tmp_path / "run", resume=True, bn_statistics="moving") == 0
     assert "validation: cross_entropy" in capsys.readouterr().out
