@@ -10,7 +10,7 @@ import sys
 
 from common import flags
 from common.command import main
-from common.results import groups, runs, tables
+from common.results import figures, groups, runs, tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,25 +32,27 @@ def run(words, settings):
         raise ValueError("which runs? python -m common.report FOLDER..., folders of runs or folders that hold some")
     paths = _paths(settings.out)
     labels = settings.labels.split(",") if settings.labels else None
-    found = groups.grouped(runs.find([flags.local_path("RUN", word) for word in words]), labels)
+    found = groups.grouped(runs.find(words), labels)
     in_csv = settings.format == "csv"
     print(tables.to_csv(list(map(tables.values, found))) if in_csv else tables.markdown(tables.texts(found)), end="")
     sys.stdout.flush()
-    for line in (line for group in found for line in group.remarks()):
-        print(line, file=sys.stderr)
-    tables.write(found, settings.energy, paths, settings.draw)
+    for group in found:
+        for line in group.remarks():
+            print(line, file=sys.stderr)
+    tables.write(found, settings.energy, [p for p in paths if settings.draw or not p.endswith(figures.FORMATS)])
     print(f"written: {settings.out}", file=sys.stderr)
     return 0
 
 
 def _paths(out):
     """Returns the files to write for --out."""
+    endings = (*tables.FORMATS, *figures.FORMATS)
     paths = [flags.local_path("--out", path) for path in out.split(",")]
-    if all(path.endswith(tables.ENDINGS) for path in paths):
+    if all(path.endswith(endings) for path in paths):
         return paths
     if len(paths) > 1 or os.path.isfile(paths[0]):
-        raise ValueError(f"--out={out}: expected a folder, or files that end in {', '.join(tables.ENDINGS)}")
-    return tables.files_of(os.path.join(paths[0], "report"))
+        raise ValueError(f"--out={out}: expected a folder, or files that end in {', '.join(endings)}")
+    return [os.path.join(paths[0], f"report{ending}") for ending in endings]
 
 
 if __name__ == "__main__":

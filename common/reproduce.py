@@ -16,8 +16,8 @@ import sys
 from common import files, flags
 from common.command import main
 from common.distributed.processes import heeded
-from common.results import papers, tables
-from common.results.experiment import Experiment, folder_name
+from common.results import fewshot, figures, papers, tables
+from common.results.experiment import Experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ def run(words, settings, train=None):
       train: `train(job) -> (exit status, signal that came or None)`, for tests; None for a process of its own.
     """
     table, extra = _table(words)
-    experiments = [_experiment(table, data, settings, extra) for data in _data(table, settings.data)]
+    experiments = [Experiment(table, data, settings, extra) for data in _data(table, settings.data)]
     done = [(job, job.is_done()) for experiment in experiments for job in experiment.jobs()]
     for job, there in done:
         _say(f"{job}{'  # done' if there else ''}")
@@ -54,8 +54,8 @@ def run(words, settings, train=None):
         return 0
     failed, number = [], 0
     for experiment in experiments:
-        if table.write_sets:
-            table.write_sets(experiment.data, experiment.sets)
+        if any(row.data for row in experiment.rows):
+            fewshot.write_of(experiment.data, experiment.sets)
         for job in experiment.jobs():
             if job.is_done():
                 continue
@@ -67,21 +67,15 @@ def run(words, settings, train=None):
                 return 128 + stopped
             if not job.is_done():
                 why = job.lacks or f"status {status}"
-                failed.append(f"FAILED: {job.name} ({why}); the same command tries it again")
-                _say(f"FAILED: {job.name} ({why}); the others go on", sys.stderr)
-            _write(experiment, job, settings)
-        _deliver(experiment, settings)
+                failed.append(f"FAILED: {job.name} ({why})")
+                _say(f"{failed[-1]}; the others go on", sys.stderr)
+            _write(experiment)
+        _deliver(experiment)
     if extra:
         _say(f"every command had {' '.join(extra)} besides; the paper's numbers are those of its own commands")
     for line in failed:
-        _say(line, sys.stderr)
+        _say(f"{line}; the same command tries it again", sys.stderr)
     return 1 if failed else 0
-
-
-def _experiment(table, data, settings, extra):
-    folder = os.path.join(os.path.abspath(settings.dir), folder_name(table, data))
-    only = tuple(settings.rows.split(",")) if settings.rows else None
-    return Experiment(table, data, folder, settings.runs, extra, only, settings.steps, settings.widths, settings.long)
 
 
 def _table(words):
@@ -119,35 +113,34 @@ def _train(job):
             signal.signal(number, handler)
 
 
-def _write(experiment, job, settings):
-    """Writes what is known after a run: its text files, if --out is another place, the table and all errors."""
-    folder = _out(experiment, settings)
-    kept = os.path.join(folder, experiment.name, job.name)
-    for name in files.TEXTS if settings.out and not job.is_trial else ():
-        if os.path.exists(source := os.path.join(job.path, name)):
-            os.makedirs(kept, exist_ok=True)
-            shutil.copyfile(source, os.path.join(kept, name))
-    stem = os.path.join(folder, experiment.name)
-    tables.write(experiment.groups(), 1, tables.files_of(stem), draw=False)
+def _write(experiment):
+    """Writes what is known so far: the table, the errors of all rates, and, in --out, the text files of the runs."""
+    tables.write(experiment.groups(), 1, [experiment.stem + ending for ending in tables.FORMATS])
     if experiment.table.steps:
-        files.replace(f"{stem}-rates.csv", tables.to_csv(experiment.choices()))
+        files.replace(f"{experiment.stem}-rates.csv", tables.to_csv(experiment.choices()))
+    for job in experiment.jobs() if experiment.settings.out else ():
+        if os.path.isdir(job.path) and not job.is_trial:
+            kept = os.path.join(experiment.stem, job.name)
+            shutil.copytree(job.path, kept, ignore=_others, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
-def _out(experiment, settings):
-    return settings.out or experiment.folder
+def _others(folder, names):
+    return set(names).difference(files.TEXTS)
 
 
-def _deliver(experiment, settings):
+def _deliver(experiment):
     """Prints and writes the table of a data set and, if it can be drawn, its figure."""
-    found, folder = experiment.groups(), _out(experiment, settings)
+    _write(experiment)
+    found = experiment.groups()
     print(f"\n{experiment.name}\n\n{tables.markdown(tables.texts(found))}")
-    for line in (line for group in found for line in group.remarks()):
-        _say(line, sys.stderr)
+    for group in found:
+        for line in group.remarks():
+            _say(line, sys.stderr)
     try:
-        tables.write(found, 1, tables.files_of(os.path.join(folder, experiment.name)))
-    except ValueError as error:  # the tables are written before the figure
+        tables.write(found, 1, [experiment.stem + ending for ending in figures.FORMATS])
+    except ValueError as error:
         _say(f"no figure: {error}", sys.stderr)
-    _say(f"written: {folder}")
+    _say(f"written: {os.path.dirname(experiment.stem)}")
 
 
 def _say(line, file=None):

@@ -23,29 +23,19 @@ class Experiment:
     Attributes:
       table: the `rows.Table`.
       data: one of its data sets.
-      folder: of the table and data set, absolute.
-      seeds: runs of each row: seeds 0, 1, ...
+      settings: the flags of common.reproduce.
       extra: flags that come last in each command, and so count in place of equal ones before.
-      only: names of the rows wanted; None for all.
-      steps: updates of a run; None for the table's.
-      widths: of programs that have them; None for the table's.
-      long: whether two rows are run with more updates.
     """
 
     table: rows.Table
     data: str
-    folder: str
-    seeds: int
+    settings: object
     extra: tuple[str, ...] = ()
-    only: tuple[str, ...] | None = None
-    steps: int | None = None
-    widths: str | None = None
-    long: bool = False
 
     def __post_init__(self):
         """Raises ValueError for rows that the table does not have, and flags that it sets itself."""
-        names = [row.name for row in self.table.rows]
-        for name in self.only or ():
+        given, names = self.settings, [row.name for row in self.table.rows]
+        for name in given.rows.split(",") if given.rows else ():
             if name not in names:
                 raise ValueError(f"--rows: {self.table.name} has no row {name!r}, but {', '.join(names)}")
         own = (*OWN, "max_steps", "holdout", "widths") if self.table.steps else OWN
@@ -54,17 +44,28 @@ class Experiment:
                 raise ValueError(f"unexpected argument {flag!r}: what follows -- are flags, as in --device=gpu")
             if (name := flag.lstrip("-").partition("=")[0]) in own:
                 raise ValueError(f"{flag} after --: the table sets --{name} itself")
-        if self.table.steps is None and self.steps:
-            raise ValueError(f"--steps={self.steps}: the runs of {self.table.name} are the paper's; leave it out")
-        if self.widths and not self.table.widths:
-            raise ValueError(f"--widths={self.widths}: the widths of {self.table.name} are its own; leave it out")
-        if self.long and not self.table.holdout:
+        if given.steps and self.table.steps is None:
+            raise ValueError(f"--steps={given.steps}: the runs of {self.table.name} are the paper's; leave it out")
+        if given.widths and not self.table.widths:
+            raise ValueError(f"--widths={given.widths}: the widths of {self.table.name} are its own; leave it out")
+        if given.long and not self.table.holdout:
             raise ValueError(f"--long: {self.table.name} has no longer runs; leave it out")
 
     @property
     def name(self):
-        """Of the folder, and of the table's files."""
-        return folder_name(self.table, self.data)
+        """Of the folder, and of the table's files; with steps of its own a table is made for one data set."""
+        alone = self.table.steps and self.data in self.table.default
+        return self.table.name if alone else f"{self.table.name}-{self.data}"
+
+    @property
+    def folder(self):
+        """The folder of the runs, absolute."""
+        return os.path.join(os.path.abspath(self.settings.dir), self.name)
+
+    @property
+    def stem(self):
+        """The path of the table's files, without their endings."""
+        return os.path.join(self.settings.out or self.folder, self.name)
 
     @property
     def sets(self):
@@ -74,26 +75,27 @@ class Experiment:
     @property
     def rows(self):
         """The rows wanted, and those at whose runs they begin."""
-        wanted = [row for row in self.table.rows if self.only is None or row.name in self.only]
-        begun = {row.begins_at for row in wanted}
-        return [row for row in self.table.rows if row in wanted or row.name in begun]
+        only = self.settings.rows.split(",") if self.settings.rows else [row.name for row in self.table.rows]
+        begun = [row.begins_at for row in self.table.rows if row.name in only]
+        return [row for row in self.table.rows if row.name in (*only, *begun)]
 
     def longer(self):
         """Returns what --long adds, as far as it is known: the first row and the best of the kinds, with more updates.
 
         The best one is that whose rates had the lowest error on the holdout: the test set decides nothing.
         """
-        known = [row for row in self.rows if row.kind and self.chosen(row)] if self.long else []
-        best = min(known, key=lambda row: min(error for _, error in self.choice(row)), default=None)
-        chosen = [row for row in (self.rows[0], best) if row] if self.long else []
-        return [dataclasses.replace(row, longer=times) for times in _LONGER for row in chosen]
+        if not self.settings.long:
+            return []
+        known = [row for row in self.rows if row.kind and self.chosen(row)]
+        best = sorted(known, key=lambda row: min(self.choice(row).values()))[:1]
+        return [dataclasses.replace(row, longer=times) for times in _LONGER for row in (self.rows[0], *best)]
 
     def jobs(self):
         """Yields the `Job`s: seed 0 of every row, with the choice of its rates before it, then seed 1 of every row ...
 
         What a job needs to know of jobs before it is read when it is yielded.
         """
-        for seed in range(self.seeds):
+        for seed in range(self.settings.runs):
             for row in self.rows:
                 yield from [] if seed else self.trials(row)
                 yield self.final(row, seed)
@@ -112,24 +114,22 @@ class Experiment:
         return [self._made(row, f"{row.name}/rate-{text(rates)}", 0, rates, trial=True) for rates in row.rates]
 
     def choice(self, row):
-        """Returns [(rates, error in percent on the holdout at the end)]: None if unknown, infinite if it diverged."""
-        return [(rates, _error(job.run())) for rates, job in zip(row.rates, self.trials(row))]
+        """Returns {rates: error in percent on the holdout at the end}: None if unknown, infinite if it diverged."""
+        return {rates: _error(job.run()) for rates, job in zip(row.rates, self.trials(row))}
 
     def chosen(self, row):
         """Returns the rates of a row with the lowest error on the holdout; None as long as they are not known."""
         errors = self.choice(row)
-        if not row.rates:
-            return ()
-        if None in [error for _, error in errors]:
+        if None in errors.values():
             return None
-        rates, error = min(errors, key=lambda pair: pair[1])
-        return rates if error < math.inf else None
+        best = min(errors, key=errors.get, default=())
+        return best if errors.get(best) != math.inf else None
 
     def groups(self):
         """Returns the `Group` of each row, with the runs that there are."""
         found = []
         for row in [*self.rows, *self.longer()]:
-            jobs = [self.final(row, seed) for seed in range(self.seeds if row.longer == 1 else 1)]
+            jobs = [self.final(row, seed) for seed in range(self.settings.runs if row.longer == 1 else 1)]
             own = [run for run in (job.run() for job in jobs) if run.done]
             found.append(groups.of_row(row, rows.values(jobs[0].arguments), own, len(jobs), self._rates(row)))
         return found
@@ -146,7 +146,7 @@ class Experiment:
         return [
             {"row": row.name, "rates": text(rates), "holdout_error": error, "chosen": rates == self.chosen(row)}
             for row in self.rows
-            for rates, error in self.choice(row)
+            for rates, error in self.choice(row).items()
         ]
 
     def _made(self, row, name, seed, rates, trial=False, lacks=""):
@@ -163,23 +163,18 @@ class Experiment:
 
     def _length(self, row, trial):
         """The flags of a run's length and widths, and by which a short one reports and validates eight times."""
-        steps = self.steps or self.table.steps
+        steps = self.settings.steps or self.table.steps
         if steps is None:
             given = rows.values(self.extra).get("max_steps", str(_SHORT_STEPS) if self.data in FILELESS else "")
             return _often(int(given) if given.isdigit() else 0, _VALIDATIONS)
         steps = max(1, round(steps * row.share * (_TRIAL if trial else row.longer)))
         names = rows.settings_of(row.folder).names()
-        widths = self.widths or self.table.widths
+        widths = self.settings.widths or self.table.widths
         flags = (f"--widths={widths}",) if widths and "widths" in names else ()
         if row.method == row.folder and "episodes" in names:
             flags += (f"--episodes={_EPISODES}", f"--episode_steps={-(-steps // _EPISODES)}")
         often = _often(steps, 1 if trial else _VALIDATIONS)  # a validation costs as much as 26 updates
         return (*flags, f"--max_steps={steps}", *often, f"--save_freq={max(1, steps // 4)}", "--max_to_keep=1")
-
-
-def folder_name(table, data):
-    """Returns the name of a table's folder and files for a data set; with steps of its own it is made for one."""
-    return table.name if table.steps and data in table.default else f"{table.name}-{data}"
 
 
 def _often(steps, times):

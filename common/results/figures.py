@@ -5,7 +5,9 @@ Ito (Color Universal Design, 2008) without yellow, which is hard to see on white
 apart without colours. Matplotlib is imported only to draw.
 """
 
+import collections
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Callable
 
@@ -14,7 +16,7 @@ from common.results.runs import relative
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 STYLES = ("-", "--", "-.", ":")
-FORMATS = ("png", "svg")
+FORMATS = (".png", ".svg")
 _FEW = 40  # points on a line that get markers
 _WIDE = 5.0  # largest over smallest value from which on an axis is logarithmic
 _ROUNDING = 1e-3  # percent: an axis of changes reaches so far at least
@@ -31,7 +33,7 @@ class Panel:
     logarithmic: bool = True
 
 
-def panels(power, groups=()):
+def _panels(power, groups):
     """Returns the panels of curves of groups, with the hyperspherical energy of power s."""
     split = _named(run.validated for group in groups for run in group.runs)
     loss = lambda run: run.curve(run.validated, "cross_entropy", "fit", "loss")  # noqa: E731
@@ -56,7 +58,7 @@ def points(groups, power):
     fields = ("updates", "median", "lowest", "highest", "runs")
     return [
         {"group": group.title, "quantity": panel.title, **dict(zip(fields, point))}
-        for panel in (*panels(power, groups), energy)
+        for panel in (*_panels(power, groups), energy)
         for group in groups
         for point in group.curve(panel.of_run)
     ]
@@ -64,7 +66,7 @@ def points(groups, power):
 
 def _shown(groups, power):
     """Returns [(panel, numbers of the groups in it)] that have points; for each kind one of error and of energy."""
-    made = panels(power, groups)
+    made = _panels(power, groups)
     kinds = [kind for kind in dict.fromkeys(group.kind for group in groups) if kind]
     shown = [(panel, range(len(groups))) for panel in made]
     if kinds:
@@ -82,11 +84,8 @@ def _of_kind(groups, *kinds):
 
 def _styles(groups):
     """Returns the style of each group: those of one place in their kinds look alike, for no panel has both."""
-    common, counts, places = len(_of_kind(groups)), {}, []
-    for group in groups:
-        counts[group.kind] = counts.get(group.kind, -1) + 1
-        places.append(counts[group.kind] + (common if group.kind else 0))
-    return [style(place) for place in places]
+    common, places = len(_of_kind(groups)), collections.defaultdict(itertools.count)
+    return [style(next(places[group.kind]) + (common if group.kind else 0)) for group in groups]
 
 
 def draw(groups, power):

@@ -18,7 +18,7 @@ class Group:
       paper: the paper's test error for the group, in percent, or None.
       label: what tables and legends call the group in place of `names`, or None.
       differing: the flags by which groups of the same names differ, in words.
-      wanted: how many runs there are to be.
+      wanted: how many runs there are to be, if more.
       repeated: lines about runs that do not count because another one has their seed.
       rates: that were chosen for it, as text; None for a group whose rates are not chosen.
       kind: groups of one kind share panels of the figure; those of kind "" are in all of them, of kind None in none.
@@ -58,26 +58,26 @@ class Group:
 
     def errors(self):
         """Returns (newest, lowest) error in percent, of the test set if it was evaluated, of each run that counts."""
-        curves = [run.curve("test", "error") or run.curve(run.validated, "error") for run in self.counted]
+        curves = [run.curve(run.tested, "error") for run in self.counted]
         return [(curve[max(curve)], min(curve.values())) for curve in curves if curve]
 
     @property
     def split(self):
         """The split that `errors` are of: "holdout" if the test set of a run was not evaluated, else "test"."""
-        untested = any(run.validated == "holdout" and not run.curve("test", "error") for run in self.counted)
-        return "holdout" if untested else "test"
+        return "holdout" if "holdout" in [run.tested for run in self.counted] else "test"
 
     def curve(self, of_run):
         """Returns [(updates, median, lowest, highest, runs)] over the runs of {updates: value} = of_run(run).
 
         At each number of updates those runs count that have a value there.
         """
-        curves = [of_run(run) for run in self.runs]
-        points = sorted(set().union(*curves))
-        values = [[curve[updates] for curve in curves if updates in curve] for updates in points]
+        points = {}
+        for run in self.runs:
+            for updates, value in of_run(run).items():
+                points.setdefault(updates, []).append(value)
         return [
-            (updates, statistics.median(of_point), min(of_point), max(of_point), len(of_point))
-            for updates, of_point in zip(points, values)
+            (updates, statistics.median(values), min(values), max(values), len(values))
+            for updates, values in sorted(points.items())
         ]
 
     def remarks(self):
@@ -110,7 +110,7 @@ def grouped(runs, labels=None):
     for same in members.values():
         counted, repeated = _one_a_seed(same)
         paper = papers.published_error(same[0].method, same[0].flags)
-        groups.append(Group(same[0].names, counted, paper, wanted=len(counted), repeated=repeated))
+        groups.append(Group(same[0].names, counted, paper, repeated=repeated))
     groups = [dataclasses.replace(group, differing=_differing(group, groups)) for group in groups]
     labels = labels or [None] * len(groups)
     if len(labels) != len(groups):
@@ -127,16 +127,22 @@ def of_row(row, flags, runs, wanted, rates=None):
     return Group(own, tuple(runs), paper, row.title, wanted=wanted, rates=rates, kind=kind, legend=row.label)
 
 
-def _key(run):
-    """What runs of one group share: (method, flags, whether it began at a checkpoint, path where flags are unknown).
+def _deciding(run):
+    """Returns {name: text} of the method, the checkpoint, and the flags that decide what a run trains, but the seed.
 
     A flag that the program of an earlier version did not have counts as its default.
     """
     settings = rows.settings_of(run.method)
     ignored = {*settings.names(ANY, CALL), "seed"}
     flags = {**rows.defaults(settings), **run.flags} if run.flags else {}
-    pairs = tuple(sorted((name, value) for name, value in flags.items() if name not in ignored))
-    return run.method, pairs, "load" in run.flags, run.path if not run.flags else None
+    deciding = {name: value for name, value in flags.items() if name not in ignored}
+    return {**deciding, "method": run.method, "load": run.flags.get("load", "none")}
+
+
+def _key(run):
+    """What runs of one group share: of the checkpoint only whether there was one. Without flags they share nothing."""
+    path = None if run.flags else run.path
+    return frozenset({**_deciding(run), "load": "load" in run.flags, "path": path}.items())
 
 
 def _one_a_seed(runs):
@@ -156,12 +162,8 @@ def _one_a_seed(runs):
 
 def _differing(group, groups):
     """Returns the flags in which groups of the same names differ, or the path if none; nothing for names of its own."""
-    flags = {}
-    for other in groups:
-        if other.names == group.names:
-            method, pairs, _, _ = _key(other.runs[0])
-            flags[id(other)] = {**dict(pairs), "method": method, "load": other.runs[0].flags.get("load", "none")}
-    own, others = flags[id(group)], flags.values()
-    differing = sorted(name for name in set().union(*others) if len({other.get(name) for other in others}) > 1)
+    alike = [_deciding(other.runs[0]) for other in groups if other.names == group.names]
+    own = _deciding(group.runs[0])
+    differing = sorted(name for name in set().union(*alike) if len({flags.get(name) for flags in alike}) > 1)
     words = [f"{name} {own.get(name, 'none')}" for name in differing] or [group.runs[0].path]
-    return tuple(words) if len(flags) > 1 else ()
+    return tuple(words) if len(alike) > 1 else ()

@@ -51,11 +51,9 @@ class Job:
         run = self.run()
         if self.lacks or not run.flags:
             return False
-        there = {**rows.defaults(rows.settings_of(self.row.folder)), **run.flags}
-        wanted = {"max_steps": None, **rows.values(self.arguments)}
-        differing = rows.differing(wanted, there, (*OWN, *Common.names(ANY)))
-        differing += [("method", run.method, self.row.method)] if run.method != self.row.method else []
-        if differing:
+        there = {**rows.defaults(rows.settings_of(self.row.folder)), **run.flags, "method": run.method}
+        wanted = {"max_steps": None, **rows.values(self.arguments), "method": self.row.method}
+        if differing := rows.differing(wanted, there, (*OWN, *Common.names(ANY))):
             words = "; ".join(f"{name}: {old or 'none'} there, {new or 'none'} here" for name, old, new in differing)
             advice = "choose another --dir, or give the flags that it had"
             raise ValueError(f"{self.path} holds the results of a run with other flags ({words}): {advice}")

@@ -163,8 +163,7 @@ def tables():
         Table("opt-comparison", paper_rows, ("cifar100", "cifar10", *FILELESS), ("cifar100",)),
         Table("opt-fashion", tuple(_opt_fashion()), widths=_NARROW, **fashion),
         Table("riemannian-fashion", tuple(_riemannian_fashion()), **fashion),
-        Table("finetune-fashion", tuple(_finetune()), ("fashion_mnist",), ("fashion_mnist",), 2000, _NARROW,
-              write_sets=fewshot.write_of),
+        Table("finetune-fashion", tuple(_finetune()), ("fashion_mnist",), ("fashion_mnist",), 2000, _NARROW),
     )  # fmt: skip
     return {table.name: table for table in made}
 

@@ -24,7 +24,7 @@ class Row:
       rates: candidates, each the flags of its rates; the best one on a holdout is chosen. None needed if empty.
       share: of the table's length.
       longer: how many times as long the run is; its rates are those of the row itself.
-      data: the set that is trained on, if the table writes sets of its own.
+      data: the set of fewshot.py that is trained on; None for the table's data set.
       begins_at: name of the row whose run of the same seed it begins at (--fixed).
     """
 
@@ -70,8 +70,6 @@ class Table:
       steps: updates of a run; None if the programs' own presets say so.
       widths: of the programs that have --widths; None if the rows say so.
       holdout: {data set: images kept apart where rates are chosen}.
-      write_sets: `write_sets(data, folder)` writes the sets of its rows, NAME.npz, and NAME-rates.npz for the choice of
-        rates, into a folder; None if rows train on the data set itself.
     """
 
     name: str
@@ -81,7 +79,6 @@ class Table:
     steps: int | None = None
     widths: str | None = None
     holdout: dict = dataclasses.field(default_factory=dict)
-    write_sets: object = None
 
 
 def values(flags):
@@ -116,9 +113,7 @@ def differing(wanted, flags, ignored):
 
 def same(first, second):
     """Returns whether two values of a flag are one: 0.10 is 0.1."""
-    if first is None or second is None:
-        return first is second
     try:
         return float(first) == float(second)
-    except ValueError:
-        return str(first) == str(second)
+    except (TypeError, ValueError):
+        return first == second

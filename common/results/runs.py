@@ -62,6 +62,11 @@ class Run:
         return "holdout" if any(split == "holdout" for _, split in self.metrics) else "test"
 
     @property
+    def tested(self):
+        """The split whose errors the run is judged by: "test" if the test set was evaluated, else `validated`."""
+        return "test" if self.curve("test", "error") else self.validated
+
+    @property
     def names(self):
         """(method, network, data set), as tables and legends call them."""
         return names(self.method, self.flags)
@@ -131,7 +136,7 @@ def find(paths):
     Raises ValueError for a path that is no folder, or below which there is no run.
     """
     found = {}
-    for path in (flags.local_path("the folder", path) for path in paths):
+    for path in (flags.local_path("RUN", path) for path in paths):
         if not os.path.isdir(path):
             raise ValueError(f"{path} is not a folder: give folders of runs, or folders that hold some")
         folders = list(_folders(path))
@@ -172,16 +177,8 @@ def read(folder):
     path = os.path.join(folder, METRICS)
     written = os.path.getmtime(path) if os.path.exists(path) else 0.0
     steps = int(length) if length.isdigit() else None
-    metrics = _start(folder) | metrics
-    return Run(folder, method, given, metrics, steps, written, freedom, _diverged(folder), tuple(remarks))
-
-
-def _diverged(folder):
-    """Whether the last step that was not finite ended the run, and no run has gone beyond it."""
-    try:
-        return not json.loads(_text(folder, NONFINITE).splitlines()[-1])["dropped"]
-    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+    diverged = [entry.get("dropped") for _, entry in _objects(folder, NONFINITE)][-1:] == [False]
+    return Run(folder, method, given, metrics, steps, written, freedom, diverged, tuple(remarks))
 
 
 def _text(folder, name):
@@ -192,27 +189,25 @@ def _text(folder, name):
         return ""
 
 
+def _objects(folder, name):
+    """Yields (number, JSON object) of the lines of a file; {} for what is none."""
+    for number, line in enumerate(_text(folder, name).split("\n"), start=1):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                value = None
+            yield number, value if isinstance(value, dict) else {}
+
+
 def _metrics(folder):
-    """Returns ({(step, split): line}, lines about what is damaged)."""
-    metrics, remarks = {}, []
-    for number, line in enumerate(_text(folder, METRICS).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-            step, split = values["step"], values["split"]
-            if not isinstance(step, int) or not isinstance(split, str) or not 0 <= step <= _LAST_STEP:
-                raise ValueError
+    """Returns ({(step, split): values}, lines about what is damaged)."""
+    start = [((-1, "start"), values) for _, values in _objects(folder, START) if values]
+    metrics, remarks = dict(start), []
+    for number, values in _objects(folder, METRICS):
+        step, split = values.get("step"), values.get("split")
+        if isinstance(step, int) and 0 <= step <= _LAST_STEP and isinstance(split, str):
             metrics[step, split] = values
-        except (ValueError, KeyError, TypeError, RecursionError):
+        else:
             remarks.append(f"{os.path.join(folder, METRICS)}: line {number} is damaged and was skipped")
     return dict(sorted(metrics.items())), remarks
-
-
-def _start(folder):
-    """Metrics from before the first update, where there are any."""
-    try:
-        values = json.loads(_text(folder, START))
-    except (ValueError, RecursionError):
-        return {}
-    return {(-1, "start"): values} if isinstance(values, dict) else {}

@@ -10,23 +10,17 @@ from common import files
 from common.results import figures
 from common.results.runs import relative
 
-ENDINGS = tuple(f".{ending}" for ending in ("md", "csv", *figures.FORMATS))
+FORMATS = (".md", ".csv")
 EMPTY = "-"
 
 
-def files_of(stem):
-    """Returns the paths of all files of a report: the stem with each ending."""
-    return [stem + ending for ending in ENDINGS]
-
-
-def write(groups, power, paths, draw=True):
+def write(groups, power, paths):
     """Writes what is known of groups into files, each by its ending; the curves beside a .csv.
 
     Args:
       groups: list of `Group`.
       power: the s of the hyperspherical energy.
-      paths: of the files. Their folders are made.
-      draw: whether to draw the figure, too.
+      paths: of the files, which end in one of `FORMATS` or of `figures.FORMATS`. Their folders are made.
 
     Raises ValueError if a folder cannot be made, or, when the tables are written, nothing can be drawn.
     """
@@ -42,10 +36,9 @@ def write(groups, power, paths, draw=True):
             files.replace(path, to_csv(list(map(values, groups))))
             files.replace(f"{path.removesuffix('.csv')}-curves.csv", to_csv(figures.points(groups, power)))
     plots = [path for path in paths if path.endswith(figures.FORMATS)]
-    if draw and plots:
-        figure = figures.draw(groups, power)
-        for path in plots:
-            figures.save(figure, path)
+    figure = figures.draw(groups, power) if plots else None
+    for path in plots:
+        figures.save(figure, path)
 
 
 def values(group):
@@ -53,7 +46,7 @@ def values(group):
     method, network, data = group.names
     counted = group.counted
     lengths = {run.steps for run in counted}
-    energies = [curve for curve in (run.energy(1) for run in counted) if curve]
+    energies = [run.energy(1) for run in counted]
     return {
         "label": group.label,
         "method": method,

@@ -9,13 +9,13 @@ import time
 
 from common import files
 from common.console import say
-from common.files import FLAGS, LOG, METRICS, START
+from common.files import FLAGS, LOG, METRICS, NONFINITE, START
 from common.runs import checkpoints, lock, saver
 from common.runs.events import FOLDER as EVENTS
 from common.runs.events import Events
 
 # What may lie in a folder in which a run begins: what a run that never reported leaves, and what systems put anywhere.
-_HARMLESS = {LOG, START, EVENTS, lock.NAME, "nonfinite.jsonl", "lost+found", ".DS_Store", "Thumbs.db", "desktop.ini"}
+_HARMLESS = {LOG, START, EVENTS, lock.NAME, NONFINITE, "lost+found", ".DS_Store", "Thumbs.db", "desktop.ini"}
 _HARMLESS_BEGINNINGS = (saver.SAVING, ".nfs", f"{FLAGS}.", f"{METRICS}.", f"{START}.", f"{checkpoints.LIST}.tmp")
 
 
@@ -47,9 +47,7 @@ class RunFolder:
             open(self.file(LOG), "a").close()
             self._measured = self._drop_from(first)
         except OSError as error:
-            raise ValueError(
-                f"cannot write to the run folder {path}: {error.strerror}; choose another --train_dir or --train_path"
-            ) from None
+            raise lock.unwritable(path, error) from None
 
     def _drop_from(self, first):
         """Returns {(step, split)} of the metrics that stay."""

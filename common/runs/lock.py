@@ -1,6 +1,9 @@
 """One process at a time trains in a run folder. The lock does not outlive its owner, not even a killed one."""
 
+import contextlib
+import itertools
 import os
+import pathlib
 import socket
 import time
 
@@ -42,10 +45,7 @@ class RunLock:
             self._acquire()
         except OSError as error:
             self._remove_made()
-            raise ValueError(
-                f"cannot write to the run folder {self.folder}: {error.strerror}; choose another --train_dir or "
-                "--train_path"
-            ) from None
+            raise unwritable(self.folder, error) from None
         return self
 
     def __exit__(self, *exception):
@@ -101,6 +101,12 @@ class RunLock:
                 return  # something is in it
 
 
+def unwritable(folder, error):
+    """Returns the ValueError for a run folder that an OSError keeps from being written to."""
+    wanted = "choose another --train_dir or --train_path"
+    return ValueError(f"cannot write to the run folder {folder}: {error.strerror}; {wanted}")
+
+
 def holder(folder):
     """Returns who trains in a folder at present, in words, or None."""
     try:
@@ -142,22 +148,17 @@ def _lives(holder):
 
 def _make(folder):
     """Makes a folder and those above it; returns what was made, the innermost first."""
-    missing, above = [], os.path.abspath(folder)
-    while not os.path.exists(above):
-        missing.append(above)
-        above = os.path.dirname(above)
+    path = pathlib.Path(os.path.abspath(folder))
+    missing = [above for above in (path, *path.parents) if not os.path.exists(above)]
     os.makedirs(folder, exist_ok=True)
     return missing
 
 
 def _make_new(folder):
     """Makes a folder that was not there, called `folder` or `folder`_2, _3 ...; returns it and what else was made."""
-    made, number = _make(os.path.dirname(folder) or "."), 1
-    while True:
+    made = _make(os.path.dirname(folder) or ".")
+    for number in itertools.count(1):
         name = folder if number == 1 else f"{folder}_{number}"
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(name)
-        except FileExistsError:
-            number += 1
-        else:
             return [name, *made]

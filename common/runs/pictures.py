@@ -7,7 +7,7 @@ from common.compat import tf
 CHANNELS = (1, 3)  # grey, or red, green and blue
 
 
-def grid(pictures, border=1, factor=1):
+def grid(pictures, border, factor):
     """Returns uint8 [height, width, channels]: pictures side by side, in about as many rows as columns.
 
     Args:

@@ -94,6 +94,9 @@ def test_rates_are_chosen_on_the_holdout_and_the_first_seed_of_every_row_comes_f
     kept = tmp_path / "out" / NAME / "opt_cp" / "seed-1"
     assert {path.name for path in kept.iterdir()} == {"log.txt", "flags.txt", "metrics.jsonl", "start.json"}
     again = Fake()
+    assert made(tmp_path, again, out=str(tmp_path / "later")) == 0 and again.ran == []
+    out, later = [{p.relative_to(folder) for p in folder.rglob("*")} for folder in (tmp_path / "out", tmp_path / "later")]
+    assert later == out
     assert made(tmp_path, again, runs=3) == 0 and again.ran == ["baseline/seed-2", "opt_cp/seed-2"]
 
 

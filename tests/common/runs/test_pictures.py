@@ -25,7 +25,7 @@ def test_a_grid_has_borders_and_whole_enlarged_pictures():
 
 def test_other_channels_are_refused():
     with pytest.raises(ValueError, match="1 or 3 channels .* not 4"):
-        pictures.grid(np.zeros([2, 3, 3, 4], np.uint8))
+        pictures.grid(np.zeros([2, 3, 3, 4], np.uint8), border=1, factor=1)
 
 
 def test_shades_are_symmetric_about_the_middle():
