@@ -4,6 +4,7 @@ import json
 
 ENERGY = 0.7
 SPEED, BATCH = 320.0, 32
+FREEDOM = "weights: 9 trainable of 9; degrees of freedom without gamma and beta: 1234\n"
 
 
 def write(folder, method="opt_cp", seed=0, errors=((2, 40.0), (4, 20.0)), steps=4, every=1, **flags):
@@ -19,7 +20,7 @@ def write(folder, method="opt_cp", seed=0, errors=((2, 40.0), (4, 20.0)), steps=
     }  # fmt: skip
     flags = {name: value for name, value in flags.items() if value is not None}
     (folder / "flags.txt").write_text(f"# {method}\n" + "".join(f"--{name}={value}\n" for name, value in flags.items()))
-    (folder / "log.txt").write_text(f"network CNN-6 on CPU (2 cores), seed {seed}, {steps} updates\nstep 0\n")
+    (folder / "log.txt").write_text(f"network CNN-6 on CPU (2 cores), seed {seed}, {steps} updates\n{FREEDOM}step 0\n")
     last = max((updates for updates, _ in errors), default=steps)
     lines = []
     for updates in range(every, last + 1, every):

@@ -1,7 +1,6 @@
 """The command that makes the papers' tables anew, with a launcher that only writes what a run would leave."""
 
 import csv
-import pathlib
 import signal
 import subprocess
 import sys
@@ -13,28 +12,8 @@ import pytest
 from common import reproduce
 from common.results import figures, rows
 from tests import run_folders
+from tests.fake_training import Fake, made
 from tests.fuzzing.driver import ROOT
-
-
-class Fake:
-    """Trains by writing run folders; `failing` rows leave none, and with the run `stop_after` a signal comes."""
-
-    def __init__(self, failing=(), stop_after=None):
-        self.ran, self._failing, self._stop_after = [], failing, stop_after
-
-    def __call__(self, job):
-        self.ran.append(job.name)
-        if job.row.name in self._failing:
-            return 3, None
-        flags = {"widths": None, **rows.values(job.arguments)}
-        del flags["resume"]
-        run_folders.write(pathlib.Path(job.path), job.row.method, **flags)
-        return 0, signal.SIGINT if len(self.ran) == self._stop_after else None
-
-
-def made(tmp_path, fake, *words, **flags):
-    flags = {"data": "digits", "rows": "baseline,opt_cp", "runs": 2, "dir": str(tmp_path / "runs"), **flags}
-    return reproduce.run(["opt-comparison", *words], reproduce.Settings(**flags), fake)
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +52,7 @@ def test_only_what_is_missing_is_run_and_the_table_is_written(tmp_path, capsys):
     assert made(tmp_path, again) == 0 and again.ran == ["opt_cp/seed-1"]
     table = (place / "opt-comparison-digits.md").read_text()
     assert table in capsys.readouterr().out
-    assert "| ordinary training | CNN-6 64-64-64-64 | digits | 2 | 4 | 20.00 | 20.00 |" in table
+    assert "| ordinary training | CNN-6 64-64-64-64 | digits | 2 | 4 | 20.50 (20.00..21.00) |" in table
     names = {path.name.removeprefix("opt-comparison-digits") for path in place.iterdir() if path.is_file()}
     assert names == {".md", ".csv", "-curves.csv", ".png", ".svg"}
     nothing = Fake()
@@ -82,7 +61,7 @@ def test_only_what_is_missing_is_run_and_the_table_is_written(tmp_path, capsys):
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path, capsys):
-    fake = Fake(failing=("baseline",))
+    fake = Fake(failing=("baseline/seed-0",))
     assert made(tmp_path, fake, runs=1) == 1
     assert fake.ran == ["baseline/seed-0", "opt_cp/seed-0"]
     out, err = capsys.readouterr()
@@ -115,13 +94,10 @@ def test_results_of_another_method_are_not_taken(tmp_path):
 
 
 def test_a_table_of_two_data_sets_with_the_papers_figures(tmp_path, capsys):
-    settings = reproduce.Settings(runs=1, rows="wrn-28-10-sgdg", dir=str(tmp_path))
     fake = Fake()
-    assert reproduce.run(["riemannian-cifar"], settings, fake) == 0 and len(fake.ran) == 2
-    tables = [
-        (tmp_path / name / f"{name}.md").read_text()
-        for name in ("riemannian-cifar-cifar10", "riemannian-cifar-cifar100")
-    ]
+    assert made(tmp_path, fake, table="riemannian-cifar", data=None, rows="wrn-28-10-sgdg", runs=1) == 0
+    names = ("riemannian-cifar-cifar10", "riemannian-cifar-cifar100")
+    tables = [(tmp_path / "runs" / name / f"{name}.md").read_text() for name in names]
     assert "| SGD-G | WRN-28-10 | cifar10 | 1 |" in tables[0] and "| 3.85 (paper) |" in tables[0]
     assert "| 18.19 (paper) |" in tables[1]
 
@@ -151,7 +127,10 @@ def test_a_short_run_validates_at_least_eight_times(tmp_path, capsys, data, word
         (["opt-comparison"], {"rows": "sgd"}, "--rows: opt-comparison has no row 'sgd', but baseline"),
         (["opt-comparison", "word"], {}, "unexpected argument 'word'"),
         (["opt-comparison", "--seed=1"], {}, "the table sets --seed itself"),
-        (["opt-comparison", "--data=svhn"], {}, "the table sets --data itself"),
+        (["opt-fashion", "--max_steps=3"], {}, "the table sets --max_steps itself"),
+        (["opt-comparison"], {"steps": 5}, "the runs of opt-comparison are the paper's"),
+        (["riemannian-fashion"], {"widths": "8"}, "the widths of riemannian-fashion are its own"),
+        (["opt-comparison"], {"long": True}, "opt-comparison has no longer runs"),
     ],
 )
 def test_bad_input_is_an_error(tmp_path, words, flags, message):

@@ -1,7 +1,7 @@
 """Tables whose rates are chosen on a holdout, with a launcher that only writes what a run would leave."""
 
 import csv
-import pathlib
+import functools
 import re
 import subprocess
 import sys
@@ -9,53 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from common import reproduce
 from common.data.dataset import Dataset
 from common.results import fewshot, papers, rows
-from tests import run_folders
+from tests import fake_training
+from tests.fake_training import ERRORS, Fake
 from tests.fuzzing.driver import ROOT
 
 NAME = "opt-fashion-digits"
-# Errors on the holdout for each rate, in percent; None diverges.
-ERRORS = {
-    "baseline": {"0.005": 14.0, "0.01": 11.0, "0.02": 12.0, "0.04": None},
-    "opt_cp": {"0.03": 9.5, "0.06": 9.25, "0.1": 9.0, "0.2": 8.5},
-    "upt": dict.fromkeys(("0.01", "0.02", "0.04", "0.08")),
-}
-
-
-class Fake:
-    """Trains by writing run folders, with `ERRORS` on the holdout and 20 + seed percent on the test set."""
-
-    def __init__(self, failing=()):
-        self.ran, self._failing = [], failing
-
-    def __call__(self, job):
-        self.ran.append(job.name)
-        if job.name in self._failing:
-            return 3, None
-        flags = rows.values(job.arguments)
-        del flags["resume"]
-        error = 20.0 + int(flags["seed"])
-        if "holdout" in flags:
-            error = ERRORS[job.row.name][flags["base_lr"]]
-        folder = pathlib.Path(job.path)
-        run_folders.write(folder, job.row.method, errors=[] if error is None else [(2, 50.0), (4, error)], **flags)
-        (folder / "log.txt").write_text(
-            "network CNN-6, 4 updates\nweights: 9 trainable of 9; degrees of freedom without gamma and beta: 1234\n"
-        )
-        if error is None:
-            (folder / "nonfinite.jsonl").write_text('{"step": 1, "dropped": false}\n')
-            return 1, None
-        if "holdout" in flags:
-            text = (folder / "metrics.jsonl").read_text()
-            (folder / "metrics.jsonl").write_text(text.replace('"test"', '"holdout"'))
-        return 0, None
-
-
-def made(tmp_path, fake, *words, table="opt-fashion", **flags):
-    flags = {"data": "digits", "rows": "baseline,opt_cp", "runs": 2, "dir": str(tmp_path / "runs"), **flags}
-    return reproduce.run([table, *words], reproduce.Settings(**flags), fake)
+made = functools.partial(fake_training.made, table="opt-fashion")
 
 
 @pytest.fixture(autouse=True)
@@ -95,8 +56,8 @@ def test_rates_are_chosen_on_the_holdout_and_the_first_seed_of_every_row_comes_f
     assert {path.name for path in kept.iterdir()} == {"log.txt", "flags.txt", "metrics.jsonl", "start.json"}
     again = Fake()
     assert made(tmp_path, again, out=str(tmp_path / "later")) == 0 and again.ran == []
-    out, later = [{p.relative_to(folder) for p in folder.rglob("*")} for folder in (tmp_path / "out", tmp_path / "later")]
-    assert later == out
+    written = [{path.relative_to(top) for path in top.rglob("*")} for top in (tmp_path / "out", tmp_path / "later")]
+    assert written[0] == written[1]
     assert made(tmp_path, again, runs=3) == 0 and again.ran == ["baseline/seed-2", "opt_cp/seed-2"]
 
 
@@ -182,20 +143,6 @@ def test_sets_for_fine_tuning(tmp_path):
     assert sets["second-half-2"]["y_train"].tolist() == [0, 1, 0, 1] == sets["first-half"]["y_train"].tolist()[:4]
     with pytest.raises(ValueError, match="small has a class of 8 images, expected 9"):
         fewshot.write(dataset(), tmp_path, counts=(6,), validated=3)
-
-
-@pytest.mark.parametrize(
-    "table, words, flags, message",
-    [
-        ("opt-fashion", ["--max_steps=3"], {}, "the table sets --max_steps itself"),
-        ("opt-comparison", [], {"steps": 5}, "the runs of opt-comparison are the paper's"),
-        ("riemannian-fashion", [], {"widths": "8", "rows": None}, "the widths of riemannian-fashion are its own"),
-        ("opt-comparison", [], {"long": True}, "opt-comparison has no longer runs"),
-    ],
-)
-def test_flags_of_other_tables_are_errors(tmp_path, table, words, flags, message):
-    with pytest.raises(ValueError, match=message):
-        made(tmp_path, Fake(), *words, table=table, **flags)
 
 
 @pytest.mark.slow
