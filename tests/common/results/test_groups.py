@@ -53,13 +53,6 @@ def test_unfinished_runs_do_not_count_beside_finished_ones(tmp_path):
     assert (tables.values(alone)["final_error"], tables.values(alone)["finished"]) == (50.0, 0)
 
 
-def test_labels_are_one_for_each_group(tmp_path):
-    found = read(tmp_path, {}, {"method": "opt_gs"})
-    assert [group.title for group in groups.grouped(found, ["a", "b"])] == ["a", "b"]
-    with pytest.raises(ValueError, match="--labels has 1 names for 2 groups"):
-        groups.grouped(found, ["a"])
-
-
 def test_a_seed_that_was_run_twice_counts_once_by_its_newest_complete_run(tmp_path):
     folders = [
         {"errors": [(4, 10.0)]},

@@ -61,12 +61,13 @@ def test_an_svhn_command():
     }  # fmt: skip
 
 
-def test_every_command_is_one_that_its_program_takes():
+def test_every_command_is_one_that_its_program_takes_and_rates_are_chosen_among_four():
     for table in papers.tables().values():
         for row in table.rows:
-            settings = rows.settings_of(row.folder)
-            types = {field.name: field for field in dataclasses.fields(settings)}
-            assert set(rows.values(row.flags)) <= set(types), row
+            flags = rows.values([*row.flags, *sum(row.rates, ())])
+            assert set(flags) <= set(rows.settings_of(row.folder).names()), row
+            assert len(row.rates) == (4 if table.steps else 0), row
+        assert len({row.title for row in table.rows if row.title}) in (0, len(table.rows))
 
 
 def test_the_rows_of_the_comparison():

@@ -52,13 +52,6 @@ def test_data_are_not_in_it(tmp_path):
     assert names == {"global_step", "layer/weight", "layer/weight/Momentum"}
 
 
-def test_a_folder_means_its_newest(tmp_path):
-    path, _ = save(tmp_path, steps=(3, 7, 11))
-    assert path.endswith("model.ckpt-11")
-    assert checkpoints.find(str(tmp_path)) == path
-    assert not (tmp_path / "model.ckpt-3.index").exists()
-
-
 STRAY = (".", ".index", ".meta", ".sha256", ".data-00000-of-00001", ".data-0000", ".data", "")
 
 

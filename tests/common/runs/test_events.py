@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import resource
 import shutil
 
 import numpy as np
@@ -19,6 +18,7 @@ from common.runs.events import Events, histogram
 from common.runs.folder import RunFolder
 from common.training import problem, summaries
 from opt_cp.train import method
+from tests.full_disk import full_disk
 
 METHOD = method()
 SPLITS = ("train", "test")
@@ -50,13 +50,14 @@ def kept(folder, split):
     return shown
 
 
+def values_of(events, kind):
+    """[(step, tag, value)] of one kind of values: "simple_value", "histo" or "image"."""
+    values = [(event.step, value) for event in events for value in event.summary.value]
+    return [(step, value.tag, getattr(value, kind)) for step, value in values if value.HasField(kind)]
+
+
 def scalars_of(events):
-    return [
-        (event.step, value.tag, value.simple_value)
-        for event in events
-        for value in event.summary.value
-        if value.HasField("simple_value")
-    ]
+    return values_of(events, "simple_value")
 
 
 def expected_scalars(folder, split):
@@ -107,12 +108,7 @@ def test_scalars_are_the_figures_of_metrics_jsonl(folder, split):
 
 
 def test_gradients_of_generators_at_validations(folder, start_of_step_2):
-    histograms = {
-        (event.step, value.tag): value.histo
-        for event in events_of(folder, "train")
-        for value in event.summary.value
-        if value.HasField("histo")
-    }
+    histograms = {(step, tag): histo for step, tag, histo in values_of(events_of(folder, "train"), "histo")}
     _, gradients = start_of_step_2
     assert set(histograms) == {(step, f"gradients/{name}") for step in (2, 5) for name in gradients}
     assert "conv1_0/rotation" in gradients and len(gradients) == 7
@@ -126,17 +122,11 @@ def test_gradients_of_generators_at_validations(folder, start_of_step_2):
 
 
 def test_the_sample_is_the_batch_of_step_0(folder, start_of_step_2):
-    pictures = [
-        (event.step, value)
-        for event in events_of(folder, "train")
-        for value in event.summary.value
-        if value.HasField("image")
-    ]
-    ((step, value),) = pictures
+    ((step, tag, image),) = values_of(events_of(folder, "train"), "image")
     with tf.Session() as session:
-        picture = session.run(tf.image.decode_png(value.image.encoded_image_string))
-    assert (step, value.tag) == (0, "training_images")
-    assert picture.shape == (value.image.height, value.image.width, value.image.colorspace) == (200, 200, 3)
+        picture = session.run(tf.image.decode_png(image.encoded_image_string))
+    assert (step, tag) == (0, "training_images")
+    assert picture.shape == (image.height, image.width, image.colorspace) == (200, 200, 3)
     images, _ = start_of_step_2
     for number, image in enumerate(images):  # eight of them, three in a row, two pixels apart, twice as large
         top, left = 2 + 66 * (number // 3), 2 + 66 * (number % 3)
@@ -175,8 +165,7 @@ def test_a_run_that_goes_on_shows_no_step_twice(folder, tmp_path):
         doubled = [(step, tag) for step, tag, _ in scalars_of(events_of(path, split))]
         assert len(doubled) > len(set(doubled))
         assert scalars_of(kept(path, split)) == list(expected_scalars(path, split))
-    images = [event for event in kept(path, "train") for value in event.summary.value if value.HasField("image")]
-    assert [event.step for event in images] == [0]
+    assert [step for step, _, _ in values_of(kept(path, "train"), "image")] == [0]
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     shown = reader.EventAccumulator(str(path / "events" / "train"), size_guidance={"histograms": 0}).Reload()
     assert [event.step for event in shown.Scalars("total_loss")] == list(range(6))
@@ -207,19 +196,15 @@ def test_histogram():
 
 
 def test_a_disk_that_is_full_for_a_while_is_said_once_and_events_go_on_in_a_new_file(tmp_path, capfd):
-    """The kernel's own limit on the size of a file stands for it; it cuts an event in two."""
+    """It cuts an event in two."""
     events = Events(str(tmp_path))
     for step in range(3):
         events.scalars(step, "train", {"loss": float(step)})
     (file,) = (tmp_path / "events" / "train").iterdir()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 20, limits[1]))
-    try:
+    with full_disk(file.stat().st_size + 20):
         events.scalars(3, "train", {"loss": 3.0})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))  # and no room for a new file either
+    with full_disk(20):  # no room for a new file either
         events.scalars(4, "train", {"loss": 4.0})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     err = capfd.readouterr().err
     assert err == f"cannot write {tmp_path}/events: File too large; training goes on\n"
     events.scalars(5, "train", {"loss": 5.0})

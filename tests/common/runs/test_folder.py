@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import re
-import resource
 import sys
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from common import files
 from common.files import METRICS
 from common.runs.folder import Elsewhere, RunFolder, check_unused, holds_run, last_measured
+from tests.full_disk import full_disk
 
 
 def lines(path):
@@ -45,16 +45,12 @@ def test_the_last_figures_up_to_a_step(tmp_path):
 
 
 def test_a_disk_that_is_full_for_a_while_loses_no_line_and_raises_nothing(tmp_path, capsys):
-    """The kernel's own limit on the size of a file stands for it; it cuts a line in two."""
+    """It cuts a line in two."""
     file = files.Appended(str(tmp_path / "log.txt"))
     file.add("a" * 50)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (70, limits[1]))
-    try:
+    with full_disk(70):
         file.add("b" * 50)
         file.add("c" * 50)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "log.txt: File too large; training goes on" in err
     assert lines(tmp_path / "log.txt") == ["a" * 50]

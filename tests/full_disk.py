@@ -1,0 +1,15 @@
+"""A disk that is full, for as long as a test wants."""
+
+import contextlib
+import resource
+
+
+@contextlib.contextmanager
+def full_disk(size):
+    """Within it no file that this process writes gets longer than `size` bytes: the kernel's own limit stands for it."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
