@@ -151,11 +151,9 @@ class Experiment:
 
     def _made(self, row, name, seed, rates, trial=False, lacks=""):
         path = os.path.join(self.folder, name)
-        held = ()
-        if row.data:
-            data = os.path.join(self.sets, f"{row.data}{fewshot.RATES if trial else ''}.npz")
-        else:
-            data, held = self.data, (f"--holdout={self.table.holdout.get(self.data)}",) if trial else ()
+        own_set = os.path.join(self.sets, f"{row.data}{fewshot.RATES if trial else ''}.npz")  # has a validation part
+        data = own_set if row.data else self.data
+        held = (f"--holdout={self.table.holdout[self.data]}",) if trial and not row.data else ()
         begun = (f"--fixed={os.path.join(self.folder, row.begins_at, f'seed-{seed}')}",) if row.begins_at else ()
         own = (*row.flags, *begun, *self._length(row, trial), *held, *rates)
         last = (*self.extra, f"--seed={seed}", f"--train_path={path}", "--resume")
