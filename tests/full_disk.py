@@ -1,4 +1,4 @@
-"""A disk that is full, for as long as a test wants."""
+"""A disk that is full for as long as a test wants."""
 
 import contextlib
 import resource
@@ -6,7 +6,7 @@ import resource
 
 @contextlib.contextmanager
 def full_disk(size):
-    """Within it no file that this process writes gets longer than `size` bytes: the kernel's own limit stands for it."""
+    """Within it no file of this process gets longer than `size` bytes: the kernel's own limit stands for a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
