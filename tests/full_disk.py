@@ -6,7 +6,7 @@ import resource
 
 @contextlib.contextmanager
 def full_disk(size):
-    """Within it no file of this process gets longer than `size` bytes: the kernel's own limit stands for a full disk."""
+    """Within it no file of this process gets longer than `size` bytes: a limit of the kernel stands for a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
