@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 
 from common.compat import tf
-from common.data.dataset import DataError
 from common.graph import variables
 from common.graph.variables import Role
 
@@ -27,15 +26,12 @@ class Store:
     labels: tf.Variable
     size: int
     shape: tuple
-    _writes: tuple  # of (NumPy array, placeholder of the first row, of the block, operation that writes it, variable)
+    _fills: tuple  # of functions of a session, one for each variable
 
     def fill(self, session):
         """Initializes the two variables and writes the arrays into them, a slice at a time; for every new session."""
-        session.run([self.images.initializer, self.labels.initializer])
-        for array, start, block, write, _ in self._writes:
-            rows = max(1, _BLOCK_BYTES // array[:1].nbytes)
-            for first in range(0, len(array), rows):
-                session.run(write, {start: first, block: array[first : first + rows]})
+        for fill in self._fills:
+            fill(session)
 
 
 def store(images, labels, scope):
@@ -47,18 +43,17 @@ def store(images, labels, scope):
       labels: NumPy int32 [N].
       scope: the variable scope to make; with replicas, call within `variables.replica_scope`.
 
-    Nothing is on the device before `fill(session)`. Raises DataError if there is no image or not one label for each.
+    Nothing is on the device before `fill(session)`.
     """
-    if len(images) == 0 or len(images) != len(labels):
-        raise DataError(f"{scope}: {len(images)} images and {len(labels)} labels, expected as many, and at least one")
     with tf.variable_scope(scope):
         # Labels are int64 there because TensorFlow has no kernel that reads an int32 variable by index on a GPU.
-        writes = (_variable("images", images, tf.uint8), _variable("labels", labels, tf.int64))
-    return Store(writes[0][-1], writes[1][-1], len(images), tuple(images.shape[1:]), writes)
+        of_images, fill_images = _variable("images", images, tf.uint8)
+        of_labels, fill_labels = _variable("labels", labels, tf.int64)
+    return Store(of_images, of_labels, len(images), tuple(images.shape[1:]), (fill_images, fill_labels))
 
 
 def _variable(name, array, dtype):
-    """Makes the variable for `array` and what writes a block of rows into it."""
+    """Makes the variable for `array`; returns it, and what initializes and fills it in a session."""
     variable = variables.create(name, array.shape, Role.DATA, _unwritten, dtype)
     start = tf.placeholder(tf.int64, [], f"{name}_start")
     block = tf.placeholder(np.dtype(array.dtype), [None, *array.shape[1:]], f"{name}_block")
@@ -66,7 +61,14 @@ def _variable(name, array, dtype):
     write = tf.raw_ops.ResourceScatterUpdate(
         resource=variable.handle, indices=rows, updates=tf.cast(block, dtype), name=f"{name}_write"
     )
-    return array, start, block, write, variable
+
+    def fill(session):
+        session.run(variable.initializer)
+        count = max(1, _BLOCK_BYTES // array[:1].nbytes)
+        for first in range(0, len(array), count):
+            session.run(write, {start: first, block: array[first : first + count]})
+
+    return variable, fill
 
 
 def _unwritten(shape, dtype, seed):

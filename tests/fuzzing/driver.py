@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 
+from hypothesis import HealthCheck, given, settings
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _HANG = 120.0  # seconds for one small file: not a matter of speed, but of ever ending on a busy machine
 
@@ -79,3 +81,18 @@ class Reader:
         assert not hidden, "temporary files are left"
         self.counts[kind] += 1
         return kind, text
+
+
+def fuzz(reader, damaged, examples):
+    """Reads so many examples of a strategy of {file name: contents}, the same ones every time."""
+
+    @settings(
+        max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(damaged)
+    def read(changed):
+        reader.read(changed)
+
+    read()
+    assert sum(reader.counts.values()) >= examples
+    assert reader.counts["error"] >= examples // 4, "most changes are noticed"

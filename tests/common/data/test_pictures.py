@@ -153,7 +153,7 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert np.abs(found - [255, 0, 255]).max() <= 3
 
 
-def test_a_photograph_is_turned_before_its_size_is_looked_at(tmp_path):
+def test_a_photograph_is_upright_before_its_size_is_looked_at(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the top row of the file is the right column of the picture
     path = write(tmp_path, "train/a/x.png", COLOURS, exif=exif)

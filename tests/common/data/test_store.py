@@ -1,11 +1,9 @@
 """Images on the device: filled in slices, never saved, never trained."""
 
 import numpy as np
-import pytest
 
 from common.compat import tf
 from common.data import store as store_file
-from common.data.dataset import DataError
 from common.data.store import store
 from common.graph import variables
 from common.graph.variables import Role
@@ -41,9 +39,3 @@ def test_each_replica_has_its_own():
         copy = store(*arrays, "data")
     assert copy.images.op.name == "replica_1/data/images"
     assert len(variables.with_role(Role.DATA, replica=1)) == 2
-
-
-@pytest.mark.parametrize("images, labels", [(0, 0), (3, 2)])
-def test_counts_that_do_not_fit_are_refused(images, labels):
-    with pytest.raises(DataError, match=f"data: {images} images and {labels} labels"):
-        store(np.zeros([images, 4, 4, 3], np.uint8), np.zeros(labels, np.int32), "data")

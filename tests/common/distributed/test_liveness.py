@@ -83,30 +83,22 @@ def hurried(monkeypatch):
     monkeypatch.setattr(liveness, "_CONFIRM", 0.05)
 
 
-def answering(monkeypatch, answers, last):
-    """Polls find what the list says, then `last`; returns the list."""
-    monkeypatch.setattr(
-        liveness, "poll_all", lambda addresses: dict.fromkeys(addresses, answers.pop(0) if answers else last)
-    )
-    return answers
-
-
-@pytest.mark.parametrize("what", [liveness.ANSWERS, liveness.FROZEN, liveness.UNREACHABLE])
-def test_the_watchdog_leaves_alone_what_may_come_back(what, hurried, monkeypatch):
-    answers = answering(monkeypatch, 4 * [what], what)
+@pytest.mark.parametrize(
+    "answers",
+    [
+        4 * [liveness.FROZEN],
+        4 * [liveness.UNREACHABLE],
+        2 * [liveness.GONE, liveness.ANSWERS],  # one refused connection is not enough
+    ],
+)
+def test_the_watchdog_leaves_alone_what_answers_or_may_come_back(answers, hurried, monkeypatch):
+    left, last = list(answers), answers[-1]
+    monkeypatch.setattr(liveness, "poll_all", lambda addresses: dict.fromkeys(addresses, left.pop(0) if left else last))
     session = tf.Session()
     with liveness.watchdog(session, {1: "a:1"}) as closed:
-        while answers:
+        while left:
             time.sleep(0.01)
     assert not closed.is_set() and session.run(tf.constant(1.0)) == 1.0
-
-
-def test_for_the_watchdog_one_refused_connection_is_not_enough(hurried, monkeypatch):
-    answers = answering(monkeypatch, 2 * [liveness.GONE, liveness.ANSWERS], liveness.ANSWERS)
-    with liveness.watchdog(tf.Session(), {1: "a:1"}) as closed:
-        while answers:
-            time.sleep(0.01)
-    assert not closed.is_set()
 
 
 def test_the_watchdog_closes_the_session_of_a_worker_that_is_gone_and_its_thread_ends(hurried):

@@ -94,7 +94,7 @@ LOST = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count, victim, number, words", LOST, ids=["worker", "leader", "frozen", "frozen leader"])
+@pytest.mark.parametrize("count, victim, number, words", LOST, ids=["worker", "chief", "frozen", "frozen chief"])
 def test_a_lost_worker_is_named_and_the_others_end_with_a_checkpoint(count, victim, number, words, tmp_path):
     run = tmp_path / "run"
     timeout = 20 if number == signal.SIGSTOP else 200
