@@ -124,12 +124,11 @@ def by_shape(layer):
 
 def pipeline(settings, dataset):
     """Returns how images become inputs: SVHN's are divided by 255, others standardised by channel and augmented."""
-    crop_size = settings.crop_size or min(dataset.train_images.shape[1:3])
     if dataset.name == "svhn":
-        return Pipeline(scale=255.0, crop_size=crop_size)
+        return Pipeline(scale=255.0, crop_size=settings.crop_size)
     mean, deviation = channel_statistics(dataset.train_images)
     mirror = settings.mirrors(dataset)
-    return Pipeline(mean, deviation, settings.padding_size, "reflect", crop_size, mirror)
+    return Pipeline(mean, deviation, settings.padding_size, "reflect", settings.crop_size, mirror)
 
 
 def preset_of(settings, data):

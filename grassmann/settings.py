@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from common.cli.settings import VGGS, Common, decay_option
+from common.cli.settings import Common, decay_option
 from common.data.names import is_own
 from common.flags import ANY, STEERS, option
+from common.nn.names import VGGS
 
 MODELS = ("resnet", *VGGS)
 OPTIMIZERS = ("sgd", "sgdg", "adamg")

@@ -20,8 +20,8 @@ import numpy as np
 
 from common.compat import tf
 from common.graph import initializers, linalg
+from common.graph.linalg import all_finite, diagonal, identity, matmul, squared_norm, transposed, triangle_inverse
 from common.graph.members import run_algorithm
-from common.graph.linalg import diagonal, identity, matmul, squared_norm, transposed, triangle_inverse
 
 _HALVINGS = 2  # of each half of I - A before a library inverts what is left, an eighth of the size
 
@@ -56,7 +56,7 @@ def cayley(generator, weights, algorithm="auto", names=None):
 
 def _by_blocks(generator, weights, members):
     # TensorFlow's inverse refuses NaN without saying whose.
-    generator = members.require(_finite(generator), generator, "is not finite")
+    generator = members.require(all_finite(generator), generator, "is not finite")
     factors = _factorise(generator)
     system, last = _open(factors.border, weights)
     attempt = _solve(factors, system, 1)
@@ -85,7 +85,7 @@ def _by_cholesky(generator, weights, members):
     triangle = tf.linalg.cholesky(matmul(skew, skew, transpose_b=True) + unit)
     inverse = triangle_inverse(triangle)
     # Rounding is multiplied by 1 + |A|^2 at most.
-    trusted = _finite(generator) & (squared_norm(skew) <= _LARGEST[generator.dtype.name])
+    trusted = all_finite(generator) & (squared_norm(skew) <= _LARGEST[generator.dtype.name])
 
     def solve(right, sign):
         exact = tf.cast(right, tf.float64)
@@ -111,11 +111,6 @@ _ALGORITHMS = {"auto": _auto, "block": _by_blocks, "cholesky": _by_cholesky}
 cayley.algorithms = tuple(_ALGORITHMS)
 cayley.identity = initializers.zeros  # a diagonal would do nothing and be decayed
 cayley.pad = linalg.padded_by_zeros
-
-
-def _finite(matrix):
-    """Whether all entries are finite, bool [b]: by their sum, in a tenth of the time."""
-    return tf.math.is_finite(tf.reduce_sum(matrix, [1, 2]))
 
 
 def _largest(matrix):
@@ -183,7 +178,7 @@ def _pivoted(sign):
     """Returns the solver, by a pivoted factorisation in float64, of (I - A) x = right, for sign -1 of (I + A) x."""
 
     def solve(members, generator, right):
-        with tf.control_dependencies([members.check(_finite(generator), "is not finite")]):
+        with tf.control_dependencies([members.check(all_finite(generator), "is not finite")]):
             generator = tf.identity(generator)
         even = int(generator.shape[-1]) // 2 * 2
         border = sign * generator[:, :even, even:]

@@ -104,10 +104,15 @@ householder.algorithms = tuple(_ALGORITHMS)
 householder.scale_free_axis = -2  # columns
 
 
+def last_row_negated(weights):
+    """Returns D W, D = diag(1, ..., 1, -1), of W [..., n, m]."""
+    return weights * np.where(_is_last(int(weights.shape[-2])), -1, 1).astype(weights.dtype.name)
+
+
 def _pad(generator, weights, added):
     """det Q is (-1)^(n-1) for every n, so where an odd number is added Q's last column has the other sign."""
     if added % 2:
-        weights = weights * np.where(_is_last(int(weights.shape[1])), -1, 1).astype(weights.dtype.name)
+        weights = last_row_negated(weights)
     return linalg.padded_by_identity(generator, weights, added)
 
 

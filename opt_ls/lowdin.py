@@ -18,8 +18,8 @@ import numpy as np
 
 from common.compat import tf
 from common.graph import linalg
+from common.graph.linalg import all_finite, matmul, transposed
 from common.graph.members import run_algorithm
-from common.graph.linalg import matmul, transposed
 from opt_ls.lowdin_newton import newton
 from opt_ls.lowdin_polynomial import polynomial
 from opt_ls.lowdin_rational import rational
@@ -155,9 +155,7 @@ def _decomposed(generator, members, precision=None):
 
     At most one value may be zero to the precision of the generator's type, or of `precision`.
     """
-    # The sum of all entries is finite where all of them are.
-    finite = members.check(tf.math.is_finite(tf.reduce_sum(generator, [1, 2])), "is not finite")
-    with tf.control_dependencies([finite]):
+    with tf.control_dependencies([members.check(all_finite(generator), "is not finite")]):
         values, left, right = tf.linalg.svd(generator)
     epsilon = np.finfo((precision or generator.dtype).as_numpy_dtype).eps
     regular = values[:, -2:][:, 0] > epsilon * values[:, 0]

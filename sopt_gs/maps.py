@@ -3,12 +3,10 @@
 An episode begins at that generator, `kernels.identity_of` the map, with the kernels that the last episode has left.
 """
 
-import numpy as np
-
 from common.graph.linalg import padded_by_identity
 from opt_cp.cayley import cayley
 from opt_gs.gram_schmidt import gram_schmidt
-from opt_hr.householder import householder
+from opt_hr.householder import householder, last_row_negated
 from opt_ls.lowdin import lowdin
 
 
@@ -19,9 +17,8 @@ def proper_householder(generator, weights, algorithm="auto", names=None):
     an episode would begin with a reflection. Where n is even, D takes the reflection back: Q(P) D has determinant 1 for
     every P, covers all rotations, as the other maps do, and is the identity at P = I.
     """
-    size = int(generator.shape[-1])
-    if size % 2 == 0:
-        weights = weights * np.where(np.arange(size) == size - 1, -1, 1)[:, np.newaxis].astype(weights.dtype.name)
+    if int(generator.shape[-1]) % 2 == 0:
+        weights = last_row_negated(weights)
     return householder(generator, weights, algorithm, names)
 
 

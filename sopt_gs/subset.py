@@ -54,9 +54,7 @@ class SubsetRotated(Factory):
         kernels = []
         for layer, weights, rows, rotated in zip(created, fixed, indices, results):
             kernel = tf.reshape(tf.tensor_scatter_nd_update(weights, rows[:, None], rotated), layer.shape)
-            kernels.append(
-                Kernel(kernel, freedom(layer.generator), self.rotate, layer.generator, rotated, True, layer)
-            )
+            kernels.append(Kernel(kernel, freedom(layer.generator), self.rotate, layer.generator, rotated, layer))
         return kernels
 
     def begin_at(self, created, kernel):

@@ -11,10 +11,10 @@ import re
 from common import flags
 from common.data.names import DEFAULT_DATA_DIR, FILELESS, NAMES, check, is_own
 from common.flags import ANY, CALL, STEERS, option, path
+from common.nn.names import VGGS
 
 TASKS = ("train", "test", "see", "export")
 GENERATOR_STARTS = ("paper", "unit")
-VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for FILELESS and own images
 OTHER_IMAGES = "the images from {settings.data} are not those that the run was trained with"
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names

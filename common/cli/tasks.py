@@ -9,7 +9,7 @@ from common.compat import tf
 from common.console import say
 from common.flags import ANY, CALL
 from common.graph import variables
-from common.nn import networks
+from common.nn.names import network_name
 from common.runs import checkpoints, folder, resume
 from common.training import export, filters
 from common.training.evaluation import Evaluation, opened
@@ -32,7 +32,7 @@ def _export(program, settings, dataset, chosen, start, interruption):
     others = settings.names(ANY, CALL)  # do not decide what is trained
     about = {
         "method": program.method(settings),
-        "network": networks.network_name(settings.model, settings.depth, settings.widen_factor),
+        "network": network_name(settings.model, settings.depth, settings.widen_factor),
         "flags": {name: value for name, value in trained.items() if name not in others},
     }
     form, batches = export.form_of(settings.export_format, settings.fold), settings.fresh_batches()

@@ -1,7 +1,7 @@
 """A map of a batch of matrices: members that need a slower algorithm, or are in error, leave the others alone."""
 
 from common.compat import tf
-from common.graph.linalg import check_algorithm, checked
+from common.graph.linalg import checked
 
 
 def run_algorithm(name, algorithms, algorithm, generator, weights, names=None):
@@ -21,7 +21,8 @@ def run_algorithm(name, algorithms, algorithm, generator, weights, names=None):
 
     Raises ValueError if shapes, types, names or the algorithm do not fit.
     """
-    check_algorithm(name, algorithm, algorithms)
+    if algorithm not in algorithms:
+        raise ValueError(f"{name}: the algorithm is {algorithm!r}, expected one of {', '.join(algorithms)}")
     generator, weights = checked(name, generator, weights)
     batch = generator.shape[:-2]
     members = Members(name, _subjects(name, batch, names))
@@ -83,7 +84,7 @@ class Members:
             return [tf.tensor_scatter_nd_update(result, indices, value) for result, value in zip(known, values)]
 
         values = tf.cond(tf.reduce_all(trusted), lambda: [tf.identity(tensor) for tensor in known], replaced)
-        return tf.nest.pack_sequence_as(results, values if isinstance(values, (list, tuple)) else [values])
+        return tf.nest.pack_sequence_as(results, tf.nest.flatten(values))
 
     def require(self, passed, tensor, fault):
         """Returns `tensor` where all members have passed, bool [b], and else raises as `check` does."""

@@ -30,9 +30,7 @@ def chosen(precision):
     """Returns what `auto` is on these devices: tf32 where all GPUs have it (Ampere and later), else float32."""
     if precision != "auto":
         return precision
-    found = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    on_all = bool(found) and all(tuple(gpu.get("compute_capability", ())) >= _FIRST_WITH_TF32 for gpu in found)
-    return "tf32" if on_all else "float32"
+    return "tf32" if min(linalg.compute_capabilities(), default=()) >= _FIRST_WITH_TF32 else "float32"
 
 
 def switch(precision):
@@ -74,16 +72,13 @@ def gradients(loss, members, scale=1.0):
 _GRAPHS = "--xla_gpu_graph_min_graph_size=1"  # CUDA graphs of one kernel and more; XLA makes them of five
 
 
-@contextlib.contextmanager
-def compiled(wanted=True):
+def compiled(wanted):
     """Within it, operations are compiled by XLA if `wanted`. Raises ValueError if this TensorFlow has no XLA."""
     if not wanted:
-        yield
-        return
+        return contextlib.nullcontext()
     if not tf.test.is_built_with_xla():
         raise ValueError("--xla: this TensorFlow was built without XLA; leave --xla out, or install tensorflow by pip")
-    with tf.xla.experimental.jit_scope():
-        yield
+    return tf.xla.experimental.jit_scope()
 
 
 def as_one(function, wanted):

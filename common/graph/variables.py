@@ -20,7 +20,7 @@ from common.compat import tf
 from common.graph import initializers
 from common.graph.side_by_side import elementwise
 
-_REPLICA = re.compile(r"replica_(\d+)/")
+_REPLICA = re.compile(r"^replica_(\d+)/")
 _REGISTRY, _ORDER = "common/variables", "common/variables/order"
 
 
@@ -118,14 +118,9 @@ def saved(replica=0):
     return [variable for variable in tf.global_variables() if replica_of(variable) == replica]
 
 
-@contextlib.contextmanager
 def replica_scope(replica):
     """Within it, variables are those of one replica: bare names for replica 0, `replica_r/` before them for others."""
-    if replica == 0:
-        yield
-    else:
-        with tf.variable_scope(f"replica_{replica}"):
-            yield
+    return tf.variable_scope(f"replica_{replica}") if replica else contextlib.nullcontext()
 
 
 def current_replica():
@@ -216,7 +211,7 @@ def replica_of_name(name):
 
 def bare_name(name):
     """Returns a variable's name without its replica: what it is called in a checkpoint."""
-    return name[match.end() :] if (match := _REPLICA.match(name)) else name
+    return _REPLICA.sub("", name)
 
 
 def seed_of(name):

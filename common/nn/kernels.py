@@ -60,7 +60,6 @@ class Kernel:
       rotate: the map; None for a kernel that is a variable.
       generator: the variable P [p, p] that the map computes Q from; None without a map.
       rotated: Q(P) W [p, m], all of the kernel or a part of it; here gradients arrive and are averaged.
-      orthogonal: whether Q(P) is orthogonal.
       created: what the factory's `create` returned.
     """
 
@@ -69,7 +68,6 @@ class Kernel:
     rotate: Callable | None = None
     generator: tf.Variable | None = None
     rotated: tf.Tensor | None = None
-    orthogonal: bool = False
     created: object = None
 
     @property
@@ -145,12 +143,9 @@ class _Rotated(Factory):
         shapes, weights, generators = zip(*created)
         results = apply_map(self.rotate, generators, weights, names)
         return [
-            Kernel(
-                tf.reshape(rotated, shape), freedom(generator, self.orthogonal), self.rotate, generator, rotated,
-                self.orthogonal, of_layer,
-            )
-            for shape, generator, rotated, of_layer in zip(shapes, generators, results, created)
-        ]  # fmt: skip
+            Kernel(tf.reshape(result, shape), freedom(p, self.orthogonal), self.rotate, p, result, of_layer)
+            for shape, p, result, of_layer in zip(shapes, generators, results, created)
+        ]
 
     def begin_at(self, created, kernel):
         """P is `identity_of` the map, and W0 = Q^T kernel."""

@@ -1,8 +1,7 @@
 """The layers of the networks, all NHWC.
 
-A layer's variables are created in the open variable scope, which the networks name. A `Mode` says what a pass is like:
-training or evaluation, which step, which replica. Activations may be of low precision; variables
-and statistics are then float32 (see common/graph/precision.py).
+A layer's variables are created in the open variable scope, which the networks name. Activations may be of low
+precision; variables and statistics are then float32 (see common/graph/precision.py).
 """
 
 import dataclasses
@@ -182,12 +181,11 @@ def batch_norm(inputs, mode, scale=True):
     if dtype == tf.float32 and replica.count == 1:
         outputs, batch_mean, batch_variance, factor = _fused(inputs, beta, gamma, epsilon)
     else:
-        moments = _from_moments(tf.cast(inputs, dtype), beta, gamma, epsilon, replica)
-        (outputs, batch_mean, batch_variance), factor = moments, 1.0
+        outputs, batch_mean, batch_variance, factor = _from_moments(inputs, beta, gamma, epsilon, replica)
     with excluded():
-        rate = _update_rate(mode, dtype)
-        for average, batch, factor in ((mean, batch_mean, 1.0), (variance, batch_variance, factor)):
-            variables.average_later(average, batch, rate, factor, local=replica.count < mode.replica.count)
+        rate, local = _update_rate(mode, dtype), replica.count < mode.replica.count
+    variables.average_later(mean, batch_mean, rate, 1.0, local)
+    variables.average_later(variance, batch_variance, rate, factor, local)
     return tf.cast(outputs, inputs.dtype.base_dtype)
 
 
@@ -222,18 +220,19 @@ def _fused(inputs, beta, gamma, epsilon):
 
 
 def _from_moments(inputs, beta, gamma, epsilon, replica):
-    """Any dtype, any number of replicas: the means over the replicas of the mean and of the mean square.
+    """The same for any dtype and any number of replicas: the means over them of the mean and of the mean square.
 
     One collective for both. The variance is the difference of the mean square and the square of the mean, which in
     float32 would lose the variance of channels far from 0.
     """
+    inputs = tf.cast(inputs, kept_as(inputs.dtype.base_dtype))
     mean, variance = tf.nn.moments(inputs, list(range(inputs.shape.ndims - 1)))
     if replica.count > 1:
         wide_mean, wide_variance = tf.cast(mean, tf.float64), tf.cast(variance, tf.float64)
         first, second = tf.unstack(replica.mean(tf.stack([wide_mean, wide_variance + tf.square(wide_mean)])))
         mean = tf.cast(first, inputs.dtype)
         variance = tf.cast(tf.maximum(second - tf.square(first), 0.0), inputs.dtype)
-    return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon), mean, variance
+    return tf.nn.batch_normalization(inputs, mean, variance, beta, gamma, epsilon), mean, variance, 1.0
 
 
 def max_pool(images, padding="VALID"):

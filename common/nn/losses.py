@@ -6,7 +6,6 @@ from common.compat import tf
 from common.graph.linalg import identity, matmul
 from common.graph.side_by_side import elementwise, joined, of_one_shape
 
-
 FLOOR = 1e-4  # what OPT adds to a softmax before the logarithm
 
 
@@ -15,10 +14,10 @@ def cross_entropy(logits, labels):
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
-def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=FLOOR):
-    """Cross-entropy of each image as OPT trains on it: labels smoothed, -sum t log(softmax + floor).
+def smoothed_cross_entropy(logits, labels, smoothing=0.01):
+    """Cross-entropy of each image as OPT trains on it: labels smoothed, -sum t log(softmax + FLOOR).
 
-    t = (1 - smoothing) onehot + smoothing / classes. The loss of an image is at most -log(floor).
+    t = (1 - smoothing) onehot + smoothing / classes. The loss of an image is at most -log(FLOOR).
     """
     classes = int(logits.shape[-1])
     share = smoothing / classes
@@ -26,9 +25,9 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=FLOOR):
 
     @tf.custom_gradient
     def of_logits(logits):
-        """With p = softmax and q = p t / (p + floor), the derivative by the logits is p sum(q) - q."""
+        """With p = softmax and q = p t / (p + FLOOR), the derivative by the logits is p sum(q) - q."""
         shares = tf.nn.softmax(logits)
-        raised = shares + floor
+        raised = shares + FLOOR
 
         def gradient(upstream):
             product = shares * (negative / raised)
@@ -39,12 +38,12 @@ def smoothed_cross_entropy(logits, labels, smoothing=0.01, floor=FLOOR):
     return of_logits(logits)
 
 
-def sure_at_chance(classes, floor=FLOOR):
+def sure_at_chance(classes):
     """Returns the mean of `smoothed_cross_entropy` of sure answers of which 1 - 1 / classes are wrong.
 
-    -log(floor) (1 - 1 / classes), for any smoothing. Wrong answers then have the gradient 0.
+    -log(FLOOR) (1 - 1 / classes), for any smoothing. Wrong answers then have the gradient 0.
     """
-    return -math.log(floor) * (1.0 - 1.0 / classes)
+    return -math.log(FLOOR) * (1.0 - 1.0 / classes)
 
 
 def decay(variables, coefficient):

@@ -1,4 +1,6 @@
-"""What networks are called."""
+"""What networks are called. This file does not import TensorFlow."""
+
+VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 
 
 def network_name(name, depth=None, widen_factor=None):

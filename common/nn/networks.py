@@ -3,11 +3,9 @@
 import functools
 
 from common.nn.cnn import CNN6_WIDTHS, CNN9_WIDTHS, cnn
-from common.nn.names import network_name  # noqa: F401
+from common.nn.names import VGGS
 from common.nn.resnet import resnet
 from common.nn.vgg import vgg
-
-VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 
 
 def network(name, depth=None, widen_factor=None, widths=None):

@@ -155,6 +155,5 @@ class AdamG(_OnManifold):
 
 def _one_a_neuron(shape, axis):
     """Returns the shape of what has one number for each neuron of a kernel of `shape`."""
-    if axis is None:
-        return [1] * (len(shape) - 1) + shape[-1:]
-    return [1 if place == axis % len(shape) else size for place, size in enumerate(shape)]
+    ones = range(len(shape) - 1) if axis is None else [axis % len(shape)]
+    return [1 if place in ones else size for place, size in enumerate(shape)]

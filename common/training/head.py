@@ -2,13 +2,13 @@
 
 from common.compat import tf
 from common.graph import variables
-from common.nn import networks
+from common.nn.names import network_name
 from common.runs import checkpoints
 
 
 def known_before(program, settings, dataset, chosen):
     """Yields what is known before the graph is built."""
-    title = networks.network_name(settings.model, settings.depth, settings.widen_factor)
+    title = network_name(settings.model, settings.depth, settings.widen_factor)
     yield from dataset.lines()
     fresh = f", made anew from {settings.bn_batches} training batches at the end" if settings.fresh_batches() else ""
     yield f"batch norm's averages: decay {settings.bn_decay:.4g}{fresh}"

@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.oracles import riemannian_steps
+
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS, OMEGA, DECAY, RATE, RATE_G = 4, 0.1, 0.01, 0.05, 0.2
 SHAPES = {"conv/weight": (3, 3, 1, 4), "bn/gamma": (4,), "bn/beta": (4,), "fc/weight": (4, 3), "fc/bias": (3,)}
@@ -58,27 +60,10 @@ def gradient_of(values, name, step=1e-5):
     return gradient
 
 
-def one_neuron(optimizer, y, g, state, t):
-    """The paper's formulas for one neuron; returns the new y, and changes its state."""
-    y = y / np.linalg.norm(y)
-    h = g - (y @ g) * y
-    h = h * min(1.0, 0.1 / np.linalg.norm(h))
-    if optimizer == "sgdg":
-        d = 0.9 * state["tau"] - RATE_G * h
-    else:
-        state["tau"] = 0.9 * state["tau"] + 0.1 * h
-        state["v"] = 0.99 * state["v"] + 0.01 * (h @ h)
-        d = -RATE_G * np.sqrt(1 - 0.99**t) / (1 - 0.9**t) * state["tau"] / np.sqrt(state["v"] + 1e-8)
-    length = np.linalg.norm(d)
-    u, carried = d / length, d if optimizer == "sgdg" else state["tau"]
-    state["tau"] = carried - (u @ carried) * (y * np.sin(length) + (1 - np.cos(length)) * u)
-    return y * np.cos(length) + u * np.sin(length)
-
-
 def expected_losses(optimizer):
     values = {name: start_of(name, shape) for name, shape in SHAPES.items()}
     velocity = dict.fromkeys(EUCLIDEAN, 0.0)
-    states = [{"tau": np.zeros(9), "v": 0.0} for _ in range(4)]
+    tau, v = np.zeros(SHAPES["conv/weight"]), 0.0
     losses = []
     for t in range(1, STEPS + 1):
         losses.append(loss_of(values))
@@ -86,9 +71,11 @@ def expected_losses(optimizer):
         for name in EUCLIDEAN:
             velocity[name] = 0.9 * velocity[name] + gradients[name]
             values[name] = values[name] - RATE * (gradients[name] + 0.9 * velocity[name])
-        columns = zip(values["conv/weight"].reshape(9, 4).T, gradients["conv/weight"].reshape(9, 4).T, states)
-        moved = [one_neuron(optimizer, y, g, state, t) for y, g, state in columns]
-        values["conv/weight"] = np.stack(moved, axis=1).reshape(SHAPES["conv/weight"])
+        pair = values["conv/weight"], gradients["conv/weight"]
+        if optimizer == "sgdg":
+            values["conv/weight"], tau = riemannian_steps.sgd_g(*pair, tau, RATE_G, 0.9, grad_clip=0.1)
+        else:
+            values["conv/weight"], tau, v = riemannian_steps.adam_g(*pair, tau, v, t, RATE_G, grad_clip=0.1)
     return losses
 
 

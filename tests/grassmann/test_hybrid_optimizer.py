@@ -5,23 +5,10 @@ import pytest
 
 from common.compat import tf
 from grassmann.optimizers import AdamG, HybridOptimizer, SgdG
+from tests.common.riemannian.test_optimizers import KINDS, SHAPES, gradient_at, kernels, start
 from tests.oracles import sphere
 
-SHAPES = {"matrix": (7, 4), "conv/kernel": (3, 3, 2, 5), "cube": (2, 3, 4)}
 POWERS = ("beta1_power", "beta2_power")
-KINDS = pytest.mark.parametrize("use_resource", [True, False], ids=["resource", "reference"])
-
-
-def start(name):
-    return np.random.RandomState(len(name)).randn(*SHAPES[name])
-
-
-def gradient_at(name, step):
-    return 0.3 * np.random.RandomState([step, len(name)]).randn(*SHAPES[name])
-
-
-def kernels(dtype="float64", use_resource=True):
-    return [tf.get_variable(name, initializer=start(name).astype(dtype), use_resource=use_resource) for name in SHAPES]
 
 
 @KINDS
@@ -174,27 +161,3 @@ def test_mistakes_are_named_in_one_line(fault, words, use_resource):
     with pytest.raises(ValueError, match=words) as error:
         fault(kernel, tf.ones_like(kernel))
     assert "\n" not in str(error.value)
-
-
-@KINDS
-def test_nothing_is_written_before_all_gradients_are_known(use_resource):
-    """A reference variable written too early would be read, half new, by the rest of the backward pass."""
-    matrix, conv, cube = kernels("float64", use_resource)
-    gradients = [tf.ones_like(kernel) * 2.0 for kernel in (matrix, conv, cube)]
-    optimizer = HybridOptimizer(tf.train.MomentumOptimizer(0.1, 0.9), AdamG(0.1))
-    train_op = optimizer.apply_gradients([(gradients[0], matrix)], [(gradients[1], conv), (gradients[2], cube)])
-    writes = [op for op in ancestors(train_op) if op.type.startswith(("Assign", "ResourceApply", "Apply"))]
-    assert len(writes) == 1 + 2 * 3 + 2
-    for write in writes:
-        assert {gradient.op for gradient in gradients} <= ancestors(write)
-
-
-def ancestors(op):
-    found, waiting = set(), [op]
-    while waiting:
-        current = waiting.pop()
-        for parent in [tensor.op for tensor in current.inputs] + list(current.control_inputs):
-            if parent not in found:
-                found.add(parent)
-                waiting.append(parent)
-    return found

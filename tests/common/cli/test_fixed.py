@@ -118,7 +118,7 @@ def test_a_network_begins_at_its_source(folder, words, source, sources, monkeypa
     assert network.lines[0].endswith(f"{score}, the class scores, is kept")
     assert network.session.run(variables.global_step()) == 0
     for kernel in network.kernels.values():
-        if kernel.rotate and kernel.orthogonal:
+        if kernel.rotate:
             rotation = network.session.run(kernels.rotation(kernel.rotate, kernel.generator))
             np.testing.assert_allclose(np.abs(rotation), np.eye(len(rotation)), atol=1e-6)
 

@@ -16,7 +16,6 @@ from common.command import CommandLine
 from common.compat import tf
 from common.data import datasets
 from common.graph import precision
-from common.nn import networks
 from grassmann.settings import Settings as GrassmannSettings
 from opt_ogd.settings import OgdSettings
 from sopt_gs.maps import MAPS
@@ -74,7 +73,7 @@ def test_a_link_to_train_py_finds_its_own_clone(tmp_path):
 
 
 def test_constants_of_the_settings_are_those_of_what_they_choose():
-    assert settings.VGGS == networks.VGGS and settings.TASKS == tuple(tasks.TASKS)
+    assert settings.TASKS == tuple(tasks.TASKS)
     (precisions,) = [f.metadata["choices"] for f in dataclasses.fields(settings.Common) if f.name == "precision"]
     assert precisions == (*precision.NAMES, "auto")
     (maps,) = [f.metadata["choices"] for f in dataclasses.fields(EpisodeSettings) if f.name == "map"]

@@ -8,7 +8,8 @@ from common.graph import variables
 from common.graph.variables import Role
 from common.nn import kernels
 from common.nn.layers import BatchNormConstants, Mode
-from common.nn.networks import network, network_name
+from common.nn.names import network_name
+from common.nn.networks import network
 
 CONSTANTS = BatchNormConstants(0.9, 1e-5, False)
 

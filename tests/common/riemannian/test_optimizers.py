@@ -162,34 +162,6 @@ def test_settings_may_be_tensors_or_functions():
     np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
 
 
-@KINDS
-def test_everything_is_read_before_anything_is_written(use_resource):
-    """Every assignment of a kernel's step waits for all new values of that kernel; the powers wait for all kernels."""
-    AdamG(0.1).apply_gradients([(tf.ones_like(kernel), kernel) for kernel in kernels("float64", use_resource)])
-    graph = tf.get_default_graph()
-    updates = [op for op in graph.get_operations() if op.type.startswith("Assign") and op.name.startswith("Adamg/")]
-    assert len(updates) == 3 * len(SHAPES) + 2
-    written = {update: update.inputs[0].op.name.removesuffix("_1").removesuffix("/Adamg") for update in updates}
-    for update, name in written.items():
-        if name in SHAPES:
-            values = {other.inputs[1].op for other in updates if written[other] == name}
-            assert len(values) == 3
-            assert values - {update.inputs[1].op} <= set(update.control_inputs)
-        else:
-            others = {other for other in updates if written[other] in SHAPES}
-            assert len(others & ancestors(update)) == 3 * len(SHAPES)
-
-
-def ancestors(op):
-    found, waiting = set(), [op]
-    while waiting:
-        for parent in [tensor.op for tensor in waiting[-1].inputs] + list(waiting.pop().control_inputs):
-            if parent not in found:
-                found.add(parent)
-                waiting.append(parent)
-    return found
-
-
 @pytest.mark.parametrize("make", [lambda clip: SgdG(0.1, 0.9, clip), lambda clip: AdamG(0.1, grad_clip=clip)])
 @pytest.mark.parametrize("clip", [0.0, -1])
 def test_a_clip_that_stops_all_movement_is_refused(make, clip):

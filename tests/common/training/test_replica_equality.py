@@ -44,9 +44,10 @@ def check(name, counts, steps=10, **options):
             assert of_copies[figure] == pytest.approx(report[figure], rel=CLOSE), figure
 
 
-def test_two_devices_train_as_one():
-    """The method whose graph is the smallest; its rotations are pulled back like all others."""
-    check("opt_ogd", [2], steps=3)
+@pytest.mark.parametrize("name", ["opt_ogd", "adamg"])
+def test_two_devices_train_as_one(name):
+    """The method whose graph is the smallest, and one with dropout and with powers that all variables share."""
+    check(name, [2], steps=3)
 
 
 @pytest.mark.slow
@@ -59,6 +60,15 @@ def test_two_and_four_devices_train_as_one(name):
 @pytest.mark.parametrize("name", [*OPT, *GRASSMANN])
 def test_what_xla_compiles_trains_as_what_it_does_not(name):
     check(name, [1, 2], xla=True)
+
+
+@pytest.mark.slow
+def test_two_devices_train_a_vgg_as_one():
+    program, settings = small("adamg", model="vgg11", crop_size=32)
+    (alone,), _ = trained(program, settings, 1, steps=3)
+    copies, _ = trained(program, settings, 2, steps=3)
+    assert_one(copies)
+    assert distance(copies[0], alone)[0] < CLOSE
 
 
 @pytest.mark.slow
