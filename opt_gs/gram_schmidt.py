@@ -5,7 +5,6 @@ One of the maps of OPT (Liu et al., "Orthogonal Over-Parameterized Training", CV
 
 import functools
 
-from common.compat import tf
 from common.graph import linalg, orthonormal
 from common.graph.linalg import matmul
 from common.graph.members import run_algorithm
