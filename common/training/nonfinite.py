@@ -19,16 +19,12 @@ MOST_IN_A_ROW = 50  # dropped steps after which skipping is given up: other batc
 _SHOWN = 3  # quantities named in a message
 
 
-class NonFinite(ValueError):
-    """Ends the run; its message is one line."""
-
-
 class FiniteCheck(Periodic):
     """Ends the run at the first step that is not finite, or counts such steps; the first of all callbacks.
 
-    As a context round the loop it makes a `NonFinite` of the errors of maps, which refuse generators that are not
-    finite. Each such step is a line of nonfinite.jsonl. Before each checkpoint the variables are looked at: an update
-    can overflow though its gradient is finite, and such a state is not to be saved.
+    What ends it is a ValueError of one line. As a context round the loop the check makes one of the errors of maps,
+    which refuse generators that are not finite. Each such step is a line of nonfinite.jsonl. Before each checkpoint the
+    variables are looked at: an update can overflow though its gradient is finite, and such a state is not to be saved.
 
     Args:
       first, last, frequency: the first and the last update, and the frequency of checkpoints.
@@ -82,7 +78,7 @@ class FiniteCheck(Periodic):
             raise self._ended(f"step {self._step}: {_some(names)}", names) from None
 
     def _ended(self, what, names, other=""):
-        """Returns the `NonFinite` that ends the run at the step under way, and writes the step down."""
+        """Returns the error that ends the run at the step under way, and writes the step down."""
         rates = ", ".join(f"{name} = {rate:g}" for name, rate in self._write(names).items())
         checkpoint = self._checkpoint()
         kept = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
@@ -91,7 +87,7 @@ class FiniteCheck(Periodic):
             f"Lower the learning rate, or look at these images{other}"
         )
         self._folder.note(f"error: {message}")
-        return NonFinite(message)
+        return ValueError(message)
 
     def _write(self, names, dropped=False):
         """Adds a line to nonfinite.jsonl; returns the learning rates of the step."""

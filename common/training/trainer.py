@@ -231,8 +231,7 @@ class _Run:
         step = int(session.run(self.training.global_step)) - 1
         if step < self.first:
             return "no step was done yet"
-        bad = bad_variables(session)
-        if bad:
+        if bad := bad_variables(session):
             return f"{bad[0]} is not finite, so nothing was saved"
         self.save.use(session)
         self.save.at(step)

@@ -8,10 +8,9 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
 import pytest
 
-from common.compat import tf
+from tests import runs
 from tests.common.distributed.workers import started
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,7 +31,7 @@ def test_two_workers_train(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("[1]")][-1].endswith("reports and saves")
     assert "2 workers, 2 replicas: 127.0.0.1:" in (run / "log.txt").read_text()
-    assert tf.train.load_checkpoint(str(run / "model.ckpt-1")).get_tensor("global_step") == 2
+    assert runs.contents(run)["global_step"] == 2
 
 
 def launch(folder, victim=None, *flags, number=signal.SIGKILL):
@@ -67,17 +66,12 @@ def worker_of(launcher, index):
     raise AssertionError(f"worker {index} is not there")
 
 
-def values(folder):
-    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{STEPS - 1}"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     status, errors = launch(folder)
     assert status == 0 and "RESTART" not in errors, errors
-    return values(folder)
+    return runs.contents(folder)
 
 
 @pytest.mark.slow
@@ -87,7 +81,7 @@ def test_a_run_whose_worker_is_killed_ends_as_if_nothing_had_happened(undisturbe
     assert status == 0, errors
     assert f"worker {victim} ended with SIGKILL" in errors
     assert "RESTART 1 OF 2" in errors and "RESTART 2" not in errors
-    check_equal(values(tmp_path / "run"), undisturbed)
+    runs.assert_equal(runs.contents(tmp_path / "run"), undisturbed)  # two terms of a sum have one order
 
 
 @pytest.mark.slow
@@ -100,10 +94,4 @@ def test_so_does_one_whose_worker_is_stopped_for_longer_than_the_timeout(undistu
     assert f"worker {other} ended with status 1" in errors
     assert "RESTART 1 OF 2" in errors and "RESTART 2" not in errors
     assert re.search(rf"\[{other}\] error: worker {victim} \(.*\) does not answer: it is stopped, or hangs", errors)
-    check_equal(values(tmp_path / "run"), undisturbed)
-
-
-def check_equal(final, undisturbed):
-    assert set(final) == set(undisturbed)
-    for name, value in undisturbed.items():
-        np.testing.assert_array_equal(final[name], value, err_msg=name)  # two terms of a sum have one order
+    runs.assert_equal(runs.contents(tmp_path / "run"), undisturbed)  # two terms of a sum have one order

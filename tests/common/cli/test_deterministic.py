@@ -1,9 +1,7 @@
 """--deterministic: runs repeat bit for bit, and what cannot repeat is one line before the first step."""
 
 import dataclasses
-import os
 
-import numpy as np
 import pytest
 from tensorflow.python.util import _pywrap_determinism
 
@@ -12,6 +10,7 @@ from common.cli.program import run
 from common.compat import tf
 from common.training import problem
 from grassmann.train import method as grassmann
+from tests import runs
 
 METHODS = recipe.methods()
 SMALL = {"data": "synthetic", "batch_size": 8, "max_steps": 4, "save_freq": 2, "deterministic": True}
@@ -29,11 +28,6 @@ def small(program, **options):
     return program.settings_class(**SMALL, **widths, **options)
 
 
-def values(checkpoint):
-    reader = tf.train.load_checkpoint(os.fspath(checkpoint))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
 @pytest.mark.slow
 def test_two_runs_and_one_that_was_stopped_end_with_the_same_bits_and_every_task_runs(tmp_path):
     program = METHODS["opt_gs"]
@@ -42,11 +36,10 @@ def test_two_runs_and_one_that_was_stopped_end_with_the_same_bits_and_every_task
     assert _pywrap_determinism.is_enabled()
     stopped = {"load": str(tmp_path / "first" / "model.ckpt-1"), "train_path": str(tmp_path / "third")}
     assert run(program, small(program, **stopped)) == 0
-    first, *others = [values(tmp_path / name / "model.ckpt-3") for name in ("first", "second", "third")]
+    first, *others = [runs.contents(tmp_path / name / "model.ckpt-3") for name in ("first", "second", "third")]
     for other in others:
-        assert other.keys() == first.keys() and len(first) > 40
-        for name, value in first.items():
-            np.testing.assert_array_equal(other[name], value, err_msg=name)
+        assert len(first) > 40
+        runs.assert_equal(other, first)
     load = {"load": str(tmp_path / "first"), "train_path": str(tmp_path / "task")}
     for task in ("test", "see"):
         assert run(program, small(program, task=task, **load)) == 0

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -10,13 +9,11 @@ import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from common import files, flags
 from common.cli import program
 from common.cli.program import run
-from common.compat import tf
 from common.flags import Resume
 from common.runs import folder, lock, resume
 from common.runs.saver import CheckpointManager
@@ -25,6 +22,7 @@ from grassmann.settings import Settings as GrassmannSettings
 from opt_gs.train import method
 from opt_ogd.settings import OgdSettings
 from sopt_gs.settings import EpisodeSettings
+from tests import runs
 
 METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -228,25 +226,12 @@ def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def contents(folder, step=5):
-    reader = tf.train.load_checkpoint(str(folder / f"model.ckpt-{step}"))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
-def figures(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
-
-
 def assert_equal_runs(folder, other, dropped=()):
     """Equal variables and figures, but for those of validations that a signal has `dropped`."""
-    expected, actual = contents(folder), contents(other)
-    assert set(expected) == set(actual)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(actual[name], value, err_msg=name)
+    runs.assert_equal(*(runs.contents(path / "model.ckpt-5") for path in (other, folder)))
     by_place = lambda line: (line["step"], line["split"] == "test")  # noqa: E731
-    kept = [line for line in figures(folder) if line["split"] == "train" or line["step"] not in dropped]
-    assert sorted(figures(other), key=by_place) == sorted(kept, key=by_place)
+    kept = [line for line in runs.figures(folder) if line["split"] == "train" or line["step"] not in dropped]
+    assert sorted(runs.figures(other), key=by_place) == sorted(kept, key=by_place)
 
 
 def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_been(tmp_path, monkeypatch, capsys):
@@ -258,7 +243,7 @@ def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_b
     assert "there is no checkpoint in" in out and "the run starts afresh" in out
     assert "step 2, validation dropped" in out and f"step 2, saved {path}/model.ckpt-2" in out
     assert f"interrupted by SIGUSR1; go on with --resume --train_path={path}" in out
-    assert ("step", 2, "test") not in [("step", line["step"], line["split"]) for line in figures(path)]
+    assert ("step", 2, "test") not in [("step", line["step"], line["split"]) for line in runs.figures(path)]
     assert train(monkeypatch, path, resume=True, at=4, act=terminate) == 128 + signal.SIGTERM
     out = capsys.readouterr().out
     assert f"goes on from {path}/model.ckpt-2, with step 3" in out and "validation: " not in out
@@ -290,7 +275,7 @@ def test_a_run_stopped_during_its_last_validation_does_it_when_it_goes_on(tmp_pa
     path = tmp_path / "run"
     assert train(monkeypatch, path, resume=True, vali_freq=99, at=5, act=terminate) == 128 + signal.SIGTERM
     assert "step 5, validation dropped" in capsys.readouterr().out
-    assert [line for line in figures(path) if line["split"] == "test"] == []
+    assert [line for line in runs.figures(path) if line["split"] == "test"] == []
     for _ in range(2):
         assert train(monkeypatch, path, resume=True, vali_freq=99) == 0
         assert_equal_runs(tmp_path / "whole", path)
@@ -334,7 +319,7 @@ def test_a_save_that_fails_is_reported_and_tried_again(tmp_path, monkeypatch, ca
     err = capsys.readouterr().err
     assert err.startswith("error: the last checkpoint could not be written ([Errno 28] No space left on device); go on")
     assert err.count("\n") == 1 and (tmp_path / "b" / "model.ckpt-1.index").exists()
-    assert [line["step"] for line in figures(tmp_path / "b") if line["split"] == "train"] == list(range(6))
+    assert [line["step"] for line in runs.figures(tmp_path / "b") if line["split"] == "train"] == list(range(6))
 
 
 @pytest.mark.slow
@@ -344,7 +329,7 @@ def test_a_folder_that_is_removed_while_training_is_made_again(tmp_path, monkeyp
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 3 and "training goes on" in captured.err  # log.txt, metrics.jsonl and events
     assert (path / "model.ckpt-5.index").exists()
-    assert [line["step"] for line in figures(path)] == [4, 5, 5]
+    assert [line["step"] for line in runs.figures(path)] == [4, 5, 5]
 
 
 def test_a_folder_is_one_process_s_to_train_in_and_anybody_s_to_test(tmp_path, monkeypatch, capsys):

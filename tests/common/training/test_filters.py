@@ -16,6 +16,8 @@ from common.training import filters
 from grassmann.program import Grassmann, Settings
 from opt_cp.cayley import cayley
 from opt_cp.train import method
+from tests import runs
+from tests.oracles import cayley as oracle
 
 GRASSMANN = Grassmann()
 METHOD = method()
@@ -40,13 +42,6 @@ def drawn(values, largest):
     return expected
 
 
-def q_of(generator):
-    """Cayley's transform."""
-    upper = np.triu(generator.astype(float))
-    skew = upper - upper.T
-    return (np.eye(len(skew)) + skew) @ np.linalg.inv(np.eye(len(skew)) - skew)
-
-
 def built(scope, shape, factory):
     return kernels.build(Plan((Layer(scope, shape),), (scope,)), lambda layer: factory)
 
@@ -64,7 +59,7 @@ def test_before_and_after_the_rotation(tmp_path):
 
 def check(start, generator, fixed):
     """Compares the two pictures whose paths begin with `start` with those of float64 kernels."""
-    rotated = q_of(generator) @ fixed
+    rotated = oracle.rotation(generator) @ fixed
     largest = max(np.abs(fixed).max(), np.abs(rotated).max())
     before, after = (read(start.parent / f"{start.name}_{kind}.png") for kind in ("before", "after"))
     np.testing.assert_allclose(before, drawn(fixed.reshape(3, 3, 3, 5), largest), atol=0.51)
@@ -86,8 +81,8 @@ def test_before_and_after_the_rotation_of_a_trained_network(tmp_path, capsys):
     paths = [tmp_path / "see" / f"{name}_{kind}.png" for kind in ("before", "after")]
     assert sorted(tmp_path.joinpath("see").iterdir()) == sorted(paths)
     assert f"before the rotation, W0: {paths[0]}" in out and f"after the rotation, Q @ W0: {paths[1]}" in out
-    saved = tf.train.load_checkpoint(str(tmp_path / "run" / "model.ckpt-1"))
-    check(tmp_path / "see" / name, saved.get_tensor("conv1_0/rotation"), saved.get_tensor("conv1_0/fix"))
+    saved = runs.contents(tmp_path / "run")
+    check(tmp_path / "see" / name, saved["conv1_0/rotation"], saved["conv1_0/fix"])
 
 
 def test_an_ordinary_kernel_is_one_picture_and_without_verbose_there_is_none(tmp_path, capsys):

@@ -57,17 +57,14 @@ def test_floats_exchanged_by_cnn6_and_their_order():
 
 
 @pytest.mark.slow
-def test_stochastic_opt_reduces_only_what_is_rotated():
-    """p x m numbers of the rotated rows, p being 9 * 16 and 16 * 16; each replica has its own batch statistics."""
-    (ops, _) = collectives(STOCHASTIC, sync_bn=False)
-    averages = 6 * 2 * 64
-    assert [floats(op) for op in ops] == [27 * 27 + 5 * 144 * 64 + 256 * 64 + ELSE + averages]
-
-
-@pytest.mark.slow
-def test_baselines_exchange_their_kernels():
-    (ops, _) = collectives(METHOD, rotation="none", sync_bn=False)
-    assert [floats(op) for op in ops] == [64 * (27 + 5 * 576 + 1024) + ELSE + 6 * 2 * 64]
+@pytest.mark.parametrize("program, options, of_kernels", [
+    (STOCHASTIC, {}, 27 * 27 + 5 * 144 * 64 + 256 * 64),  # p x m of the rotated rows, p being 9 * 16 and 16 * 16
+    (METHOD, {"rotation": "none"}, 64 * (27 + 5 * 576 + 1024)),
+])  # fmt: skip
+def test_floats_exchanged_of_rotated_rows_and_of_ordinary_kernels(program, options, of_kernels):
+    """Each replica has its own batch statistics, and averages to exchange."""
+    ops, _ = collectives(program, sync_bn=False, **options)
+    assert [floats(op) for op in ops] == [of_kernels + ELSE + 6 * 2 * 64]
 
 
 def on_replicas(build, count=2):
@@ -99,9 +96,7 @@ def test_gradients_are_means_of_those_of_the_replicas(scale):
         fit += tf.reduce_sum(shift * bias[replica.index])
         penalty = 0.3 * tf.nn.l2_loss(generator)
         figure = tf.constant(float(replica.index), tf.float64)
-        gradients, (mean,) = mean_gradients(
-            fit, penalty, [shift, generator, unused], [figure], found, replica, scale
-        )
+        gradients, (mean,) = mean_gradients(fit, penalty, [shift, generator, unused], [figure], found, replica, scale)
         assert gradients[2] is None
         fixed = variables.with_role(Role.FIXED, replica=replica.index)[0]
         return *gradients[:2], mean, generator.read_value(), fixed.read_value()
