@@ -125,8 +125,7 @@ def test_a_network_begins_at_its_source(folder, words, source, sources, monkeypa
 
 @pytest.mark.parametrize(("folder", "words"), [
     slowly("opt_hr", ()), ("opt_gs", ("--rotation=none",)), slowly("opt_ogd", ("--rotation_lr=1e-30",)),
-    slowly("sopt_gs", ("--episode_steps=5",)), slowly("opt_or", ("--optimizer=adam",)), slowly("opt_cp", ()),
-    slowly("opt_ls", ()),
+    slowly("sopt_gs", ("--episode_steps=5",)), slowly("opt_or", ("--optimizer=adam",)),
 ])  # fmt: skip
 def test_averages_go_on_from_where_they_are(folder, words, sources):
     path, expected = sources("opt_hr", updates=60)

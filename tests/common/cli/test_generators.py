@@ -8,7 +8,7 @@ from common.data import synthetic
 from common.graph import variables
 from common.graph.variables import Role
 from common.training.adam import Adam
-from tests.common.cli.test_recipe import Session, method_of, settings_of
+from tests.common.cli.test_recipe import Session, method_of, rates_at, settings_of
 
 AXES = {"opt_hr": 0, "opt_gs": 1}  # over which the unit vectors of P run: columns, rows
 
@@ -59,15 +59,10 @@ def test_an_episode_ends_with_p_at_the_identity_and_every_slot_cleared():
     ("flags", "first"), [({}, 0.05), ({"generator_lr": 0.4}, 0.4), ({"generator_optimizer": "adamg"}, 0.05)]
 )
 def test_the_rate_is_of_its_own_and_follows_the_schedule(flags, first):
-    method, step, steps = method_of("opt_hr"), tf.placeholder(tf.int64, []), [0, 1, 2, 30, 50]
     options = {"generator_optimizer": "sgdg", "base_lr": 0.3, "max_steps": 75, "warmup_steps": 2, **flags}
-    settings = method.resolve(settings_of("opt_hr", **options), synthetic.load(128, 8))
-    rates = method.rates(settings, step)
-    with tf.Session() as session:
-        actual = [session.run(rates, {step: number}) for number in steps]
-    shares = np.array([0.5, 1, 1, 0.1, 0.01])
+    rates, shares = rates_at("opt_hr", [0, 1, 2, 30, 50], **options), np.array([0.5, 1, 1, 0.1, 0.01])
     for name, start in {"lr": 0.3, "generator_lr": first}.items():
-        np.testing.assert_allclose([rate[name] for rate in actual], start * shares, rtol=1e-12)
+        np.testing.assert_allclose(rates[name], start * shares, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,6 @@ def test_defaults_follow_the_images(tmp_path):
     assert (pipeline.padding, pipeline.crop_size, pipeline.mirror) == (2, 40, True)
 
 
-@pytest.mark.parametrize("holdout, words", [(20, "--holdout=20 leaves 4 training images, fewer than a batch of 8")])
-def test_a_holdout_that_leaves_less_than_a_batch_is_one_line(tmp_path, holdout, words):
-    with pytest.raises(ValueError, match=words):
-        run(METHOD, settings(tmp_path, data=write(tmp_path / "own.npz"), holdout=holdout))
-    with pytest.raises(ValueError, match="--holdout=0: expected at least 1"):
-        settings(tmp_path, holdout=0)
+def test_a_holdout_that_leaves_less_than_a_batch_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="^--holdout=20 leaves 4 training images, fewer than a batch of 8$"):
+        run(METHOD, settings(tmp_path, data=write(tmp_path / "own.npz"), holdout=20))

@@ -6,23 +6,22 @@ import fcntl
 import json
 import os
 import pathlib
-import pickle
 import signal
 import struct
 import subprocess
 import sys
 import termios
 import threading
-import time
 
-import numpy as np
 import pytest
 
 from common.cli import program, start
 from common.cli.program import run
+from common.data.cifar import CIFAR10
 from common.training import trainer
 from opt_gs.train import method
 from opt_ls.train import method as opt_ls
+from tests.common.data.test_cifar import write
 
 METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -51,7 +50,7 @@ def command():
         process.communicate()
 
 
-def called(words, method=method):
+def called(words):
     """Does in this process what a train.py does with a command line; returns the exit status."""
     with pytest.raises(SystemExit) as ended:
         start.main(METHOD.settings_class, method, words)
@@ -102,17 +101,6 @@ def test_bad_input_is_one_line_and_status_1(tmp_path, capsys):
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and "nowhere" in err
 
 
-@pytest.mark.parametrize("word", ["--task=fly", "--rotation=some", "surplus", "--nosuch=1", "--depth=x"])
-def test_unknown_flags_and_values(word, capsys):
-    assert called([word], method=None) == 1
-    err = capsys.readouterr().err
-    assert word.split("=")[0].strip("-") in err and err.startswith("error: ") and err.count("\n") == 1
-    if word == "surplus":
-        assert err == "error: unexpected argument 'surplus': flags are written --name=value\n"
-    elif word in ("--task=fly", "--rotation=some"):
-        assert f"{word}: expected one of" in err
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -129,11 +117,6 @@ def test_errors_name_the_value(options, message, tmp_path):
         run(METHOD, settings(**{"train_path": str(tmp_path), **options}))
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_widths_are_four():
-    with pytest.raises(ValueError, match="--widths has 3 numbers, expected four"):
-        settings(widths=(4, 4, 4))
 
 
 @pytest.mark.slow
@@ -186,58 +169,11 @@ def test_a_map_that_fails_says_which_and_where(tmp_path, capsys):  # the report 
     assert "(lr = 3e+38)" in err and err.count("\n") == 1
 
 
-@pytest.mark.slow
-def test_a_second_signal_stops_at_once(tmp_path, command):
-    """Among the fast ones tests/common/training/test_signals.py shows it without TensorFlow."""
-    process = command("opt_hr", "--max_steps=100000", "--report_freq=1", f"--train_path={tmp_path}", "--save_freq=1")
-    while "step 2," not in process.stdout.readline():
-        assert process.poll() is None
-    for _ in range(30):  # two are enough, but two at the very same moment are one
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.02)
-        if process.poll() is not None:
-            break
-    _, err = process.communicate(timeout=300)
-    assert process.returncode in (130, -signal.SIGINT) and "before the first update" not in err
-
-
-def test_widths_without_a_network_that_has_them():
-    with pytest.raises(ValueError, match="resnet has none"):
-        settings(model="resnet")
-
-
-def cifar_folder(path, rows=20, label=lambda row: row % 10):
-    """A small data set in CIFAR-10's format."""
-    folder = path / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    rng = np.random.RandomState(0)
-    for name in [f"data_batch_{index}" for index in range(1, 6)] + ["test_batch"]:
-        batch = {
-            b"data": rng.randint(0, 256, (rows, 3072)).astype(np.uint8),
-            b"labels": [label(row) for row in range(rows)],
-        }
-        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
-    (folder / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"x"] * 10}, protocol=2))
-    return folder
-
-
 def test_training_on_cifar_files_of_any_size(tmp_path, capsys):
-    cifar_folder(tmp_path)
+    write(tmp_path, CIFAR10, 20)
     options = {**ORDINARY, "data": "cifar10", "data_dir": str(tmp_path), "train_path": str(tmp_path / "run")}
     assert run(METHOD, settings(**options)) == 0
-    assert "data set cifar10: 100 training and 20 test images" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("damage", ["label", "truncated", "foreign"])
-def test_broken_cifar_files_name_the_file(tmp_path, damage):
-    folder = cifar_folder(tmp_path, label=lambda row: 10 if damage == "label" and row == 7 else row % 10)
-    if damage == "truncated":
-        (folder / "data_batch_3").write_bytes((folder / "data_batch_3").read_bytes()[:5000])
-    if damage == "foreign":
-        (folder / "data_batch_3").write_bytes(pickle.dumps(time.sleep, protocol=2))
-    with pytest.raises(ValueError, match="data_batch_" if damage != "label" else "10") as error:
-        run(METHOD, settings(data="cifar10", data_dir=str(tmp_path), train_path=str(tmp_path / "run")))
-    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+    assert "data set cifar10: 110 training and 25 test images" in capsys.readouterr().out
 
 
 def test_see_lists_every_trainable_variable(capsys):

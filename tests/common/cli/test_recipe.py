@@ -158,12 +158,6 @@ def rates_at(folder, steps, **options):
     return {name: [rate[name] for rate in found] for name in rates}
 
 
-def test_schedule_of_ogd():
-    rates = rates_at("opt_ogd", [29, 30, 50, 65], max_steps=75)
-    np.testing.assert_allclose(rates["lr"], [0.1, 0.01, 1e-3, 1e-4], rtol=1e-5)
-    np.testing.assert_allclose(rates["rotation_lr"], 0.02 * 0.2 ** np.arange(4), rtol=1e-5)
-
-
 def test_averages_of_a_short_run_forget_what_came_before_the_last_drop():
     """exp(-5) = 0.0067 of it is left. The last drop is after 433 of 500 updates, in sopt_gs after 17 of 20 episodes."""
     digits, cifar = synthetic.load(64, 32), dataclasses.replace(synthetic.load(64, 32), name="cifar100")
@@ -182,20 +176,21 @@ def test_averages_of_a_short_run_forget_what_came_before_the_last_drop():
         assert method.problem(settings, dataset).batch_norm.decay == pytest.approx(expected, rel=1e-12)
 
 
-# Rates in units of the given ones for batch 128 of a recipe for 32, three updates of warm-up: steps 0 to 3, two drops.
-SCALED = {"none": [1 / 3, 2 / 3, 1, 1, 0.1, 0.01], "linear": [2, 3, 4, 4, 0.4, 0.04]}
+# Rates in units of the given ones for batch 128 of a recipe for 32, three updates of warm-up: steps 0 to 3, the last
+# step before a drop, three drops.
+SCALED = {"none": [1 / 3, 2 / 3, 1, 1, 1, 0.1, 0.01, 0.001], "linear": [2, 3, 4, 4, 4, 0.4, 0.04, 0.004]}
 
 
 @pytest.mark.parametrize("lr_scale", SCALED)
 @pytest.mark.parametrize("folder", METHODS)
 def test_scale_and_warm_up_reach_every_rate_of_every_method(folder, lr_scale):
     own = {"episodes": 20, "episode_steps": 5} if folder == "sopt_gs" else {}
-    drops = [40, 65] if folder == "sopt_gs" else [30, 50]  # shares of 20 episodes, of 75 updates
+    drops = [39, 40, 65, 85] if folder == "sopt_gs" else [29, 30, 50, 65]  # shares of 20 episodes, of 75 updates
     flags = {"lr_scale": lr_scale, "warmup_steps": 3, "batch_size": 128, "base_lr": 0.3, "max_steps": 75, **own}
     rates = rates_at(folder, [0, 1, 2, 3, *drops], **flags)
     expected = {"lr": 0.3 * np.array(SCALED[lr_scale])}
     if folder == "opt_ogd":  # its rotations' rate drops to a fifth
-        expected["rotation_lr"] = 0.02 * np.array(SCALED[lr_scale]) * [1, 1, 1, 1, 2, 4]
+        expected["rotation_lr"] = 0.02 * np.array(SCALED[lr_scale]) * [1, 1, 1, 1, 1, 2, 4, 8]
     assert set(rates) == set(expected)
     for name, values in expected.items():
         np.testing.assert_allclose(rates[name], values, rtol=1e-12)
@@ -273,35 +268,23 @@ def test_a_start_that_is_no_deviation(text):
         settings_of("opt_hr", generator_start=text)
 
 
-def test_an_episode_of_stochastic_opt_ends_with_cleared_slots_whatever_the_optimizer():
+def test_an_episode_of_stochastic_opt_ends_with_cleared_slots_and_fresh_generators_but_in_the_first_conv():
+    """The first conv is rotated in full, whatever the optimizer."""
     run = Session("sopt_gs", optimizer="adam", base_lr=1e-3)
-    run.steps(0, 3)
-    for variable in tf.global_variables():
-        if "rotation/Adam_" in variable.op.name:
-            cleared = not run.session.run(variable).any()
-            assert cleared != variable.op.name.startswith("conv1_0/"), variable.op.name
-
-
-def test_schedule_of_stochastic_opt_follows_its_episodes():
-    """400 episodes drop at 160, 260 and 340; --max_steps only ends the run early."""
-    options = {"episodes": 400, "episode_steps": 2, "max_steps": 700}
-    rates = rates_at("sopt_gs", [319, 320, 520, 680], **options)
-    np.testing.assert_allclose(rates["lr"], [0.1, 0.01, 1e-3, 1e-4], rtol=1e-5)
-    method = method_of("sopt_gs")
-    assert method.steps(settings_of("sopt_gs", **options), None) == 700
-    assert method.steps(settings_of("sopt_gs", **{**options, "max_steps": None}), None) == 800
-
-
-def test_stochastic_opt_rotates_the_first_conv_in_full_and_never_resets_it():
-    run = Session("sopt_gs")
-    first = tf.get_default_graph().get_tensor_by_name("conv1_0/rotation/Read/ReadVariableOp:0")
-    assert first.shape.as_list() == [27, 27]
-    np.testing.assert_array_equal(run.session.run(first), np.eye(27))
     generators = {variable.op.name: variable for variable in variables.with_role(Role.GENERATOR)}
-    run.steps(0, 3)  # an episode, at whose end the others start afresh
+    np.testing.assert_array_equal(run.session.run(generators["conv1_0/rotation"]), np.eye(27))
+    run.steps(0, 3)
     for name, generator in generators.items():
-        fresh = np.array_equal(run.session.run(generator), np.eye(generator.shape[0]))
-        assert fresh == (name != "conv1_0/rotation")
+        value, first = run.session.run(generator), name == "conv1_0/rotation"
+        slots = [v for v in tf.global_variables() if v.op.name.startswith(f"{name}/Adam_")]
+        assert np.array_equal(value, np.eye(len(value))) != first, name
+        assert len(slots) > 1 and all(run.session.run(slot).any() == first for slot in slots), name
+
+
+def test_max_steps_ends_the_episodes_of_stochastic_opt_early():
+    for most, steps in ((700, 700), (None, 800)):
+        settings = settings_of("sopt_gs", episodes=400, episode_steps=2, max_steps=most)
+        assert method_of("sopt_gs").steps(settings, None) == steps
 
 
 def test_degrees_of_freedom_of_stochastic_opt():
@@ -339,52 +322,24 @@ def test_first_losses_are_those_of_the_originals(folder):
         np.testing.assert_allclose(regularisation, reference["reg"][step], rtol=1e-4)
 
 
-def metrics_of(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        line.pop("images_per_second")
-    return lines
-
-
-def train_in(path, folder="sopt_gs", **options):
-    often = {"report_freq": 2, "vali_freq": 3, "save_freq": 3, "max_steps": 7, "max_to_keep": 5}
-    options = {"widths": (4, 4, 4, 4), "tensorboard": False, **often, **options}
-    settings = settings_of(folder, train_path=str(path), **options)
-    assert run(method_of(folder), settings) == 0
-    return metrics_of(path)
-
-
 @pytest.mark.parametrize(
     ("folder", "rotation"), [("opt_gs", "none"), pytest.param("sopt_gs", "method", marks=pytest.mark.slow)]
 )
 def test_a_run_follows_from_its_seed(folder, rotation, tmp_path):
-    train = functools.partial(train_in, folder=folder, rotation=rotation)
-    first = train(tmp_path / "a")
+    often = {"report_freq": 2, "vali_freq": 3, "max_steps": 7, "tensorboard": False, "widths": (4, 4, 4, 4)}
+
+    def metrics(name, **options):
+        settings = settings_of(folder, **{**often, "rotation": rotation, "train_path": str(tmp_path / name), **options})
+        assert run(method_of(folder), settings) == 0
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        return [{**line, "images_per_second": 0} for line in lines]
+
+    first = metrics("a")
     assert [(line["step"], line["split"]) for line in first] == [
         (0, "train"), (1, "train"), (2, "test"), (3, "train"), (5, "train"), (5, "test"), (6, "train"), (6, "test")
     ]
-    assert first == train(tmp_path / "b")
-    assert first[0]["fit"] != train(tmp_path / "c", seed=1, max_steps=1)[0]["fit"]
-
-
-@pytest.mark.slow
-def test_a_checkpoint_goes_on_as_if_never_stopped(tmp_path):
-    whole = train_in(tmp_path / "whole")
-    for last in (2, 5):  # at the end of an episode, and of the next
-        rest = train_in(tmp_path / f"rest{last}", load=str(tmp_path / "whole" / f"model.ckpt-{last}"))
-        assert rest == [line for line in whole if line["step"] > last]
-
-
-@pytest.mark.slow
-def test_testing_a_checkpoint_gives_the_figures_of_its_training_run(tmp_path, capsys):
-    for folder in ("opt_hr", "sopt_gs"):
-        path = tmp_path / folder
-        train_in(path, folder)
-        trained = [line for line in capsys.readouterr().out.splitlines() if "validation:" in line][-1]
-        method, settings = method_of(folder), settings_of(folder, widths=(4, 4, 4, 4))
-        assert run(method, dataclasses.replace(settings, task="test", load=str(path))) == 0
-        tested = capsys.readouterr().out.strip()
-        assert tested.split(" (")[0] == trained.removeprefix("step 6, ").split(" (")[0]
+    assert first == metrics("b")
+    assert first[0]["fit"] != metrics("c", seed=1, max_steps=1)[0]["fit"]
 
 
 @pytest.mark.parametrize("folder", mostly_slow(("opt_gs", "opt_hr", "opt_ls", "opt_ogd", "sopt_gs"), but="opt_ogd"))
