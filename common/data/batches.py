@@ -30,8 +30,7 @@ class Pipeline:
         at its centre.
       mirror: flip a training image left to right with probability 1/2.
 
-    With padding 0, crop_size the size of the images and no mirror, training images are only normalised. Raises
-    ValueError if an offset or scale is not finite, or a scale is 0.
+    With padding 0, crop_size the size of the images and no mirror, training images are only normalised.
     """
 
     offset: object = 0.0
@@ -46,12 +45,6 @@ class Pipeline:
         edge = "repeated" if self.reflection == "symmetric" else "not repeated"
         padded = f"padded by {self.padding} (reflected, edge pixel {edge}), " if self.padding else ""
         return f"{padded}cropped to {self.crop_size} x {self.crop_size}, {'' if self.mirror else 'not '}mirrored"
-
-    def __post_init__(self):
-        if not np.all(np.isfinite(self.offset)):
-            raise ValueError(f"offset is {self.offset}, expected finite numbers")
-        if not np.all(np.isfinite(self.scale)) or np.any(np.equal(self.scale, 0)):
-            raise ValueError(f"scale is {self.scale}, expected finite numbers other than 0")
 
 
 def indices(step, batch_size, size, seed, first=0, count=None):
@@ -105,14 +98,11 @@ def training_batch(store, step, batch_size, seed, pipeline, dtype=tf.float32, fi
       dtype: tf.float32 or tf.float64.
 
     Returns (images `dtype` [count, crop_size, crop_size, channels], labels int32 [count]).
-    Raises ValueError if the batch, the rows or the pipeline do not go with the images.
+    Raises ValueError if the batch or the pipeline does not go with the images.
     """
     count = batch_size - first if count is None else count
     if not 1 <= batch_size <= store.size:
         raise ValueError(f"batch_size is {batch_size}, expected 1 .. {store.size}, the number of training images")
-    if first < 0 or count < 1 or first + count > batch_size:
-        raise ValueError(f"rows {first} .. {first + count - 1} are asked of a batch of {batch_size} images")
-    _check(pipeline, store.shape)
     images, labels = _read(store, indices(step, batch_size, store.size, seed, first, count), pipeline, dtype)
     height, width, channels = store.shape
     limits = augmentation_limits(pipeline, store.shape)
@@ -151,11 +141,8 @@ def evaluation_batch(store, index, batch_size, pipeline, dtype=tf.float32):
       dtype: tf.float32 or tf.float64.
 
     Returns (images `dtype` [batch_size, crop_size, crop_size, channels], labels int32 [batch_size], weights `dtype`
-    [batch_size]). Raises ValueError if the batch or the pipeline does not go with the images.
+    [batch_size]). Raises ValueError if the pipeline does not go with the images.
     """
-    if batch_size < 1:
-        raise ValueError(f"the batch size of an evaluation is {batch_size}, expected at least 1")
-    _check(pipeline, store.shape)
     positions = tf.cast(index, tf.int64) * batch_size + np.arange(batch_size, dtype=np.int64)
     images, labels = _read(store, tf.minimum(positions, np.int64(store.size - 1)), pipeline, dtype)
     return _centre(images, pipeline), labels, tf.cast(positions < store.size, dtype)
@@ -168,7 +155,6 @@ def inputs_of(images, pipeline, dtype=tf.float32):
     unknown size. Raises ValueError if the pipeline does not go with the images.
     """
     shape = images.shape.as_list()[1:]
-    _check(pipeline, shape)
     return _centre(_normalised(images, shape, pipeline, dtype), pipeline)
 
 
@@ -184,16 +170,13 @@ def _centre(images, pipeline):
 
 def _check(pipeline, shape):
     """Raises ValueError unless images of `shape` can go through `pipeline`."""
-    height, width, channels = shape
+    height, width, _ = shape
     smallest = min(height, width)
     most = smallest if pipeline.reflection == "symmetric" else smallest - 1
     if pipeline.crop_size > smallest:
         raise ValueError(f"crop_size is {pipeline.crop_size}, expected at most {smallest}, the size of the images")
     if pipeline.padding > most:
         raise ValueError(f"padding is {pipeline.padding}, expected at most {most} for images of {height} x {width}")
-    for name, value in (("offset", pipeline.offset), ("scale", pipeline.scale)):
-        if np.shape(value) not in ((), (1,), (channels,)):
-            raise ValueError(f"{name} has {np.size(value)} entries, expected one, or one a channel: {channels}")
 
 
 def _read(store, chosen, pipeline, dtype):
@@ -209,6 +192,7 @@ def _read(store, chosen, pipeline, dtype):
 
 def _normalised(images, shape, pipeline, dtype):
     """Returns (images - offset) / scale as `dtype`; `shape` is that of one uint8 image."""
+    _check(pipeline, shape)
     height, width, channels = shape
     # One constant for a whole image: arithmetic along an axis of three is twice as slow on a CPU. The reciprocal is
     # taken here because TensorFlow's own, put in place of a division by a constant, is inexact even for powers of two.

@@ -5,7 +5,6 @@ digits with a remark, so that a command always does something real. A name may b
 """
 
 import dataclasses
-import functools
 import os
 import pathlib
 
@@ -18,14 +17,8 @@ from common.data.names import DEFAULT_DATA_DIR, check, is_own
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
 
-_READERS = {  # (find(folders) -> path or None, load(path) -> Dataset)
-    **{
-        format.name: (functools.partial(cifar.find, format=format), functools.partial(cifar.load, format=format))
-        for format in (cifar.CIFAR10, cifar.CIFAR100)
-    },
-    "svhn": (svhn.find, svhn.load),
-    "fashion_mnist": (fashion_mnist.find, fashion_mnist.load),
-}
+# Of each set that has files: what has find(folders) -> path or None, and load(path) -> Dataset.
+_READERS = {"cifar10": cifar.CIFAR10, "cifar100": cifar.CIFAR100, "svhn": svhn, "fashion_mnist": fashion_mnist}
 _FOLDERS = {"fashion_mnist": fashion_mnist.FOLDER}  # within the data folder, for files whose names others have too
 _MADE_HERE = {"digits": digits.load, "synthetic": synthetic.load}
 
@@ -112,13 +105,13 @@ def _named(name, data_dir, say):
             searched = " and ".join(str(folder) for folder in folders)
             raise NotAvailable(f"{name} is not in {searched}, and {error}") from error
         path = _find(name, [folder])
-    return _READERS[name][1](path)
+    return _READERS[name].load(path)
 
 
 def _find(name, folders):
     """Returns the path of the set in one of the folders, or None."""
     try:
-        return _READERS[name][0](folders)
+        return _READERS[name].find(folders)
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be searched for {name} ({error.strerror})") from error
 

@@ -49,7 +49,7 @@ def _cifar(folder):
     """A `Dataset` has checked itself; this reads all of it."""
     from common.data import cifar
 
-    data = cifar.load(cifar.find([folder], cifar.CIFAR100), cifar.CIFAR100)
+    data = cifar.CIFAR100.load(cifar.CIFAR100.find([folder]))
     return f"{data.train_images.shape} {data.test_images.sum()} {data.train_images.sum()} {data.train_labels.max()}"
 
 

@@ -90,7 +90,7 @@ def test_every_epoch_visits_every_image_once():
 
 def test_orders_of_epochs_and_seeds_are_all_different_and_even():
     """256 epochs apart, and seeds 2^32 apart, too: the shuffle itself would repeat there."""
-    size, epochs = 40, 520
+    size, epochs = 40, 260
     step = tf.placeholder(tf.int64, [])
     seeds = (0, 1, 256, 1 << 32)
     fetch = [batches.indices(step, size, size, seed) for seed in seeds]
@@ -193,14 +193,9 @@ def test_evaluation_covers_all_images_in_order_and_weighs_the_rest_zero():
     [
         (dict(batch_size=11), "batch_size is 11, expected 1 .. 10"),
         (dict(batch_size=0), "batch_size is 0"),
-        (dict(first=2, count=3), "rows 2 .. 4 are asked of a batch of 4"),
-        (dict(first=4), "rows 4 .. 3 are asked"),
-        (dict(first=-1, count=2), "rows -1 .. 0"),
         (dict(pipeline=Pipeline(crop_size=9)), "crop_size is 9, expected at most 8"),
         (dict(pipeline=Pipeline(crop_size=8, padding=9)), "padding is 9, expected at most 8"),
         (dict(pipeline=Pipeline(crop_size=8, padding=8, reflection="reflect")), "padding is 8, expected at most 7"),
-        (dict(pipeline=Pipeline(crop_size=8, offset=(1, 2))), "offset has 2 entries, expected one"),
-        (dict(pipeline=Pipeline(crop_size=8, scale=(1, 2))), "scale has 2 entries, expected one"),
     ],
 )
 def test_what_does_not_fit_is_one_line(arguments, message):
@@ -216,21 +211,3 @@ def test_a_pipeline_says_what_it_does():
         padded = f"padded by 4 (reflected, edge pixel {edge}), cropped to 28 x 28, not mirrored"
         assert str(Pipeline(padding=4, reflection=reflection, crop_size=28)) == padded
     assert str(Pipeline(mirror=True)) == "cropped to 32 x 32, mirrored"
-
-
-def test_evaluation_refuses_an_empty_batch():
-    with pytest.raises(ValueError, match="is 0, expected at least 1"):
-        batches.evaluation_batch(store(*made_up(3), "data"), 0, 0, Pipeline(crop_size=8))
-
-
-@pytest.mark.parametrize(
-    "values, message",
-    [
-        (dict(scale=0.0), "scale is 0.0"),
-        (dict(scale=(1.0, float("nan"), 1.0)), "scale is"),
-        (dict(offset=float("inf")), "offset is inf"),
-    ],
-)
-def test_a_pipeline_refuses_to_divide_by_0_and_what_is_not_finite(values, message):
-    with pytest.raises(ValueError, match=message):
-        Pipeline(**values)

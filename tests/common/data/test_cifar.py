@@ -42,7 +42,7 @@ def image(row):
 @pytest.mark.parametrize("format", [CIFAR10, CIFAR100], ids=lambda format: format.name)
 def test_images_and_labels_are_those_of_the_files(tmp_path, format, names, protocol):
     folder, contents = write(tmp_path, format, 3, names, protocol)
-    data = cifar.load(folder, format)
+    data = format.load(folder)
     rows = np.concatenate([contents[name][0] for name in format.train])
     assert data.train_images.shape == (len(rows), 32, 32, 3) and data.train_images.flags.c_contiguous
     np.testing.assert_array_equal(data.train_images[-1], image(rows[-1]))
@@ -56,7 +56,7 @@ def test_labels_may_be_an_array(tmp_path):
     folder, contents = write(tmp_path, CIFAR10)
     rows, labels = contents["test_batch"]
     save(folder / "test_batch", {"data": rows, "labels": np.array(labels)})
-    np.testing.assert_array_equal(cifar.load(folder, CIFAR10).test_labels, labels)
+    np.testing.assert_array_equal(CIFAR10.load(folder).test_labels, labels)
 
 
 def pack(folder, archive):
@@ -67,21 +67,21 @@ def pack(folder, archive):
 def test_an_archive_is_unpacked_beside_itself(tmp_path):
     folder, contents = write(tmp_path / "original", CIFAR100)
     pack(folder, tmp_path / CIFAR100.archive)
-    data = cifar.load(cifar.find([tmp_path], CIFAR100), CIFAR100)
+    data = CIFAR100.load(CIFAR100.find([tmp_path]))
     np.testing.assert_array_equal(data.test_labels, contents["test"][1])
-    assert cifar.find([tmp_path], CIFAR100) == tmp_path / CIFAR100.folder
+    assert CIFAR100.find([tmp_path]) == tmp_path / CIFAR100.folder
 
 
 def test_find_knows_the_folder_the_folder_itself_and_the_archive(tmp_path):
-    assert cifar.find([tmp_path], CIFAR10) is None and cifar.find([tmp_path / "nowhere"], CIFAR10) is None
+    assert CIFAR10.find([tmp_path]) is None and CIFAR10.find([tmp_path / "nowhere"]) is None
     folder, _ = write(tmp_path, CIFAR10)
-    assert cifar.find([tmp_path], CIFAR10) == folder and cifar.find([folder], CIFAR10) == folder
-    assert cifar.find([tmp_path], CIFAR100) is None
+    assert CIFAR10.find([tmp_path]) == folder and CIFAR10.find([folder]) == folder
+    assert CIFAR100.find([tmp_path]) is None
     (folder / "data_batch_3").unlink()
-    assert cifar.find([tmp_path], CIFAR10) == folder
+    assert CIFAR10.find([tmp_path]) == folder
     (tmp_path / CIFAR10.archive).write_bytes(b"")
-    assert cifar.find([tmp_path], CIFAR10) == tmp_path / CIFAR10.archive
-    assert cifar.find([tmp_path / CIFAR10.archive], CIFAR10) == tmp_path / CIFAR10.archive
+    assert CIFAR10.find([tmp_path]) == tmp_path / CIFAR10.archive
+    assert CIFAR10.find([tmp_path / CIFAR10.archive]) == tmp_path / CIFAR10.archive
 
 
 def test_whole_sets_come_first_then_archives_then_incomplete_ones(tmp_path):
@@ -92,9 +92,9 @@ def test_whole_sets_come_first_then_archives_then_incomplete_ones(tmp_path):
     whole, _ = write(tmp_path / "whole", CIFAR100)
     write(tmp_path / "whole again", CIFAR100)
     places = [tmp_path / name for name in ("incomplete", "packed", "whole", "whole again")]
-    assert cifar.find(places, CIFAR100) == whole
-    assert cifar.find(places[:2], CIFAR100) == tmp_path / "packed" / CIFAR100.archive
-    assert cifar.find(places[:1], CIFAR100) == tmp_path / "incomplete"
+    assert CIFAR100.find(places) == whole
+    assert CIFAR100.find(places[:2]) == tmp_path / "packed" / CIFAR100.archive
+    assert CIFAR100.find(places[:1]) == tmp_path / "incomplete"
 
 
 @pytest.mark.parametrize("format", [CIFAR10, CIFAR100], ids=lambda format: format.name)
@@ -102,9 +102,9 @@ def test_folders_that_are_called_as_files_of_the_set_are_no_set(tmp_path, format
     """Own pictures lie in train/ and test/ as a rule."""
     for name in (*format.train, *format.test, f"{format.folder}/{format.train[0]}", format.archive):
         (tmp_path / "pictures" / name / "cat").mkdir(parents=True)
-    assert cifar.find([tmp_path / "pictures"], format) is None
+    assert format.find([tmp_path / "pictures"]) is None
     folder, _ = write(tmp_path / "set", format)
-    assert cifar.find([tmp_path / "pictures", tmp_path / "set"], format) == folder
+    assert format.find([tmp_path / "pictures", tmp_path / "set"]) == folder
 
 
 ROWS = np.zeros([2, 3072], np.uint8)
@@ -128,7 +128,7 @@ def test_inconsistent_files_are_named_in_one_line(tmp_path, name):
     folder, _ = write(tmp_path, CIFAR10)
     save(folder / "data_batch_2", batch)
     with pytest.raises(DataError, match=message) as raised:
-        cifar.load(folder, CIFAR10)
+        CIFAR10.load(folder)
     assert str(raised.value).startswith(f"{folder / 'data_batch_2'}: ") and "\n" not in str(raised.value)
 
 
@@ -140,7 +140,7 @@ def test_foreign_files_are_named_in_one_line(tmp_path, contents):
     folder, _ = write(tmp_path, CIFAR100)
     (folder / "test").write_bytes(contents)
     with pytest.raises(DataError, match="expected a cifar100 batch with 'data'") as raised:
-        cifar.load(folder, CIFAR100)
+        CIFAR100.load(folder)
     assert str(folder / "test") in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -149,24 +149,24 @@ def test_missing_truncated_and_special_files(tmp_path):
     whole = (folder / "data_batch_5").read_bytes()
     (folder / "data_batch_5").write_bytes(whole[:-100])
     with pytest.raises(DataError, match="data_batch_5: "):
-        cifar.load(folder, CIFAR10)
+        CIFAR10.load(folder)
     (folder / "data_batch_5").unlink()
     with pytest.raises(DataError, match="data_batch_5: is missing"):
-        cifar.load(folder, CIFAR10)
+        CIFAR10.load(folder)
     (folder / "data_batch_5").mkdir()
     with pytest.raises(DataError, match="not a plain file"):
-        cifar.load(folder, CIFAR10)
+        CIFAR10.load(folder)
 
 
 def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
     folder, _ = write(tmp_path, CIFAR10)
     monkeypatch.setattr(cifar, "_MOST_BYTES", 1000)
     with pytest.raises(DataError, match="more than any such file"):
-        cifar.load(folder, CIFAR10)
+        CIFAR10.load(folder)
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference data are not here")
 def test_reference_set():
-    data = cifar.load(REFERENCE, CIFAR10)
+    data = CIFAR10.load(REFERENCE)
     assert data.train_images.shape == (1400, 32, 32, 3) and data.test_images.shape == (397, 32, 32, 3)
     assert np.all(np.bincount(data.test_labels, minlength=10) > 20)

@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import tarfile
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_a_folder_that_cannot_be_searched_is_named(places, monkeypatch):
     def refuse(folders):
         raise PermissionError(13, "Permission denied", str(folders[0]))
 
-    monkeypatch.setitem(datasets._READERS, "cifar10", (refuse, None))
+    monkeypatch.setitem(datasets._READERS, "cifar10", types.SimpleNamespace(find=refuse))
     with pytest.raises(DataError, match="here: cannot be searched for cifar10 .Permission denied"):
         load("cifar10", str(places / "here"))
 
