@@ -25,8 +25,8 @@ def entries(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def figures(folder):
-    """Returns a run's metrics, but for its speed."""
+def metrics(folder):
+    """Returns a run's metrics, one dict for each report and validation, without its speed."""
     lines = entries(folder / "metrics.jsonl")
     return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
 

@@ -23,8 +23,8 @@ class FiniteCheck(Periodic):
     """Ends the run at the first step that is not finite, or counts such steps; the first of all callbacks.
 
     What ends it is a ValueError of one line. As a context round the loop the check makes one of the errors of maps,
-    which refuse generators that are not finite. Each such step is a line of nonfinite.jsonl. Before each checkpoint the
-    variables are looked at: an update can overflow though its gradient is finite, and such a state is not to be saved.
+    which refuse generators that are not finite. Each step that is not finite is a line of nonfinite.jsonl. Before each
+    checkpoint the variables are checked: an update can overflow though its gradient is finite, and is not to be saved.
 
     Args:
       first, last, frequency: the first and the last update, and the frequency of checkpoints.

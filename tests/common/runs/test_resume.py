@@ -230,8 +230,8 @@ def assert_equal_runs(folder, other, dropped=()):
     """Equal variables and figures, but for those of validations that a signal has `dropped`."""
     runs.assert_equal(*(runs.contents(path / "model.ckpt-5") for path in (other, folder)))
     by_place = lambda line: (line["step"], line["split"] == "test")  # noqa: E731
-    kept = [line for line in runs.figures(folder) if line["split"] == "train" or line["step"] not in dropped]
-    assert sorted(runs.figures(other), key=by_place) == sorted(kept, key=by_place)
+    kept = [line for line in runs.metrics(folder) if line["split"] == "train" or line["step"] not in dropped]
+    assert sorted(runs.metrics(other), key=by_place) == sorted(kept, key=by_place)
 
 
 def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_been(tmp_path, monkeypatch, capsys):
@@ -243,7 +243,7 @@ def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_b
     assert "there is no checkpoint in" in out and "the run starts afresh" in out
     assert "step 2, validation dropped" in out and f"step 2, saved {path}/model.ckpt-2" in out
     assert f"interrupted by SIGUSR1; go on with --resume --train_path={path}" in out
-    assert ("step", 2, "test") not in [("step", line["step"], line["split"]) for line in runs.figures(path)]
+    assert ("step", 2, "test") not in [("step", line["step"], line["split"]) for line in runs.metrics(path)]
     assert train(monkeypatch, path, resume=True, at=4, act=terminate) == 128 + signal.SIGTERM
     out = capsys.readouterr().out
     assert f"goes on from {path}/model.ckpt-2, with step 3" in out and "validation: " not in out
@@ -275,7 +275,7 @@ def test_a_run_stopped_during_its_last_validation_does_it_when_it_goes_on(tmp_pa
     path = tmp_path / "run"
     assert train(monkeypatch, path, resume=True, vali_freq=99, at=5, act=terminate) == 128 + signal.SIGTERM
     assert "step 5, validation dropped" in capsys.readouterr().out
-    assert [line for line in runs.figures(path) if line["split"] == "test"] == []
+    assert [line for line in runs.metrics(path) if line["split"] == "test"] == []
     for _ in range(2):
         assert train(monkeypatch, path, resume=True, vali_freq=99) == 0
         assert_equal_runs(tmp_path / "whole", path)
@@ -319,7 +319,7 @@ def test_a_save_that_fails_is_reported_and_tried_again(tmp_path, monkeypatch, ca
     err = capsys.readouterr().err
     assert err.startswith("error: the last checkpoint could not be written ([Errno 28] No space left on device); go on")
     assert err.count("\n") == 1 and (tmp_path / "b" / "model.ckpt-1.index").exists()
-    assert [line["step"] for line in runs.figures(tmp_path / "b") if line["split"] == "train"] == list(range(6))
+    assert [line["step"] for line in runs.metrics(tmp_path / "b") if line["split"] == "train"] == list(range(6))
 
 
 @pytest.mark.slow
@@ -329,7 +329,7 @@ def test_a_folder_that_is_removed_while_training_is_made_again(tmp_path, monkeyp
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 3 and "training goes on" in captured.err  # log.txt, metrics.jsonl and events
     assert (path / "model.ckpt-5.index").exists()
-    assert [line["step"] for line in runs.figures(path)] == [4, 5, 5]
+    assert [line["step"] for line in runs.metrics(path)] == [4, 5, 5]
 
 
 def test_a_folder_is_one_process_s_to_train_in_and_anybody_s_to_test(tmp_path, monkeypatch, capsys):

@@ -181,6 +181,6 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(name, kills, steps, tm
     finish(*words, f"--train_path={killed}")
     expected, actual = [runs.contents(folder / f"model.ckpt-{steps - 1}") for folder in (tmp_path / "whole", killed)]
     runs.assert_equal(actual, expected, hint=f"KILL_SEED={seed}")
-    assert runs.figures(killed) == runs.figures(tmp_path / "whole")
+    assert runs.metrics(killed) == runs.metrics(tmp_path / "whole")
     left = [{path.name.split(".")[0] for path in folder.iterdir()} for folder in (killed, tmp_path / "whole")]
     assert left[0] == left[1]

@@ -209,7 +209,7 @@ def test_skip_counts_goes_on_and_resumes_exactly(tmp_path, monkeypatch, capsys):
     assert run(METHOD, settings(whole, nan_policy="skip")) == 0
     expected, skipped = without({1, 4}, 6), [0, 1, 1, 1, 2, 2]
     runs.assert_equal(runs.contents(whole), expected)
-    assert [line["skipped"] for line in runs.figures(whole) if line["split"] == "train"] == skipped
+    assert [line["skipped"] for line in runs.metrics(whole) if line["split"] == "train"] == skipped
     out = capsys.readouterr().out
     assert "step 1 is not finite: the loss" in out and "dropped, 2 in all" in out
     assert "step 5, fit = " in out and "skipped = 2" in out
@@ -219,7 +219,7 @@ def test_skip_counts_goes_on_and_resumes_exactly(tmp_path, monkeypatch, capsys):
     assert run(METHOD, again) == 0
     assert [entry["step"] for entry in entries(whole)] == [1, 4, 4]  # what is done again is written again
     assert "dropped, 2 in all" in capsys.readouterr().out
-    assert [line["skipped"] for line in runs.figures(whole) if line["split"] == "train"] == skipped
+    assert [line["skipped"] for line in runs.metrics(whole) if line["split"] == "train"] == skipped
     runs.assert_equal(runs.contents(whole), expected)
 
 

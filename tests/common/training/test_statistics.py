@@ -141,7 +141,7 @@ def train(path, **options):
 def assert_equal(folder, other):
     runs.assert_equal(runs.contents(other), runs.contents(folder))
     (first,), (second,) = [
-        [line["cross_entropy"] for line in runs.figures(path) if line["split"] == "test"] for path in (folder, other)
+        [line["cross_entropy"] for line in runs.metrics(path) if line["split"] == "test"] for path in (folder, other)
     ]
     assert first == second
 
