@@ -38,8 +38,8 @@ class Cluster:
 
     @property
     def others(self):
-        """The numbers of the other processes."""
-        return [index for index in range(self.count) if index != self.index]
+        """{index: address} of the other processes."""
+        return {index: address for index, address in enumerate(self.workers) if index != self.index}
 
     def name(self, index):
         """Returns what a worker is called in messages."""

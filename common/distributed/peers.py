@@ -46,8 +46,7 @@ class Peers:
     """
 
     def __init__(self, cluster):
-        self._cluster, self._server, self.target = cluster, None, ""
-        self._others = {index: cluster.workers[index] for index in cluster.others}
+        self._cluster, self._others, self._server, self.target = cluster, cluster.others, None, ""
 
     def rendezvous(self, config, seconds, items):
         """Starts the server, waits for the others, and checks that all are about to do the same.

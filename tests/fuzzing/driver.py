@@ -24,8 +24,8 @@ class Reader:
       memory: bytes that the worker may take beyond what it needs for the valid set.
     """
 
-    def __init__(self, box, name, valid, memory=256 << 20):
-        self._box, self._name, self.valid, self._memory = pathlib.Path(box), name, valid, memory
+    def __init__(self, box, name, valid, memory):
+        self._box, self._name, self._valid, self._memory = pathlib.Path(box), name, valid, memory
         (self._box / "outside").write_text("untouched")
         self.counts = {"data": 0, "error": 0}
         self._process = None
@@ -42,7 +42,7 @@ class Reader:
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        self._fill(self.valid)
+        self._fill(self._valid)
         assert self._ask()[0] == "data", "the valid set is read"
 
     def _stop(self):
@@ -70,7 +70,7 @@ class Reader:
         """Returns ("data" or "error", what) for the valid set with some files changed; AssertionError for a fault."""
         if self._process is None:
             self._start()
-        self._fill({**self.valid, **changed})
+        self._fill({**self._valid, **changed})
         kind, text = self._ask()
         if kind == "fault":
             self._stop()

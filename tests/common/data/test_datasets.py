@@ -1,5 +1,6 @@
 """Data sets by name: where they are looked for, and what happens when they are nowhere."""
 
+import functools
 import hashlib
 import http.server
 import pathlib
@@ -198,15 +199,8 @@ def test_svhn_is_found(places):
 
 def test_what_is_nowhere_is_downloaded_checked_and_unpacked(places, monkeypatch):
     archive = packed(places / "here")
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(archive.parent))
-
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(archive.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/{archive.name}"
         source = Published(archive.name, (address,), hashlib.md5(archive.read_bytes()).hexdigest())

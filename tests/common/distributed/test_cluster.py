@@ -27,14 +27,14 @@ def describe(monkeypatch, jobs, kind="worker", index=0):
 
 def test_a_process_on_its_own():
     assert cluster.find() == cluster.ALONE
-    assert (cluster.ALONE.count, cluster.ALONE.is_chief, cluster.ALONE.others) == (1, True, [])
+    assert (cluster.ALONE.count, cluster.ALONE.is_chief, cluster.ALONE.others) == (1, True, {})
     assert cluster.find("a:2222", 0, 5.0) == cluster.Cluster(timeout=5.0)
 
 
 def test_flags_name_all_workers_in_order():
     found = cluster.find(",".join(HOSTS), 1, 7.0)
     assert found == cluster.Cluster(HOSTS, 1, 7.0)
-    assert (found.count, found.is_chief, found.others) == (3, False, [0, 2])
+    assert (found.count, found.is_chief, found.others) == (3, False, {0: HOSTS[0], 2: HOSTS[2]})
     assert found.name(1) == "worker 1 (10.0.0.7:2223)"
 
 
