@@ -99,7 +99,7 @@ _BASELINE_RATES = _rates("base_lr", 0.005, 0.01, 0.02, 0.04)
 _OPT_RATES = _rates("base_lr", 0.03, 0.06, 0.1, 0.2)
 _OWN_RATES = {
     "upt": _rates("base_lr", 0.01, 0.02, 0.04, 0.08),
-    "opt_ls": _rates("base_lr", 0.1, 0.2, 0.4, 0.8),
+    "opt_ls": _rates("base_lr", 0.003, 0.01, 0.03, 0.1),
     "sopt_gs": _rates("base_lr", 0.1, 0.2, 0.4, 0.8),
     "opt_ogd": _rates("rotation_lr", 0.02, 0.05, 0.1, 0.2),
     "opt_or": _rates("base_lr", 0.003, 0.01, 0.03, 0.1),
@@ -127,7 +127,7 @@ def _opt_fashion():
         yield dataclasses.replace(row, label=label, rates=_OWN_RATES.get(row.name, rates), kind=kind)
     for name in folders:
         flags = ("--bn_decay=0.999", "--warmup_steps=0", *_PUBLISHED.get(name, ()))
-        rates = _OWN_RATES.get(name, _rates("base_lr", 0.05, 0.1, 0.2, 0.4))
+        rates = _rates("base_lr", 0.05, 0.1, 0.2, 0.4) if name in _FROM_NORMAL else _OWN_RATES[name]
         yield Row(f"{name}-published", name, flags, label=name, rates=rates, kind="as published")
     for name in _ON_SPHERES:
         flags = ("--generator_optimizer=sgdg",)
