@@ -20,7 +20,7 @@ class OrthogonalRegularisation(Method):
     """
 
     def __init__(self):
-        super().__init__("opt_or", factories={"auto": kernels.free()}, short_lr=_SHORT_LR, fashion_lr=0.01)
+        super().__init__("opt_or", factories={"auto": kernels.free()}, short_lr=_SHORT_LR)
 
     def penalty(self, settings, replica):
         # One reading of P for L2 and norm: their gradients are added first, and the sum to the kernel's. Three at once

@@ -7,7 +7,7 @@ import os
 
 from common.cli import fixed, generators, start
 from common.cli.presets import (
-    ADAM_LR, BASELINE_LRS, FASHION, FIXED_ADAM_LR, FIXED_LR, PAPER, PAPER_LR, SHORT, own_steps, preset_of,
+    ADAM_LR, BASELINE_LRS, FASHION, FIXED_ADAM_LR, FIXED_LR, PAPER, PAPER_LR, SHORT, SHORT_START, own_steps, preset_of,
 )  # fmt: skip
 from common.cli.program import Program
 from common.cli.settings import OptSettings
@@ -34,7 +34,6 @@ class Method(Program):
       rotate: its map, Q(P) W0; `rotate.algorithms` names how else it can be computed, for --map_algorithm.
       widths: filters of CNN-6, if not 64 everywhere.
       factories: {algorithm: kernel factory} in place of those of `rotate`; "auto" is among them.
-      generator_start: --generator_start of all presets but the paper's.
       short_lr, short_steps: learning rate and updates of the short runs, on digits, synthetic and own images.
       fashion_lr: learning rate on Fashion-MNIST.
 
@@ -50,14 +49,13 @@ class Method(Program):
         rotate=None,
         widths=networks.CNN6_WIDTHS,
         factories=None,
-        generator_start="unit",
         short_lr=PAPER_LR,
         fashion_lr=PAPER_LR,
         short_steps=SHORT.schedule.steps,
     ):
         self.name, self.widths = name, widths
         self.factories = factories or {name: kernels.rotated(by) for name, by in by_algorithm(rotate).items()}
-        self.generator_start = None if factories else generator_start  # None where P does not start at random
+        self.starts_at_random = not factories
         self.scale_free_axis = kernels.scale_free_axis_of(rotate)
         self.short_lr, self.fashion_lr, self.short_steps = short_lr, fashion_lr, short_steps
 
@@ -68,9 +66,8 @@ class Method(Program):
         factory = self.factories[settings.map_algorithm]
         if self.on_manifold(settings):
             factory = dataclasses.replace(factory, start=initializers.unit_normal(self.scale_free_axis))
-        elif self.generator_start:
-            start = generators.start_of(settings.generator_start or self.generator_start)
-            factory = dataclasses.replace(factory, start=start)
+        elif self.starts_at_random:
+            factory = dataclasses.replace(factory, start=generators.start_of(settings.generator_start or SHORT_START))
         return kernels.by_place(factory)
 
     def schedule(self, settings):
@@ -143,7 +140,7 @@ class Method(Program):
         if settings.map_algorithm not in method.factories:
             names = ", ".join(method.factories)
             raise ValueError(f"--map_algorithm={settings.map_algorithm}: {method.name} has {names}; choose one")
-        if settings.generator_start and (settings.fixed or not method.generator_start):
+        if settings.generator_start and (settings.fixed or not method.starts_at_random):
             given, where = f"--generator_start={settings.generator_start}", "under --fixed " if settings.fixed else ""
             raise ValueError(f"{given}: {where}{method.name} has no generators that start at random; leave it out")
         generators.check(settings, method.name, method.scale_free_axis)
@@ -158,11 +155,11 @@ class Method(Program):
 
     def resolve(self, settings, dataset):
         preset, method = preset_of(dataset.name), self.of(settings)
-        generator_start = settings.generator_start or ("paper" if preset is PAPER else method.generator_start)
+        generator_start = settings.generator_start or ("paper" if preset is PAPER else SHORT_START)
         base_lr = {PAPER: PAPER_LR, FASHION: method.fashion_lr}.get(preset, method.short_lr)
         base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
         generator_lr = generators.LR[settings.generator_optimizer] if method.on_manifold(settings) else None
-        at_random = method.generator_start and not generator_lr and settings.fixed is None
+        at_random = method.starts_at_random and not generator_lr and settings.fixed is None
         batch_size = settings.batch_size or preset.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         if settings.fixed is not None:

@@ -237,12 +237,14 @@ def test_generators_start_at_the_deviation_that_is_asked_for(start, size):
         assert abs(value.std() / expected - 1) < 5 / len(value)
 
 
-@pytest.mark.parametrize(("data", "steps", "start", "warmup"), [
-    ("cifar100", 75_000, "paper", 0), ("fashion_mnist", 2_000, "unit", 200), ("digits", 500, "unit", 50),
+@pytest.mark.parametrize(("folder", "data", "steps", "start", "warmup", "lr"), [
+    ("opt_cp", "cifar100", 75_000, "paper", 0, 0.1), ("opt_cp", "fashion_mnist", 2_000, "unit", 200, 0.1),
+    ("opt_cp", "digits", 500, "unit", 50, 0.1), ("opt_ls", "cifar100", 75_000, "paper", 0, 0.1),
+    ("opt_ls", "digits", 400, "unit", 40, 0.01),
 ])  # fmt: skip
-def test_presets_rise_for_a_tenth_but_for_the_paper(data, steps, start, warmup):
+def test_presets_rise_for_a_tenth_but_for_the_paper(folder, data, steps, start, warmup, lr):
     dataset, step = dataclasses.replace(synthetic.load(64, 32), name=data), tf.placeholder(tf.int64, [])
-    method, settings = method_of("opt_cp"), method_of("opt_cp").settings_class(data=data)
+    method, settings = method_of(folder), method_of(folder).settings_class(data=data)
     resolved = method.resolve(settings, dataset)
     found = method.steps(resolved, dataset), resolved.generator_start, resolved.warmup_steps
     assert found == (steps, start, warmup)
@@ -250,7 +252,7 @@ def test_presets_rise_for_a_tenth_but_for_the_paper(data, steps, start, warmup):
         for asked, share in ((None, 1 / warmup if warmup else 1), (0, 1), (4, 0.25)):
             of_flags = method.resolve(dataclasses.replace(settings, warmup_steps=asked), dataset)
             rate = session.run(method.rates(of_flags, step), {step: 0})["lr"]
-            np.testing.assert_allclose(rate, 0.1 * share, rtol=1e-12)
+            np.testing.assert_allclose(rate, lr * share, rtol=1e-12)
 
 
 def test_only_methods_that_start_at_random_have_a_start():
