@@ -1,7 +1,6 @@
 """Event files hold what metrics.jsonl holds, and histograms and a picture, whatever happens to the disk."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -19,6 +18,7 @@ from common.runs.folder import RunFolder
 from common.training import problem, summaries
 from opt_cp.train import method
 from tests.full_disk import full_disk
+from tests.runs import assert_equal, begin, contents, entries
 
 METHOD = method()
 SPLITS = ("train", "test")
@@ -61,8 +61,7 @@ def scalars_of(events):
 
 
 def expected_scalars(folder, split):
-    for line in (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines():
-        figures = json.loads(line)
+    for figures in entries(pathlib.Path(folder, "metrics.jsonl")):
         step = figures.pop("step")
         if figures.pop("split") == split:
             for name, value in figures.items():
@@ -87,8 +86,7 @@ def start_of_step_2(folder):
         generators = variables.with_role(Role.GENERATOR)
         gradients = tf.gradients(training.loss, generators)
         images, _ = batches.training_batch(training.stores[0], 0, 8, SMALL.seed, task.pipeline)
-        session.run(tf.global_variables_initializer())
-        training.stores[0].fill(session)
+        begin(session, training.stores[0])
         tf.train.Saver(variables.saved()).restore(session, str(folder / "model.ckpt-1"))
         names = [generator.op.name for generator in generators]
         return session.run(images), dict(zip(names, session.run(gradients)))
@@ -149,9 +147,7 @@ def test_an_ordinary_update_fetches_nothing_for_it():
 def test_without_it_the_same_is_trained_and_nothing_written(folder, tmp_path):
     assert run(METHOD, dataclasses.replace(SMALL, train_path=str(tmp_path), tensorboard=False)) == 0
     assert not (tmp_path / "events").exists()
-    ours, other = (tf.train.load_checkpoint(str(path / "model.ckpt-5")) for path in (folder, tmp_path))
-    for name in ours.get_variable_to_shape_map():
-        np.testing.assert_array_equal(ours.get_tensor(name), other.get_tensor(name), err_msg=name)
+    assert_equal(contents(tmp_path), contents(folder))
 
 
 @pytest.mark.slow
