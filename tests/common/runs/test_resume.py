@@ -394,7 +394,8 @@ def test_a_signal_while_the_graph_is_built_leaves_nothing(number, tmp_path, star
         "from opt_gs.train import method\n"
         "def slow(*arguments, **options):\n"
         "    print('building', flush=True)\n"
-        "    time.sleep(60)\n"
+        "    while True:\n"
+        "        time.sleep(0.1)\n"  # a long call would keep Python from handling a signal that another thread got
         "problem.build = slow\n"
         "from common.cli.start import main\n"
         "main(method().settings_class, method)\n"
