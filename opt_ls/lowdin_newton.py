@@ -29,7 +29,7 @@ def newton(generator, weights):
     epsilon = np.finfo(dtype.as_numpy_dtype).eps
     # TensorFlow's inverse refuses a pivot of zero; the determinant's logarithm, of the same pivots, is -infinity then.
     invertible = tf.math.is_finite(tf.linalg.slogdet(generator)[1])
-    generator = tf.where_v2(_per_member(invertible), generator, identity(size, dtype))
+    generator = tf.where_v2(invertible[:, tf.newaxis, tf.newaxis], generator, identity(size, dtype))
     shapes = generator.shape, [generator.shape[0], 1, 1]
     kept = [tf.TensorArray(dtype, _MOST_STEPS, element_shape=shape, clear_after_read=False) for shape in shapes]
 
@@ -69,10 +69,6 @@ def newton(generator, weights):
         return tf.while_loop(lambda count, _: count > 0, back, [count, start], back_prop=False)[1], of_weights
 
     return matmul(rotation, weights), gradient, invertible & trusted[:, 0, 0]
-
-
-def _per_member(values):
-    return values[:, tf.newaxis, tf.newaxis]
 
 
 def _norms(matrix):

@@ -9,7 +9,7 @@ GPU an operation costs 13 microseconds, however small, and products next to noth
 are long chains of small operations.
 """
 
-import dataclasses
+import collections
 import functools
 
 import numpy as np
@@ -20,6 +20,9 @@ from common.graph.linalg import matmul, transposed
 _LEAST = 1e-7  # singular value, of s, from which on the steps reach 1 by the last; s is up to 3.4 times the largest one
 _STEPS = 14
 _LEFT = 1e-6  # the sum of the squares of x^2 - 1 before the last step, which leaves of x - 1 the cube
+
+# s, beta and delta of a step, which makes of s X its successor times the next step's s.
+_Step = collections.namedtuple("_Step", ["scale", "beta", "delta"])
 
 
 def polynomial(generator, weights):
@@ -80,15 +83,6 @@ def _multiple(number, size):
     return tf.raw_ops.MatrixDiag(diagonal=tf.constant(number, tf.float64, [size]))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Step:
-    """s, beta and delta of a step, which makes of s X its successor times the next step's s."""
-
-    scale: float
-    beta: float
-    delta: float
-
-
 def scaled_steps(least, count):
     """Returns `coefficients` as the steps of `polynomial`: s_{k+1} = s_k^5 / c_k, and after the last step it is 1.
 
@@ -103,7 +97,7 @@ def scaled_steps(least, count):
     return steps[::-1]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def coefficients(least, count):
     """Returns the (a, b, c) of `count` steps, for singular values from `least` to 1."""
     low, high, steps = least, 1.0, []

@@ -32,7 +32,6 @@ class StochasticOpt(Method):
     def __init__(self, name="gs"):
         rotate = MAPS[name]
         super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", rotate, factories=by_algorithm(rotate))
-        self._start = identity_of(rotate)
 
     def check(self, settings):
         if settings.rotation != "method" and settings.map != "gs":
@@ -46,8 +45,7 @@ class StochasticOpt(Method):
 
     def factory_of(self, settings):
         rotate = self.factories[settings.map_algorithm]
-        subset = SubsetRotated(rotate, settings.sample_ratio, self._start)
-        return by_place(subset, first=rotated(rotate, self._start))
+        return by_place(SubsetRotated(rotate, settings.sample_ratio), first=rotated(rotate, identity_of(rotate)))
 
     def schedule(self, settings):
         """The paper's rate follows the episodes; --max_steps only ends the run early."""

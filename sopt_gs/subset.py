@@ -6,7 +6,7 @@ from collections.abc import Callable
 from common.compat import tf
 from common.graph import initializers, variables
 from common.graph.variables import Role
-from common.nn.kernels import Factory, Kernel, freedom
+from common.nn.kernels import Factory, Kernel, freedom, identity_of
 from common.nn.map_batches import apply_map
 from common.training.callbacks import Callback
 
@@ -31,20 +31,19 @@ class SubsetRotated(Factory):
     Attributes:
       rotate: a map, as for `kernels.rotated`.
       ratio: share of the input channels; p = k * k * max(1, floor(c_in * ratio)) of the n = k * k * c_in rows.
-      start: initial value of P, with Q(P) = I.
     """
 
     rotate: Callable
     ratio: float
-    start: Callable = initializers.identity
 
     def create(self, shape, dtype=tf.float32):
         size, _, channels, outputs = shape
         rows, chosen = size * size * channels, size * size * max(1, int(channels * self.ratio))
         weights = variables.create("fix", [rows, outputs], Role.FIXED, initializers.he_normal, dtype)
-        generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, self.start, dtype)
+        start = identity_of(self.rotate)
+        generator = variables.create("rotation", [chosen, chosen], Role.GENERATOR, start, dtype)
         indices = variables.create("subset", [chosen], Role.SUBSET, _first_subset(rows), tf.int32)
-        return Subset(weights, generator, indices, self.start, shape)
+        return Subset(weights, generator, indices, start, shape)
 
     def compute(self, created, names):
         fixed = [tf.convert_to_tensor(layer.weights) for layer in created]

@@ -110,8 +110,7 @@ class _Plain(Factory):
         return variables.create(self._name, shape, self._role, self._initial, dtype)
 
     def compute(self, created, names):
-        sizes = [math.prod(kernel.shape.as_list()) for kernel in created]
-        return [Kernel(tf.convert_to_tensor(kernel), size, created=kernel) for kernel, size in zip(created, sizes)]
+        return [Kernel(tf.convert_to_tensor(kernel), kernel.shape.num_elements(), created=kernel) for kernel in created]
 
     def begin_at(self, created, kernel):
         return {created: kernel}

@@ -81,7 +81,7 @@ def call(*arguments):
     assert run(Grassmann(), line.settings(), remarks) == 0
 
 
-def test_command_line_gives_the_figures_of_the_original_for_its_checkpoint(capsys):
+def test_command_line_gives_the_metrics_of_the_original_for_its_checkpoint(capsys):
     call(
         "--task=test", "--model=resnet", "--depth=10", "--widen_factor=1", "--data=cifar10", "--device=cpu",
         f"--data_dir={REFERENCE / 'datasets'}", f"--load={CHECKPOINT}", "--vali_batch_size=397",
@@ -97,7 +97,7 @@ def reference_task(vali_batch_size):
     return Grassmann().problem(flags, dataset)
 
 
-def test_the_same_figures_with_any_vali_batch_size():
+def test_the_same_metrics_with_any_vali_batch_size():
     for size in (100, 250, 1000):
         with tf.Graph().as_default():
             evaluation = Evaluation(reference_task(size))

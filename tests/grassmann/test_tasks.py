@@ -46,7 +46,7 @@ def test_a_run_is_logged_saved_and_tested(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_run_goes_on_on_other_devices_as_if_it_had_not_stopped(tmp_path, capsys):
-    """Slots and powers come back on every tower: the last checkpoints agree."""
+    """Slots and powers come back on every replica: the last checkpoints agree."""
     assert execute(tmp_path / "whole", max_steps=6, save_freq=3, max_to_keep=2) == 0
     assert execute(tmp_path / "rest", max_steps=6, load=str(tmp_path / "whole" / "model.ckpt-2"), num_gpus=2) == 0
     assert "runs on 2 virtual devices" in capsys.readouterr().out

@@ -26,7 +26,7 @@ class TestGramSchmidt(every_map.TriangularMapTests):
 
     @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
     @pytest.mark.parametrize("last", oracle.LAST_ROWS.values(), ids=oracle.LAST_ROWS)
-    def test_a_last_row_that_depends_on_the_others_is_turned_round_at_most(self, algorithm, dtype, tolerance, last):
+    def test_a_last_row_that_depends_on_the_others_changes_its_sign_at_most(self, algorithm, dtype, tolerance, last):
         """Q and all gradients are those of a generator with any other last row, on one side or on the other."""
         generator = generators.with_condition(100, 30)
         cases = [maps.case(last(generator, dtype.as_numpy_dtype), 3)]
@@ -58,7 +58,7 @@ def test_rows_are_a_triangular_combination_with_a_positive_diagonal():
     assert np.diag(lower).min() > 0
 
 
-def test_the_last_row_turns_round_only_where_the_determinant_changes_its_sign():
+def test_the_last_row_changes_its_sign_only_where_the_determinant_does():
     """As on a path of training: equal steps across det P = 0, the point on it included."""
     generator = generators.with_condition(100, 30)
     across = generator[-1] - generator[:-1].sum(0)

@@ -62,8 +62,8 @@ def test_only_generators_within_the_range_are_trusted(condition, trusted):
 CALLS = [("rational", 1e3, 0), ("rational", 1e6, 2), ("newton", 1e5, 0), ("newton", 1e7, 2)]
 
 
-@pytest.mark.parametrize("method, condition, calls", CALLS)
-def test_singular_values_are_computed_only_where_the_faster_way_is_not_trusted(monkeypatch, method, condition, calls):
+@pytest.mark.parametrize("algorithm, condition, calls", CALLS)
+def test_singular_values_are_computed_only_where_they_are_needed(monkeypatch, algorithm, condition, calls):
     """One decomposition for the output and one for its gradient, none where the faster algorithm serves."""
     counted = []
 
@@ -78,5 +78,5 @@ def test_singular_values_are_computed_only_where_the_faster_way_is_not_trusted(m
 
     monkeypatch.setattr(tf.linalg, "svd", counting)
     case = maps.case(generators.with_condition(64, condition), 4)
-    maps.run(lambda *inputs: lowdin.lowdin(*inputs, algorithm=method), [case])
+    maps.run(lambda *inputs: lowdin.lowdin(*inputs, algorithm=algorithm), [case])
     assert len(counted) == calls

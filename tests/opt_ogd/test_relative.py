@@ -27,7 +27,7 @@ def step(x, u, r, learning_rate, beta):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
-def test_turn_is_the_product_and_its_gradient_the_relative_one(dtype, tolerance):
+def test_rotated_weights_are_the_product_and_its_gradient_the_relative_one(dtype, tolerance):
     x, weights, upstream = problem()
     given = [tf.constant(value, dtype) for value in (x, weights, upstream)]
     rotated = rotate_relative(*given[:2])
@@ -37,7 +37,7 @@ def test_turn_is_the_product_and_its_gradient_the_relative_one(dtype, tolerance)
         np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-def test_relative_gradient_is_the_derivative_along_turns():
+def test_relative_gradient_is_the_derivative_along_rotations():
     """d/dt loss((I + t E) X) at t = 0 is <U, E>."""
     x, weights, _ = problem()
     direction = np.random.RandomState(3).randn(SIZE, SIZE)
@@ -98,10 +98,10 @@ def test_over_100_steps_it_differs_from_the_published_iteration_by_what_that_one
 
 
 @pytest.mark.parametrize("angle", [0.2, 0.4])
-def test_a_plane_that_turns_by_t_keeps_its_size_up_to_t_to_the_sixth(angle):
+def test_a_plane_that_rotates_by_t_keeps_its_size_up_to_t_to_the_sixth(angle):
     """X X^T becomes 1 - t^6 / 16 + t^8 / 64 times what it was; with two passes 1 - t^4 / 4 + t^6 / 16."""
-    turn_by = angle * np.array([[0.0, -1.0], [1.0, 0.0]])
-    new, _ = step(np.eye(2), -turn_by, np.zeros((2, 2)), 1.0, 0.0)  # U = -W, a = 1 since |W| = t sqrt(2) < 1
+    rotate_by = angle * np.array([[0.0, -1.0], [1.0, 0.0]])
+    new, _ = step(np.eye(2), -rotate_by, np.zeros((2, 2)), 1.0, 0.0)  # U = -W, a = 1 since |W| = t sqrt(2) < 1
     growth = 1 - angle**6 / 16 + angle**8 / 64
     np.testing.assert_allclose(new @ new.T, growth * np.eye(2), rtol=0, atol=1e-14)
 

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from tests.oracles import batches, generators, maps, orthonormal
+from tests.oracles import generators, maps, orthonormal
 
-LARGEST = 272
+LARGEST, COUNT = 272, 5
 GPUS = [([], False), ([(8, 6)], False), ([(9, 0)], True), ([(9, 0), (8, 9)], False)]  # compute capabilities
+
+
+def batch():
+    """(generator [5, 20, 20], weights, upstream)."""
+    cases = [maps.case(generators.normal(20, index), 3, index) for index in range(COUNT)]
+    return [np.stack(values) for values in zip(*cases)]
 
 
 class MapTests:
@@ -74,24 +80,6 @@ class MapTests:
         most = self.most_nodes[algorithm] if isinstance(self.most_nodes, dict) else self.most_nodes
         assert maps.nodes(self.by(algorithm), 1) <= counts[27] <= most
 
-    @pytest.mark.parametrize("generator, weights, message", [
-        ([3, 4], [3, 2], r"\(3, 4\)"),
-        ([3], [3, 2], r"\(3,\)"),
-        ([2, 3, 3], [3, 2], r"\(3, 2\), expected \[2, 3, m\]"),
-        ([0, 0], [0, 2], r"\(0, 0\)"),
-        ([3, 3], [4, 2], r"\(4, 2\)"),
-        ([3, 3], [3], r"\(3,\)"),
-    ])  # fmt: skip
-    def test_shapes_that_do_not_fit_are_named(self, generator, weights, message):
-        with pytest.raises(ValueError, match=f"{self.name}: .*{message}") as caught:
-            self.map(tf.zeros(generator), tf.zeros(weights))
-        assert "\n" not in str(caught.value)
-
-    @pytest.mark.parametrize("types", [(tf.float32, tf.float64), (tf.int32, tf.int32)])
-    def test_types_that_do_not_fit_are_named(self, types):
-        with pytest.raises(ValueError, match=f"{self.name}: .*(float32|int32)"):
-            self.map(tf.zeros([3, 3], types[0]), tf.zeros([3, 2], types[1]))
-
     def test_algorithms_that_do_not_exist_are_named(self):
         known = ", ".join(self.map.algorithms)
         with pytest.raises(ValueError, match=f"{self.name}: the algorithm is 'lu', expected one of {known}"):
@@ -121,17 +109,47 @@ class MapTests:
         assert (tf.float64 in {node.outputs[0].dtype for node in factors}) == exact
 
     def test_a_batch_is_its_members(self, algorithm):
-        batches.equals_its_members(self.by(algorithm), 1e-6 if self.name == "lowdin" else 1e-11)
+        """A batch gives what a call for each member gives, forward and backward; two batch dimensions as one."""
+        tolerance = 1e-6 if self.name == "lowdin" else 1e-11
+        folded = [np.stack([value, value[::-1]]) for value in batch()]
+        one, two = maps.run(self.by(algorithm), [batch(), folded], tf.float64)
+        singles = maps.run(self.by(algorithm), list(zip(*batch())), tf.float64)
+        for whole, twice, single in zip(one, two, zip(*singles)):
+            close = {"rtol": tolerance, "atol": tolerance * np.abs(whole).max()}
+            np.testing.assert_allclose(whole, single, **close)
+            np.testing.assert_allclose(twice, [whole, whole[::-1]], **close)
 
-    def test_a_member_that_needs_a_slower_algorithm_leaves_the_others_alone(self, algorithm):
-        batches.leaves_the_others_alone(self.by(algorithm), self.hard)
+    def test_a_member_that_needs_a_slower_algorithm_leaves_the_others_alone(self, algorithm, index=2):
+        """Not a bit of the others changes, and its own are as right as alone."""
+        mixed = batch()
+        mixed[0][index] = self.hard
+        expected, found = maps.run(self.by(algorithm), [batch(), mixed])
+        (alone,) = maps.run(self.by(algorithm), [[value[index] for value in mixed]])
+        others = np.arange(COUNT) != index
+        for value, other, single in zip(found, expected, alone):
+            np.testing.assert_array_equal(value[others], other[others])
+            np.testing.assert_allclose(value[index], single, rtol=1e-4, atol=1e-4 * np.abs(single).max())
 
     def test_an_error_names_the_member(self, algorithm):
+        """By its name, by its number, or not at all if there is but one."""
+        names = ["conv1_0", "conv1_1", "conv2_0", "conv2_1", "conv3_0"]
         for bad, fault in self.faults:
-            batches.names_the_member(self.by(algorithm), self.name, bad, fault)
+            stack, weights, _ = batch()
+            stack[3] = bad
+            for generator, right, known, subject in (
+                (stack, weights, names, "the generator of conv2_1"),
+                (stack, weights, None, "the generator of member 3 of the batch"),
+                (stack[3], weights[3], None, "the generator"),
+                (stack[3], weights[3], ["fc6"], "the generator of fc6"),
+            ):
+                given = tf.constant(generator, tf.float32), tf.constant(right, tf.float32)
+                result = self.by(algorithm)(*given, names=known)
+                message = f"{self.name}: {subject} {fault}"
+                with tf.Session() as session, pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                    session.run(result)
 
     def test_a_batch_has_as_many_nodes_as_one(self, algorithm):
-        batches.has_as_many_nodes(self.by(algorithm))
+        assert len({maps.nodes(self.by(algorithm), 64, 8, batch=[size]) for size in (1, 2, 5)}) == 1
 
 
 def _with_row(values):

@@ -35,20 +35,16 @@ def rotations(rotate, generators, dtype=tf.float32):
         return session.run(outputs)
 
 
-def nodes(rotate, size, columns=64, dtype=tf.float32):
-    """Counts the graph nodes of the map and its gradient, its two inputs and the upstream gradient not counted."""
+def nodes(rotate, size, columns=64, batch=()):
+    """Counts the graph nodes of the map and its gradient, those inside functions (branches of conditionals) included.
+
+    Its two inputs and the upstream gradient are not counted.
+    """
     with tf.Graph().as_default() as graph:
-        generator = tf.placeholder(dtype, [size, size])
-        weights = tf.placeholder(dtype, [size, columns])
-        upstream = tf.placeholder(dtype, [size, columns])
-        tf.gradients(rotate(generator, weights), [generator, weights], [upstream])
-        return count(graph) - 3
-
-
-def count(graph):
-    """Counts the nodes of a graph, those inside functions (branches of conditionals) included."""
-    definition = graph.as_graph_def()
-    return len(definition.node) + sum(len(function.node_def) for function in definition.library.function)
+        *given, upstream = [tf.placeholder(tf.float32, [*batch, size, width]) for width in (size, columns, columns)]
+        tf.gradients(rotate(*given), given, [upstream])
+        definition = graph.as_graph_def()
+        return len(definition.node) + sum(len(function.node_def) for function in definition.library.function) - 3
 
 
 def slope(rotate, generator, weights, upstream, step=1e-5, seed=0):

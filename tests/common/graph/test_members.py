@@ -1,5 +1,7 @@
 """A map of a batch: arguments, members that are replaced, and errors that name one."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -32,16 +34,31 @@ def test_any_number_of_batch_dimensions(batch):
         np.testing.assert_allclose(session.run(result), generator @ weights, rtol=1e-12)
 
 
-def test_arguments_that_do_not_fit_are_named():
+@pytest.mark.parametrize("generator, weights, message", [
+    ([3, 4], [3, 2], "the generator has shape (3, 4), expected [..., n, n] with n >= 1"),
+    ([3], [3, 2], "the generator has shape (3,), expected [..., n, n] with n >= 1"),
+    ([0, 0], [0, 2], "the generator has shape (0, 0), expected [..., n, n] with n >= 1"),
+    ([2, 3, 3], [3, 2], "the weights have shape (3, 2), expected [2, 3, m] like the generator"),
+    ([3, 3], [4, 2], "the weights have shape (4, 2), expected [3, m] like the generator"),
+    ([3, 3], [3], "the weights have shape (3,), expected [3, m] like the generator"),
+])  # fmt: skip
+def test_shapes_that_do_not_fit_are_named(generator, weights, message):
+    with pytest.raises(ValueError, match=f"^product: {re.escape(message)}$"):
+        _apply(np.ones(generator), np.ones(weights))
+
+
+@pytest.mark.parametrize("types", [("float32", "float64"), ("int32", "int32")])
+def test_types_that_do_not_fit_are_named(types):
+    with pytest.raises(ValueError, match=f"product: generator and weights are {' and '.join(types)}, expected both"):
+        _apply(np.ones([3, 3], types[0]), np.ones([3, 2], types[1]))
+
+
+def test_names_and_algorithms_that_do_not_fit_are_named():
     ones = np.ones([2, 3, 3])
-    for arguments, message in (
-        ((ones, np.ones([2, 3])), r"product: the weights have shape \(2, 3\), expected \[2, 3, m\] like the generator"),
-        ((ones, ones, ["a"]), "product: 1 names for 2 generators, expected one for each"),
-        ((ones, ones, None, "qr"), "product: the algorithm is 'qr', expected one of auto"),
-        ((ones[0, 0], ones), r"product: the generator has shape \(3,\), expected \[..., n, n\]"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            _apply(*arguments)
+    with pytest.raises(ValueError, match="product: 1 names for 2 generators, expected one for each"):
+        _apply(ones, ones, ["a"])
+    with pytest.raises(ValueError, match="product: the algorithm is 'qr', expected one of auto"):
+        _apply(ones, ones, algorithm="qr")
 
 
 def test_an_error_names_the_first_member_in_one_line():

@@ -81,28 +81,6 @@ def test_only_the_first_conv_gets_the_first_kernel():
             assert len(first) == 1 and first == list(shapes(Role.WEIGHT))[:1]
 
 
-def test_wide_residual_network_has_the_names_of_its_checkpoints():
-    build("resnet", depth=10, widen_factor=2)
-    names = shapes(Role.WEIGHT, Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING)
-    expected = {"group1/conv0/weight", "fc/output/weight", "fc/output/bias"}
-    scopes = ["fc"]
-    for group in (2, 3, 4):
-        expected.add(f"group{group}_block0/projection/weight")
-        for layer in (1, 2):
-            scopes.append(f"group{group}_block0/layer{layer}_in_block")
-            expected.add(f"{scopes[-1]}/conv/weight")
-    expected |= {f"{scope}/batch_norm/{kind}" for scope in scopes for kind in ("beta", "gamma", "pop_mean", "pop_var")}
-    assert set(names) == expected
-    assert names["group4_block0/layer1_in_block/conv/weight"] == [3, 3, 64, 128]
-    assert names["group4_block0/projection/weight"] == [1, 1, 64, 128]
-
-
-def test_a_residual_group_of_unchanged_width_has_no_projection():
-    build("resnet", depth=16, widen_factor=1)
-    projections = {name for name in shapes(Role.WEIGHT) if "projection" in name}
-    assert projections == {f"group{group}_block0/projection/weight" for group in (3, 4)}
-
-
 def test_wide_residual_network_of_the_paper_has_36_5_million_weights():
     build("resnet", depth=28, widen_factor=10)
     assert round(count(Role.WEIGHT, Role.BIAS, Role.GAMMA, Role.BETA) / 1e6, 1) == 36.5
@@ -112,23 +90,6 @@ def test_wide_residual_network_of_the_paper_has_36_5_million_weights():
 def test_impossible_residual_networks_are_refused(depth, widen):
     with pytest.raises(ValueError, match=f"not {depth if widen else widen}"):
         build("resnet", depth=depth, widen_factor=widen)
-
-
-def test_vgg_has_the_names_of_its_checkpoints():
-    build("vgg11")
-    names = shapes(Role.WEIGHT, Role.BIAS, Role.GAMMA, Role.BETA, Role.MOVING)
-    convs = [f"GROUP{group}_{index}" for group, depth in enumerate((1, 1, 2, 2, 2)) for index in range(depth)]
-    expected = {f"{conv}/conv/weight" for conv in convs}
-    expected |= {f"{conv}/batch_norm/{kind}" for conv in convs for kind in ("beta", "pop_mean", "pop_var")}
-    expected |= {f"fc{index}/{kind}" for index in (0, 1) for kind in ("weight", "beta", "pop_mean", "pop_var")}
-    assert set(names) == expected | {"fc2/weight", "fc2/bias"}
-    assert names["fc0/weight"] == [512, 512]
-
-
-@pytest.mark.parametrize(("name", "convs"), [("vgg11", 8), ("vgg13", 10), ("vgg16", 13), ("vgg19", 16)])
-def test_vgg_depths(name, convs):
-    _, found = build(name)
-    assert len([kernel for kernel in found.values() if kernel.tensor.shape.rank == 4]) == convs
 
 
 def test_unknown_network():

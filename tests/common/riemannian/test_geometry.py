@@ -82,7 +82,7 @@ def test_exponential_leaves_in_the_direction_of_the_tangent():
 def test_transport_keeps_norms_and_inner_products_and_tangency(dtype):
     point, direction, tangent = sample((3, 3, 2, 5), lengths=2.0)
 
-    def figures(y, d, t):
+    def differences(y, d, t):
         end = geometry.exponential(y, d)
         moved, velocity = geometry.transport(y, d, t), geometry.transport_along_itself(y, d)
         inner = geometry.inner
@@ -90,7 +90,7 @@ def test_transport_keeps_norms_and_inner_products_and_tangency(dtype):
         kept += [inner(velocity, velocity) - inner(d, d), inner(end, moved), inner(end, velocity)]
         return tf.stack(kept)
 
-    assert np.abs(evaluate(figures, point, direction, tangent, dtype=dtype)).max() < 10 * TOLERANCES[dtype]
+    assert np.abs(evaluate(differences, point, direction, tangent, dtype=dtype)).max() < 10 * TOLERANCES[dtype]
 
 
 @each_type
