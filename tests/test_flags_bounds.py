@@ -227,24 +227,3 @@ def test_bad_words_are_one_line_and_status_1_and_no_data_set_is_loaded(command, 
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
     assert BAD_WORDS[kind].strip("-").partition("=")[0] in captured.err and len(captured.err) < 1100
-
-
-@pytest.mark.parametrize(
-    ("name", "word"),
-    [
-        ("opt_gs", "--widths=64,64,x,64"),
-        ("opt_gs", "--widths="),
-        ("opt_gs", "--widths=1,2,3"),
-        ("opt_gs", "--widths=64,64,64,0"),
-        ("opt_ogd", "--rotation_lr=inf"),
-        ("sopt_gs", "--sample_ratio=1.01"),
-        ("grassmann", "--learnRate=nan"),
-        ("grassmann", "--keep_prob=0"),
-        ("grassmann", "--depth=12"),
-    ],
-)
-def test_bad_values_of_single_programs(command, capsys, name, word):
-    assert command(name, word) == 1
-    captured = capsys.readouterr()
-    flag = word.partition("=")[0]
-    assert captured.out == "" and captured.err.startswith(f"error: {flag}") and captured.err.count("\n") == 1

@@ -49,6 +49,7 @@ def test_text_gives_the_same_settings_through_a_flagfile(tmp_path):
         ("--rate=nan", "--rate=nan: expected above 0"),
         ("--rate=inf", "--rate=inf: expected above 0"),
         ("--sizes=1,x", "--sizes=1,x: expected whole numbers with commas between them"),
+        ("--sizes=", "--sizes=: expected a whole number"),
         ("--sizes=1,0", r"--sizes=0: expected at least 1"),
     ],
 )

@@ -7,7 +7,6 @@ from common.compat import tf
 from common.data import synthetic
 from common.graph import variables
 from common.graph.variables import Role
-from common.training.adam import Adam
 from tests.common.cli.test_recipe import Session, method_of, rates_at, settings_of
 
 AXES = {"opt_hr": 0, "opt_gs": 1}  # over which the unit vectors of P run: columns, rows
@@ -38,21 +37,6 @@ def test_p_starts_at_unit_length_where_q_is_the_papers_and_stays_there_without_l
     for start, end in zip(before[1:], after[1:]):
         np.testing.assert_allclose([lengths(start, AXES[folder]), lengths(end, AXES[folder])], 1.0, rtol=0, atol=1e-6)
         assert np.linalg.norm(end - start) > 1e-3
-
-
-@pytest.mark.slow
-def test_an_episode_ends_with_p_at_the_identity_and_every_slot_cleared():
-    run = Session("sopt_gs", map="hr", generator_optimizer="adamg", optimizer="adamw", base_lr=1e-3)
-    (others, _), (own, members) = run.training.groups[0]
-    assert isinstance(others, Adam) and members == variables.with_role(Role.GENERATOR)
-    run.steps(0, 2)
-    slots = {(v.op.name, name): own.get_slot(v, name) for v in members for name in ("m", "v", "t")}
-    assert all(value.any() for value in run.session.run(slots).values())
-    run.steps(2, 3)
-    for (variable, name), value in run.session.run(slots).items():
-        assert value.any() == variable.startswith("conv1_0/"), (variable, name)
-    for variable, value in zip(members, run.session.run(members)):
-        assert np.array_equal(value, np.eye(len(value))) != variable.op.name.startswith("conv1_0/")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Own images and holdouts in a program: what is validated on what, what stands where, and what refuses to go on."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from common.cli.program import run
 from common.cli.start import train_modules
 from common.data.datasets import DataError
+from tests.runs import entries
 
 MODULE = train_modules()["opt_cp"]
 METHOD = MODULE.method()
@@ -29,7 +29,7 @@ def settings(folder, **options):
 
 
 def lines(folder):
-    return [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    return entries(folder / "run" / "metrics.jsonl")
 
 
 def test_a_run_on_a_holdout(tmp_path, capsys, monkeypatch):

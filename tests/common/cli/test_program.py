@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import fcntl
-import json
 import os
 import pathlib
 import signal
@@ -22,6 +21,7 @@ from common.training import trainer
 from opt_gs.train import method
 from opt_ls.train import method as opt_ls
 from tests.common.data.test_cifar import write
+from tests.runs import entries, metrics
 
 METHOD = method()
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -57,11 +57,6 @@ def called(words):
     return ended.value.code
 
 
-def figures(path):
-    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "images_per_second"} for line in lines]
-
-
 def test_a_run_writes_what_reproduces_it(tmp_path, command, capsys):
     process = command("opt_gs", "--max_steps=4", "--report_freq=1", "--seed=3", f"--train_dir={tmp_path}")
     out, err = process.communicate(timeout=300)
@@ -76,9 +71,9 @@ def test_a_run_writes_what_reproduces_it(tmp_path, command, capsys):
         assert words in log
     assert called([f"--flagfile={folder / 'flags.txt'}", f"--train_path={tmp_path / 'again'}"]) == 0
     assert capsys.readouterr().err == ""
-    assert figures(folder) == figures(tmp_path / "again") and len(figures(folder)) == 5
+    assert metrics(folder) == metrics(tmp_path / "again") and len(metrics(folder)) == 5
     required = {"train": {"fit", "total_loss", "error", "lr"}, "test": {"cross_entropy", "error", "error_5", "lr"}}
-    for line in figures(folder):
+    for line in metrics(folder):
         assert set(line) >= required[line["split"]] and "loss" not in line
 
 
@@ -135,15 +130,14 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         run(METHOD, settings(train_path=str(tmp_path / "run")))
 
 
-def test_going_on_in_the_same_folder_continues_its_figures(tmp_path):
+def test_going_on_in_the_same_folder_continues_its_metrics(tmp_path):
     path = tmp_path / "run"
     options = {**ORDINARY, "report_freq": 1, "save_freq": 2, "train_path": str(path), "max_to_keep": 2}
     run(METHOD, settings(**options))
-    whole = (path / "metrics.jsonl").read_text()
+    whole = entries(path / "metrics.jsonl")
     run(METHOD, settings(**options, load=str(path / "model.ckpt-1")))
-    steps = [(json.loads(line)["step"], json.loads(line)["split"]) for line in whole.splitlines()]
-    again = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["step"], line["split"]) for line in again] == steps
+    again = entries(path / "metrics.jsonl")
+    assert [(line["step"], line["split"]) for line in again] == [(line["step"], line["split"]) for line in whole]
     moved = path.rename(tmp_path / "moved")
     assert {item.name for item in moved.glob("*.index")} == {"model.ckpt-1.index", "model.ckpt-3.index"}
     assert run(METHOD, settings(**ORDINARY, task="test", load=str(moved))) == 0
@@ -190,7 +184,7 @@ def test_see_has_how_far_the_last_reported_update_rotated_each_layer(tmp_path, c
     path = str(tmp_path / "run")
     assert run(METHOD, settings(train_path=path, max_steps=1)) == 0
     assert "change of Q W0 = " in capsys.readouterr().out
-    measured = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])["rotated"]
+    measured = entries(tmp_path / "run" / "metrics.jsonl")[0]["rotated"]
     assert run(METHOD, settings(task="see", load=path, verbose=False)) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("change of")]
     assert lines == [f"change of Q W0 by an update: {scope} {value:.1e}" for scope, value in measured.items()]
