@@ -82,7 +82,7 @@ def ancestors(op):
     return found
 
 
-@LOW
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_residual_networks_on_the_manifold_too(precision):
     words = {"data": "synthetic", "model": "resnet", "optimizer": "adamg", "batch_size": 8, "keep_prob": 0.7}
     settings = Grassmann.settings_class(grassmann=True, precision=precision, **words)

@@ -46,7 +46,7 @@ def kernels_of(run, folder):
     return found
 
 
-@pytest.mark.parametrize("folder", ORACLES)
+@pytest.mark.parametrize("folder", ["opt_hr", "opt_ogd", pytest.param("sopt_gs", marks=pytest.mark.slow)])
 def test_changes_against_numpy(folder):
     run = Session(folder)  # an episode of sopt_gs ends with the third step
     told, report = report_of(run, 3)
