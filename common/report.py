@@ -34,8 +34,8 @@ def run(words, settings):
     labels = settings.labels.split(",") if settings.labels else None
     found = groups.grouped(runs.find(words), labels)
     in_csv = settings.format == "csv"
-    print(tables.to_csv(list(map(tables.values, found))) if in_csv else tables.markdown(tables.texts(found)), end="")
-    sys.stdout.flush()
+    table = tables.to_csv(list(map(tables.values, found))) if in_csv else tables.markdown(tables.texts(found))
+    print(table, end="", flush=True)
     for group in found:
         for line in group.remarks():
             print(line, file=sys.stderr)

@@ -144,7 +144,7 @@ def _deliver(experiment):
 
 
 def _say(line, file=None):
-    print(line, file=file or sys.stdout, flush=True)
+    print(line, file=file, flush=True)
 
 
 if __name__ == "__main__":

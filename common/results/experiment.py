@@ -111,7 +111,7 @@ class Experiment:
 
     def trials(self, row):
         """Returns the runs that decide about a row's rates: seed 0, a third of the length, validated on a holdout."""
-        return [self._made(row, f"{row.name}/rate-{text(rates)}", 0, rates, trial=True) for rates in row.rates]
+        return [self._made(row, f"{row.name}/rate-{_text(rates)}", 0, rates, trial=True) for rates in row.rates]
 
     def choice(self, row):
         """Returns {rates: error in percent on the holdout at the end}: None if unknown, infinite if it diverged."""
@@ -139,12 +139,12 @@ class Experiment:
         rates = self.chosen(row)
         if not rates:
             return None
-        return text(rates) + (" (edge)" if rates in (row.rates[0], row.rates[-1]) else "")
+        return _text(rates) + (" (edge)" if rates in (row.rates[0], row.rates[-1]) else "")
 
     def choices(self):
         """Returns a line for each candidate: {row, rates, holdout_error, chosen}; no error if it is not known yet."""
         return [
-            {"row": row.name, "rates": text(rates), "holdout_error": error, "chosen": rates == self.chosen(row)}
+            {"row": row.name, "rates": _text(rates), "holdout_error": error, "chosen": rates == self.chosen(row)}
             for row in self.rows
             for rates, error in self.choice(row).items()
         ]
@@ -187,6 +187,6 @@ def _error(run):
     return curve[max(curve)] if run.complete and curve else math.inf if run.diverged else None
 
 
-def text(rates):
+def _text(rates):
     """Returns rates as tables and folders call them: "0.01-0.2"."""
     return "-".join(flag.partition("=")[2] for flag in rates)

@@ -24,7 +24,7 @@ def paths(prefix):
 
 def exists(prefix):
     """Returns whether there is a checkpoint of this name, good or not."""
-    return os.path.isfile(paths(prefix)[-1]) if os.path.isdir(os.path.dirname(prefix) or ".") else False
+    return os.path.isdir(os.path.dirname(prefix) or ".") and os.path.isfile(paths(prefix)[-1])
 
 
 def prefix_of(path):
