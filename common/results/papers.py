@@ -99,7 +99,6 @@ _BASELINE_RATES = _rates("base_lr", 0.005, 0.01, 0.02, 0.04)
 _OPT_RATES = _rates("base_lr", 0.03, 0.06, 0.1, 0.2)
 _OWN_RATES = {
     "upt": _rates("base_lr", 0.01, 0.02, 0.04, 0.08),
-    "opt_ls": _rates("base_lr", 0.003, 0.01, 0.03, 0.1),
     "sopt_gs": _rates("base_lr", 0.1, 0.2, 0.4, 0.8),
     "opt_ogd": _rates("rotation_lr", 0.02, 0.05, 0.1, 0.2),
     "opt_or": _rates("base_lr", 0.003, 0.01, 0.03, 0.1),
