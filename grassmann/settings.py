@@ -93,8 +93,7 @@ class Settings(Common):
             raise ValueError(f"--model is missing: choose one of {', '.join(MODELS)}")
         if self.optimizer is None and self.task == "train":
             raise ValueError(f"--optimizer is missing, and --task=train needs one: {', '.join(OPTIMIZERS)}")
-        self.check_network()
-        self.check_batch()
+        self.check_sizes()
         if self.crop_size is None and not is_own(self.data):
             object.__setattr__(self, "crop_size", IMAGE_SIZE)
         for flag, most in (("crop_size", IMAGE_SIZE), ("padding_size", IMAGE_SIZE - 1)):

@@ -3,7 +3,7 @@
 from common.graph import initializers
 from common.riemannian.optimizers import AdamG, SgdG
 
-LR = {"sgdg": 0.05, "adamg": 0.05}  # --generator_lr; sgdg's from a holdout, adamg's as its authors have it on CIFAR
+LR = 0.05  # --generator_lr: of sgdg from a holdout, of adamg as its authors have it on CIFAR
 
 
 def start_of(name):

@@ -158,7 +158,7 @@ class Method(Program):
         generator_start = settings.generator_start or ("paper" if preset is PAPER else SHORT_START)
         base_lr = {PAPER: PAPER_LR, FASHION: method.fashion_lr}.get(preset, method.short_lr)
         base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
-        generator_lr = generators.LR[settings.generator_optimizer] if method.on_manifold(settings) else None
+        generator_lr = generators.LR if method.on_manifold(settings) else None
         at_random = method.starts_at_random and not generator_lr and settings.fixed is None
         batch_size = settings.batch_size or preset.batch_size
         steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None

@@ -205,13 +205,10 @@ class Common(flags.Checked):
         """Returns whether training images are mirrored."""
         return dataset.mirror if self.mirror is None else self.mirror
 
-    def check_network(self):
-        """Raises ValueError if the network cannot be as deep as is asked."""
+    def check_sizes(self):
+        """Raises ValueError if the network cannot be so deep, or the devices of this process cannot share a batch."""
         if self.model == "resnet" and (self.depth - 4) % 6:
             raise ValueError(f"--depth={self.depth}: resnet has depth 6n + 4 (10, 16, 22, ...), not {self.depth}")
-
-    def check_batch(self):
-        """Raises ValueError if the devices of this process cannot share a batch; before any data are read."""
         short = self.data in FILELESS or is_own(self.data)
         self.check_share(self.batch_size or (SHORT_BATCH_SIZE if short else BATCH_SIZE))
 
@@ -291,8 +288,7 @@ class OptSettings(Common):
             raise ValueError(f"--widths has {len(self.widths)} numbers, expected four: the three stages and fc6")
         if self.widths is not None and not self.model.startswith("cnn"):
             raise ValueError(f"--widths: {self.model} has none; leave it out, or choose --model=cnn6 or cnn9")
-        self.check_network()
-        self.check_batch()
+        self.check_sizes()
 
 
 def _check_deviation(text):
