@@ -59,19 +59,15 @@ def test_imports_go_down(path):
             assert below < floor or other == package, f"{module_of(path)} imports {module}"
 
 
-def test_only_compat_imports_tensorflow_and_nothing_imports_keras():
+def test_only_compat_imports_tensorflow_nothing_keras_and_common_no_method_and_torch_is_for_comparison():
     for path in SOURCES:
         roots = {module.split(".")[0] for module in imported_modules(path)}
         assert "keras" not in roots, path
         assert ("tensorflow" in roots) == (module_of(path) == "common.compat"), path
+        assert not (path.is_relative_to(ROOT / "common") and roots & set(METHODS)), path
+        assert not roots & {"torch", "geotorch"} or path.name in ("torch_maps.py", "torch_step.py"), path
         code = path.read_text(encoding="utf-8")
         assert not re.search(r"\btf\.(keras|layers|contrib|estimator)\b", code), path
-
-
-def test_torch_is_for_comparison_only():
-    for path in SOURCES:
-        roots = {module.split(".")[0] for module in imported_modules(path)}
-        assert not roots & {"torch", "geotorch"} or path.name in ("torch_maps.py", "torch_step.py"), path
 
 
 def test_matplotlib_is_imported_only_to_draw():
@@ -79,11 +75,6 @@ def test_matplotlib_is_imported_only_to_draw():
         top = ast.parse(path.read_text(encoding="utf-8")).body
         imports = [node for node in top if isinstance(node, (ast.Import, ast.ImportFrom))]
         assert not any("matplotlib" in ast.unparse(node) for node in imports), path
-
-
-def test_common_knows_no_method():
-    for path in (ROOT / "common").rglob("*.py"):
-        assert not {module.split(".")[0] for module in imported_modules(path)} & set(METHODS), path
 
 
 def test_lines_have_at_most_120_characters():
