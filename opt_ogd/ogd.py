@@ -80,13 +80,8 @@ class OrthogonalGradientDescent(_OfSquareMatrices):
 class RelativeGradientDescent(_OfSquareMatrices):
     """The same with half of the products, for matrices that are applied by `opt_ogd.relative.rotate_relative`.
 
-    Its gradients have to be relative ones, G X^T, as those through it are: see `relative_gradient_step`.
-
-    Args:
-      learning_rate, momentum: numbers, scalar tensors or functions without arguments that return one.
-      name: the optimizer's name. In a checkpoint its slot is MATRIX/RelativeMomentum.
-
-    Raises ValueError for a variable that is not a square matrix.
+    Its gradients have to be relative ones, G X^T, as those through it are: see `relative_gradient_step`. Arguments and
+    errors are those of `OrthogonalGradientDescent`; in a checkpoint its slot is MATRIX/RelativeMomentum.
     """
 
     def __init__(self, learning_rate, momentum=0.9, name="RelativeGradientDescent"):

@@ -123,11 +123,9 @@ class AdamG(_OnManifold):
 
     Args:
       learning_rate, beta1, beta2, epsilon: numbers, scalar tensors or functions without arguments that return one.
-      grad_clip: such a value > 0, or None for no clipping.
-      use_locking: whether writes of reference variables lock them.
+      grad_clip, use_locking, axis: as for `SgdG`.
       name: the optimizer's name and, in a checkpoint, the last part of its slots': KERNEL/Adamg (m) and KERNEL/Adamg_1
         (v, [1, ..., 1, m]). beta1_power and beta2_power are scalars beside them.
-      axis: over which a neuron runs; None for all but the last.
       counting: whether each kernel counts its own steps, in the slot KERNEL/Adamg_t and in place of the two powers, so
         that one kernel can begin anew.
 

@@ -16,6 +16,7 @@ from grassmann.program import Grassmann
 from grassmann.settings import OPTIMIZERS, Settings
 from tests.oracles import riemannian_steps, sphere
 
+
 def settings(**flags):
     flags = {"data": "synthetic", "model": "resnet", "optimizer": "sgdg", "grassmann": True, "batch_size": 8, **flags}
     return Settings(**{"max_steps": 10, **flags})

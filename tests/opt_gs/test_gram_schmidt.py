@@ -18,11 +18,6 @@ class TestGramSchmidt(every_map.TriangularMapTests):
     map, name = staticmethod(gram_schmidt), "gram_schmidt"
     rotation, gradient = staticmethod(oracle.gram_schmidt), staticmethod(oracle.gram_schmidt_gradient)
     plain = staticmethod(_plain)
-    faults = (
-        (np.full((20, 20), np.nan), "is not finite"),
-        (np.zeros((20, 20)), "is singular: a row is zero"),
-        (np.ones((20, 20)), "is singular: a row depends on those before it"),
-    )
 
     @pytest.mark.parametrize("dtype, tolerance", [(tf.float32, 1e-4), (tf.float64, 1e-11)])
     @pytest.mark.parametrize("last", oracle.LAST_ROWS.values(), ids=oracle.LAST_ROWS)
@@ -48,14 +43,6 @@ class TestGramSchmidt(every_map.TriangularMapTests):
         generator[39, 37], generator[39, 38], generator[39, 39] = 1.0, 1.0, 1e-35
         for output in maps.run(self.by(algorithm), [maps.case(generator, 3)])[0]:
             assert np.isfinite(output).all()
-
-
-def test_rows_are_a_triangular_combination_with_a_positive_diagonal():
-    generator = generators.normal(every_map.LARGEST)
-    (rotation,) = maps.rotations(gram_schmidt, [generator], tf.float64)
-    lower = generator @ rotation.T
-    assert np.abs(np.triu(lower, 1)).max() < 1e-12
-    assert np.diag(lower).min() > 0
 
 
 def test_the_last_row_changes_its_sign_only_where_the_determinant_does():

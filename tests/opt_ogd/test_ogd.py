@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from common.compat import tf
-from common.graph import initializers, variables
 from opt_ogd.ogd import OrthogonalGradientDescent, cayley_gradient_step
 from tests.oracles.cayley_descent import published
 
@@ -82,15 +81,6 @@ def test_drift_from_orthogonality_is_that_of_the_published_iteration(dtype):
     drift, expected = [np.linalg.norm(matrix @ matrix.T - np.eye(144)) for matrix in (actual, x)]
     np.testing.assert_allclose(drift, expected, rtol=1e-3)
     assert 0.02 < drift < 0.5
-
-
-def test_replicas_keep_their_own_slots():
-    for replica in range(2):
-        with variables.replica_scope(replica):
-            rotation = variables.create("rotation", [4, 4], variables.Role.ROTATION, initializers.identity)
-        OrthogonalGradientDescent(0.1).apply_gradients([(tf.ones_like(rotation), rotation)])
-    names = [variable.op.name for variable in tf.global_variables()]
-    assert names == ["rotation", "rotation/Momentum", "replica_1/rotation", "replica_1/rotation/Momentum"]
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3,), (2, 2, 2)])

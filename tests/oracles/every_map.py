@@ -173,11 +173,18 @@ SINGULAR = {
 class TriangularMapTests(MapTests):
     """Maps of which Q is a factor of P, the other being triangular: Gram-Schmidt of the rows, QR of the columns.
 
-    Attributes of a subclass, besides: across(matrix) makes rows what the map orthonormalises.
+    Attributes of a subclass, besides: across(matrix) makes rows what the map orthonormalises, each of which is a
+    `vector` of the matrix.
     """
 
-    across = staticmethod(np.asarray)
+    across, vector = staticmethod(np.asarray), "row"
     tolerances, most_nodes = (3e-3, 1e-11), 800
+
+    @property
+    def faults(self):
+        yield np.full((20, 20), np.nan), "is not finite"
+        yield np.zeros((20, 20)), f"is singular: a {self.vector} is zero"
+        yield np.ones((20, 20)), f"is singular: a {self.vector} depends on those before it"
 
     def hard_generators(self, size):
         return orthonormal.hard_generators(size)

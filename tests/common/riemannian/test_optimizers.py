@@ -126,12 +126,7 @@ def test_slots_have_the_names_and_shapes_of_the_checkpoints(use_resource):
     assert sgd_g.get_slot(conv, "tau").op.name == "conv/kernel/SgdgOptimizer"
     assert adam_g.get_slot(conv, "v").op.name == "conv/kernel/Adamg_1"
     assert {variable.op.name for variable in adam_g.variables()} >= {"beta1_power", "beta2_power", "matrix/Adamg"}
-    kinds = {variables_kind(variable) for variable in tf.global_variables()}
-    assert kinds == {use_resource}
-
-
-def variables_kind(variable):
-    return variable.op.type == "VarHandleOp"
+    assert {variable.op.type == "VarHandleOp" for variable in tf.global_variables()} == {use_resource}
 
 
 def test_each_replica_has_its_own_powers_and_the_first_has_the_bare_names():
