@@ -5,8 +5,9 @@ import math
 import os
 
 from common.cli.settings import FILELESS
-from common.results import fewshot, groups, rows
+from common.results import fewshot, groups
 from common.results.job import OWN, Job
+from common.results.rows import Table, settings_of, values
 
 _SHORT_STEPS = 400  # the fewest updates of a run on the small data sets
 _VALIDATIONS = 8  # of a short run: its curves are to be lines
@@ -21,13 +22,13 @@ class Experiment:
     """All runs of a table for one data set.
 
     Attributes:
-      table: the `rows.Table`.
+      table: the `Table`.
       data: one of its data sets.
       settings: the flags of common.reproduce.
       extra: flags that come last in each command, and so count in place of equal ones before.
     """
 
-    table: rows.Table
+    table: Table
     data: str
     settings: object
     extra: tuple[str, ...] = ()
@@ -131,7 +132,7 @@ class Experiment:
         for row in [*self.rows, *self.longer()]:
             jobs = [self.final(row, seed) for seed in range(self.settings.runs if row.longer == 1 else 1)]
             own = [run for run in (job.run() for job in jobs) if run.done]
-            found.append(groups.of_row(row, rows.values(jobs[0].arguments), own, len(jobs), self._rates(row)))
+            found.append(groups.of_row(row, values(jobs[0].arguments), own, len(jobs), self._rates(row)))
         return found
 
     def _rates(self, row):
@@ -163,10 +164,10 @@ class Experiment:
         """The flags of a run's length and widths, and by which a short one reports and validates eight times."""
         steps = self.settings.steps or self.table.steps
         if steps is None:
-            given = rows.values(self.extra).get("max_steps", str(_SHORT_STEPS) if self.data in FILELESS else "")
+            given = values(self.extra).get("max_steps", str(_SHORT_STEPS) if self.data in FILELESS else "")
             return _often(int(given) if given.isdigit() else 0, _VALIDATIONS)
         steps = max(1, round(steps * row.share * (_TRIAL if trial else row.longer)))
-        names = rows.settings_of(row.folder).names()
+        names = settings_of(row.folder).names()
         widths = self.settings.widths or self.table.widths
         flags = (f"--widths={widths}",) if widths and "widths" in names else ()
         if row.method == row.folder and "episodes" in names:
