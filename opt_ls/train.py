@@ -12,7 +12,7 @@ from common.cli.start import main
 def method():
     from common.cli.recipe import Method
     from opt_ls.lowdin import lowdin
-    return Method("opt_ls", lowdin, short_lr=0.01, short_steps=400)
+    return Method("opt_ls", lowdin, short_lr=0.01, fashion_lr=0.2, short_steps=400)
 
 
 if __name__ == "__main__":

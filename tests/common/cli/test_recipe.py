@@ -239,7 +239,7 @@ def test_generators_start_at_the_deviation_that_is_asked_for(start, size):
 @pytest.mark.parametrize(("folder", "data", "steps", "start", "warmup", "lr"), [
     ("opt_cp", "cifar100", 75_000, "paper", 0, 0.1), ("opt_cp", "fashion_mnist", 2_000, "unit", 200, 0.1),
     ("opt_cp", "digits", 500, "unit", 50, 0.1), ("opt_ls", "cifar100", 75_000, "paper", 0, 0.1),
-    ("opt_ls", "digits", 400, "unit", 40, 0.01),
+    ("opt_ls", "digits", 400, "unit", 40, 0.01), ("opt_ls", "fashion_mnist", 2_000, "unit", 200, 0.2),
 ])  # fmt: skip
 def test_presets_rise_for_a_tenth_but_for_the_paper(folder, data, steps, start, warmup, lr):
     dataset, method = dataclasses.replace(synthetic.load(64, 32), name=data), method_of(folder)
