@@ -60,13 +60,14 @@ class Evaluation:
       of_layers: {scope: `Kernel`} of the training pass in this graph; None makes kernels and variables.
       cluster: a `Cluster`.
       part: a `Part` of the data set; None for the one on which it is validated.
+      dtype: of images and variables.
 
     Attributes:
       kernels: {scope: `Kernel`}.
       split: what the part is called: "test" or "holdout".
     """
 
-    def __init__(self, problem, of_layers=None, cluster=ALONE, part=None):
+    def __init__(self, problem, of_layers=None, cluster=ALONE, part=None, dtype=tf.float32):
         self.split, images, labels = part or problem.dataset.validation()
         self._k = problem.k if problem.k < problem.dataset.classes else None
         self._batch_size = min(problem.vali_batch_size, len(images))
@@ -77,10 +78,10 @@ class Evaluation:
             self.store = store(images, labels, f"{self.split}_set")
             self._index = tf.placeholder_with_default(tf.zeros([], tf.int64), [], name="test_batch")
             self.images, self.labels, weights = batches.evaluation_batch(
-                self.store, self._index, self._batch_size, problem.pipeline
+                self.store, self._index, self._batch_size, problem.pipeline, dtype
             )
             variables.global_step()
-            self.kernels = problem.kernels() if of_layers is None else of_layers
+            self.kernels = problem.kernels(dtype) if of_layers is None else of_layers
             tensors = {scope: kernel.tensor for scope, kernel in self.kernels.items()}
             self.logits = problem.logits(self.images, tensors, Mode(False, problem.batch_norm))
             of_images = (

@@ -66,7 +66,7 @@ def trained(program, settings, dtype, cluster, count, steps):
         with BUILDING:
             task = program.problem(settings, dataset)
             training = problem.build(task, chosen.names, dtype, cluster)
-            evaluation = Evaluation(task, training.kernels[0], dtype, cluster=cluster)
+            evaluation = Evaluation(task, training.kernels[0], cluster, dtype=dtype)
             callbacks = program.callbacks(settings, session, training)
             precise = Precise(training, 2, cluster)
             peers.prepare()
