@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import bits, programs
+from benchmarks import bits
 
 
 class Counting:
@@ -42,10 +42,3 @@ def test_variables_that_differ_are_counted(monkeypatch, noise, different):
 
     found = bits.of_job(Job(noise), 5)
     assert found == {"variables": 2, "again": different, "resumed": different}
-
-
-@pytest.mark.slow
-def test_a_method_repeats():
-    job = programs.Job("cnn6", "opt_cp", batch_size=4, width=4, options=(("deterministic", True),))
-    found = bits.apart(bits.of_job, job, 4)
-    assert found["variables"] > 40 and found["again"] == found["resumed"] == 0

@@ -48,6 +48,16 @@ def test_step(tmp_path):
 
 
 @pytest.mark.slow
+def test_bits(tmp_path):
+    path = tmp_path / "x.json"
+    status, _, err = run("bits", "--methods=opt_cp", *SMALL_STEP, "--updates=4", f"--json={path}")
+    assert (status, err) == (0, "")
+    rows = records.read(path)["rows"]
+    assert [row["method"] for row in rows] == ["ordinary", "opt_cp"]
+    assert all(row["variables"] > 40 and row["again"] == row["resumed"] == 0 for row in rows)
+
+
+@pytest.mark.slow
 def test_step_against_another_checkout(tmp_path):
     """The other checkout is this one by another name; its numbers are those of a process of its own."""
     other = tmp_path / "other"

@@ -347,10 +347,10 @@ def test_a_run_follows_from_its_seed(folder, rotation, tmp_path):
 def test_every_algorithm_of_a_map_gives_the_same_training(folder):
     algorithms = list(method_of(folder).factories)
     assert algorithms[0] == "auto" and len(algorithms) > 2
-    losses = {}
+    losses, base_lr = {}, 0.001 if folder == "opt_ls" else 0.01  # its Q moves most: three steps multiply the rounding
     for algorithm in algorithms:
         with tf.Graph().as_default():
-            run = Session(folder, base_lr=0.01, map_algorithm=algorithm)
+            run = Session(folder, base_lr=base_lr, map_algorithm=algorithm)
             with run.session as session:
                 losses[algorithm] = [session.run([run.training.loss, run.training.train_op])[0] for _ in range(3)]
     for algorithm in algorithms:
