@@ -57,11 +57,6 @@ def _different(first, second):
     return sum(np.asarray(value).tobytes() != np.asarray(second[name]).tobytes() for name, value in first.items())
 
 
-def title(row):
-    """Returns what the rows of one table share, in words: all networks are in one."""
-    return step.title(row).partition(", ")[2]
-
-
 def cells(row):
     """Returns {column: text} of a row."""
     texts = {name: f"{row[name]} of {row['variables']}" if name in row else EMPTY for name in ("again", "resumed")}
@@ -74,7 +69,8 @@ def cells(row):
     }
 
 
-BENCHMARK = command.Benchmark("bits", Settings, step.KEY[:-1], measure_bits, title, cells)
+# All networks are in one table.
+BENCHMARK = command.Benchmark("bits", Settings, step.KEY[:-1], measure_bits, step.conditions, cells)
 
 if __name__ == "__main__":
     command.main(BENCHMARK)

@@ -110,10 +110,15 @@ def _time(competitors, repeats, seconds, evaluation):
     return found
 
 
+def conditions(row):
+    """Returns under what a row was measured, in words."""
+    name = f"batch {row['batch']}, {row['precision']}{', XLA' if row['xla'] else ''}"
+    return f"{name}, {row['device'].upper()}" + (f", against {row['against']}" if row.get("against") else "")
+
+
 def title(row):
     """Returns what the rows of one table share, in words."""
-    name = f"{row['network']}, batch {row['batch']}, {row['precision']}{', XLA' if row['xla'] else ''}"
-    return f"{name}, {row['device'].upper()}" + (f", against {row['against']}" if row.get("against") else "")
+    return f"{row['network']}, {conditions(row)}"
 
 
 def cells(row):

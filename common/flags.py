@@ -194,6 +194,11 @@ def with_earlier(settings, before, data):
     return dataclasses.replace(settings, **values)
 
 
+def earlier(field):
+    """Returns what a run has had whose flags.txt lacks a flag, if the flag had an effect there."""
+    return field.default if field.metadata["earlier"] is None else field.metadata["earlier"]
+
+
 def remarks_on(gone):
     """Returns the line, if any, to say about flags that are no more."""
     return [f"these flags are no more, and do nothing: {', '.join(gone)}"] if gone else []
@@ -208,8 +213,7 @@ def differences(settings, before):
     old, new = parsed(before), settings.texts()
     changes = []
     for field in dataclasses.fields(settings):
-        earlier = field.metadata["earlier"] if field.name in new else None
-        default = field.default if earlier is None else earlier
+        default = earlier(field) if field.name in new else field.default
         default = None if default is None else _text(default)
         pair = old.get(field.name, default), new.get(field.name)
         if pair[0] != pair[1] and field.metadata["on_resume"] is not CALL:

@@ -69,6 +69,7 @@ def run(words, settings, train=None):
                 why = job.lacks or f"status {status}"
                 failed.append(f"FAILED: {job.name} ({why})")
                 _say(f"{failed[-1]}; the others go on", sys.stderr)
+            _keep(experiment, job)
             _write(experiment)
         _deliver(experiment)
     if extra:
@@ -114,14 +115,17 @@ def _train(job):
 
 
 def _write(experiment):
-    """Writes what is known so far: the table, the errors of all rates, and, in --out, the text files of the runs."""
+    """Writes what is known so far: the table and the errors of all rates."""
     tables.write(experiment.groups(), 1, [experiment.stem + ending for ending in tables.FORMATS])
     if experiment.table.steps:
         files.replace(f"{experiment.stem}-rates.csv", tables.to_csv(experiment.choices()))
-    for job in experiment.jobs() if experiment.settings.out else ():
-        if os.path.isdir(job.path) and not job.is_trial:
-            kept = os.path.join(experiment.stem, job.name)
-            shutil.copytree(job.path, kept, ignore=_others, copy_function=shutil.copyfile, dirs_exist_ok=True)
+
+
+def _keep(experiment, job):
+    """Copies the text files of a run into --out, if there is one; rates are chosen by runs that are not kept."""
+    if experiment.settings.out and os.path.isdir(job.path) and not job.is_trial:
+        kept = os.path.join(experiment.stem, job.name)
+        shutil.copytree(job.path, kept, ignore=_others, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
 def _others(folder, names):
@@ -129,7 +133,9 @@ def _others(folder, names):
 
 
 def _deliver(experiment):
-    """Prints and writes the table of a data set and, if it can be drawn, its figure."""
+    """Keeps the texts of all runs; prints and writes the table of a data set and, if it can be drawn, its figure."""
+    for job in experiment.jobs():  # some were done before --out was given
+        _keep(experiment, job)
     _write(experiment)
     found = experiment.groups()
     print(f"\n{experiment.name}\n\n{tables.markdown(tables.texts(found))}")

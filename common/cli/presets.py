@@ -15,19 +15,23 @@ class Preset:
       batch_size: images per update.
       padding: pixels padded before the crop.
       warmup: share of the updates over which the rate rises.
+      generator_start: --generator_start, where P starts.
     """
 
     schedule: StepDecay
     batch_size: int
     padding: int
-    warmup: float = 0.0
+    warmup: float = 0.1
+    generator_start: str = "unit"
 
 
-PAPER = Preset(StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), BATCH_SIZE, 4)
-SHORT = Preset(PAPER.schedule.stretched(500), SHORT_BATCH_SIZE, 2, warmup=0.1)
-FASHION = Preset(PAPER.schedule.stretched(2_000), BATCH_SIZE, 2, warmup=0.1)
+PAPER = Preset(
+    StepDecay(steps=75_000, boundaries=(30_000, 50_000, 65_000), factor=0.1), BATCH_SIZE, 4,
+    warmup=0.0, generator_start="paper",
+)  # fmt: skip
+SHORT = Preset(PAPER.schedule.stretched(500), SHORT_BATCH_SIZE, 2)
+FASHION = Preset(PAPER.schedule.stretched(2_000), BATCH_SIZE, 2)
 PRESETS = {**dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER), "fashion_mnist": FASHION}  # all others: SHORT
-SHORT_START = "unit"  # --generator_start of all presets but the paper's
 PAPER_LR = 0.1  # of every method; the short runs' is the method's own
 ADAM_LR = 1e-3  # of Adam and AdamW, as their authors have it
 FIXED_LR, FIXED_ADAM_LR = 0.01, 1e-4  # under --fixed, of every method; the former is chosen on a holdout

@@ -7,7 +7,7 @@ import os
 
 from common.cli import fixed, generators, start
 from common.cli.presets import (
-    ADAM_LR, BASELINE_LRS, FASHION, FIXED_ADAM_LR, FIXED_LR, PAPER, PAPER_LR, SHORT, SHORT_START, own_steps, preset_of,
+    ADAM_LR, BASELINE_LRS, FASHION, FIXED_ADAM_LR, FIXED_LR, PAPER, PAPER_LR, SHORT, own_steps, preset_of,
 )  # fmt: skip
 from common.cli.program import Program
 from common.cli.settings import OptSettings
@@ -67,7 +67,8 @@ class Method(Program):
         if self.on_manifold(settings):
             factory = dataclasses.replace(factory, start=initializers.unit_normal(self.scale_free_axis))
         elif self.starts_at_random:
-            factory = dataclasses.replace(factory, start=generators.start_of(settings.generator_start or SHORT_START))
+            start = generators.start_of(settings.generator_start or SHORT.generator_start)
+            factory = dataclasses.replace(factory, start=start)
         return kernels.by_place(factory)
 
     def schedule(self, settings):
@@ -155,7 +156,7 @@ class Method(Program):
 
     def resolve(self, settings, dataset):
         preset, method = preset_of(dataset.name), self.of(settings)
-        generator_start = settings.generator_start or ("paper" if preset is PAPER else SHORT_START)
+        generator_start = settings.generator_start or preset.generator_start
         base_lr = {PAPER: PAPER_LR, FASHION: method.fashion_lr}.get(preset, method.short_lr)
         base_lr = base_lr if settings.optimizer == "momentum" else ADAM_LR
         generator_lr = generators.LR if method.on_manifold(settings) else None

@@ -36,7 +36,7 @@ class Experiment:
     def __post_init__(self):
         """Raises ValueError for rows that the table does not have, and flags that it sets itself."""
         given, names = self.settings, [row.name for row in self.table.rows]
-        for name in given.rows.split(",") if given.rows else ():
+        for name in self._only:
             if name not in names:
                 raise ValueError(f"--rows: {self.table.name} has no row {name!r}, but {', '.join(names)}")
         own = (*OWN, "max_steps", "holdout", "widths") if self.table.steps else OWN
@@ -74,11 +74,15 @@ class Experiment:
         return os.path.join(self.folder, "sets")
 
     @property
+    def _only(self):
+        """The names of the rows wanted."""
+        return self.settings.rows.split(",") if self.settings.rows else [row.name for row in self.table.rows]
+
+    @property
     def rows(self):
         """The rows wanted, and those at whose runs they begin."""
-        only = self.settings.rows.split(",") if self.settings.rows else [row.name for row in self.table.rows]
-        begun = [row.begins_at for row in self.table.rows if row.name in only]
-        return [row for row in self.table.rows if row.name in (*only, *begun)]
+        begun = [row.begins_at for row in self.table.rows if row.name in self._only]
+        return [row for row in self.table.rows if row.name in (*self._only, *begun)]
 
     def longer(self):
         """Returns what --long adds, as far as it is known: the first row and the best of the kinds, with more updates.
@@ -144,11 +148,14 @@ class Experiment:
 
     def choices(self):
         """Returns a line for each candidate: {row, rates, holdout_error, chosen}; no error if it is not known yet."""
-        return [
-            {"row": row.name, "rates": _text(rates), "holdout_error": error, "chosen": rates == self.chosen(row)}
-            for row in self.rows
-            for rates, error in self.choice(row).items()
-        ]
+        lines = []
+        for row in self.rows:
+            chosen = self.chosen(row)  # reads the runs, so once a row
+            lines += [
+                {"row": row.name, "rates": _text(rates), "holdout_error": error, "chosen": rates == chosen}
+                for rates, error in self.choice(row).items()
+            ]
+        return lines
 
     def _made(self, row, name, seed, rates, trial=False, lacks=""):
         path = os.path.join(self.folder, name)

@@ -126,8 +126,7 @@ def _opt_fashion():
         yield dataclasses.replace(row, label=label, rates=_OWN_RATES.get(row.name, rates), kind=kind)
     for name in folders:
         flags = ("--bn_decay=0.999", "--warmup_steps=0", *_PUBLISHED.get(name, ()))
-        rates = _rates("base_lr", 0.05, 0.1, 0.2, 0.4)
-        rates = rates if name in _FROM_NORMAL else _OWN_RATES.get(name, rates)
+        rates = _OWN_RATES.get(name, _rates("base_lr", 0.05, 0.1, 0.2, 0.4))
         yield Row(f"{name}-published", name, flags, label=name, rates=rates, kind="as published")
     for name in _ON_SPHERES:
         flags = ("--generator_optimizer=sgdg",)

@@ -5,7 +5,7 @@ import pathlib
 
 from common.cli import start
 from common.cli.settings import Common
-from common.flags import REFUSED, STEERS
+from common.flags import REFUSED, STEERS, earlier
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the clone
 
@@ -101,8 +101,7 @@ def settings_of(method):
 def defaults(settings_class):
     """Returns {name: text} of what decides what is trained, apart from the seed: what a run has that does not say."""
     deciding = set(settings_class.names(REFUSED, STEERS)) - {"seed"}
-    fields = [field for field in dataclasses.fields(settings_class) if field.name in deciding]
-    values = {f.name: f.default if f.metadata["earlier"] is None else f.metadata["earlier"] for f in fields}
+    values = {field.name: earlier(field) for field in dataclasses.fields(settings_class) if field.name in deciding}
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
