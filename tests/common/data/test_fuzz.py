@@ -22,7 +22,7 @@ def reader(tmp_path, name):
 def fuzz(tmp_path, name, examples):
     damaged = mutations.damaged(files.cifar_batches()) if name == "cifar" else mutations.damaged_tar(files.cifar_tars())
     with reader(tmp_path, name) as made:
-        driver.fuzz(made, damaged.map(lambda contents: {CHANGED[name]: contents}), examples)
+        driver.fuzz(made, damaged.map(lambda contents: {CHANGED[name]: contents}), examples, examples // 4)
         return made.counts
 
 

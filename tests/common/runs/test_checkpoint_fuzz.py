@@ -16,7 +16,7 @@ def fuzz(tmp_path, examples):
     index = mutations.damaged([valid[INDEX]]).map(lambda contents: {INDEX: contents})
     data = mutations.damaged([valid[DATA]]).map(lambda contents: {DATA: contents})
     with driver.Reader(tmp_path / "box", "checkpoint", valid, memory=1 << 30) as reader:
-        driver.fuzz(reader, st.one_of(index, index, data), examples)
+        driver.fuzz(reader, st.one_of(index, index, data), examples, examples // 2)
 
 
 def test_damaged_checkpoints_are_values_or_an_error_of_one_line(tmp_path):
