@@ -5,9 +5,7 @@ Ito (Color Universal Design, 2008) without yellow, which is hard to see on white
 apart without colours. Matplotlib is imported only to draw.
 """
 
-import collections
 import dataclasses
-import itertools
 import statistics
 from collections.abc import Callable
 
@@ -18,7 +16,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 STYLES = ("-", "--", "-.", ":")
 FORMATS = (".png", ".svg")
 _FEW = 40  # points on a line that get markers
-_WIDE = 5.0  # largest over smallest value from which on an axis is logarithmic
+_WIDE = 3.0  # largest over smallest value from which on an axis is logarithmic
 _ROUNDING = 1e-3  # percent: an axis of changes reaches so far at least
 _PAPER = {"marker": "*", "color": "white", "markeredgecolor": "black", "markersize": 11, "linestyle": "none"}
 
@@ -83,9 +81,16 @@ def _of_kind(groups, *kinds):
 
 
 def _styles(groups):
-    """Returns the style of each group: those of one place in their kinds look alike, for no panel has both."""
-    common, places = len(_of_kind(groups)), collections.defaultdict(itertools.count)
-    return [style(next(places[group.kind]) + (common if group.kind else 0)) for group in groups]
+    """Returns the style of each group: where there are kinds, those of one name look alike, for no panel has both."""
+    kinds = any(group.kind for group in groups)
+    looks = [_name(group) if kinds else number for number, group in enumerate(groups)]
+    numbers = list(dict.fromkeys(looks))
+    return [style(numbers.index(look)) for look in looks]
+
+
+def _name(group):
+    """What a legend calls groups that differ in kind or length only."""
+    return group.legend or group.names[0]
 
 
 def draw(groups, power):
@@ -171,8 +176,17 @@ def _finish(axes, panel):
     heights = [height for line in axes.get_lines() for height in line.get_ydata()]
     if panel.logarithmic and _is_wide(heights):
         axes.set_yscale("log")
+        _plain(axes.yaxis)
     elif not panel.logarithmic and max(map(abs, heights)) < _ROUNDING:  # rounding is not to look like a change
         axes.set_ylim(-_ROUNDING, _ROUNDING)
+
+
+def _plain(axis):
+    """Has a logarithmic axis say 20 in place of 2 x 10^1."""
+    from matplotlib.ticker import LogFormatter
+
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 1)))
 
 
 def _is_wide(numbers):
@@ -192,7 +206,7 @@ def _final_errors(axes, errors, groups, labels, styles):
     axes.set_ylim(len(labels) - 0.5, -0.5)
     if _is_wide([number for line in axes.get_lines() for number in line.get_xdata()]):
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
+        _plain(axes.xaxis)
     axes.set_title(f"{split} error of each run, and the median", fontsize=10)
     axes.set_xlabel(f"{split} error, %", fontsize=9)
     axes.tick_params(which="both", labelsize=8)
@@ -202,11 +216,7 @@ def _final_errors(axes, errors, groups, labels, styles):
 def _legend(groups, labels, styles):
     """Returns [(text, style)]: the groups with their runs; of groups that look alike the name that they share."""
     if any(group.kind for group in groups):
-        found = {}
-        for group, style in zip(groups, styles):
-            if group.kind is not None:
-                found.setdefault(tuple(style.values()), (group.legend or group.names[0], style))
-        return list(found.values())
+        return list({_name(group): style for group, style in zip(groups, styles) if group.kind is not None}.items())
     counts = [f"{len(group.runs)} run{'' if len(group.runs) == 1 else 's'}" for group in groups]
     entries = [(f"{label} ({count})", style) for label, count, style in zip(labels, counts, styles)]
     has_paper = any(group.paper is not None for group in groups)

@@ -119,7 +119,7 @@ def test_groups_of_two_kinds_have_panels_of_their_own_and_share_styles(group):
         return dataclasses.replace(group, label=label, kind=kind, legend=legend)
 
     shape = figures.draw(
-        [of("plain", "", "plain"), of("a, one", "one", "a"), of("b, one", "one", "b"), of("a, two", "two", "a"),
+        [of("plain", "", "plain"), of("a, one", "one", "a"), of("b, one", "one", "b"), of("b, two", "two", "b"),
          of("plain, longer", None, "plain")], 1,
     )  # fmt: skip
     change = PANELS[-1]
@@ -127,8 +127,22 @@ def test_groups_of_two_kinds_have_panels_of_their_own_and_share_styles(group):
         PANELS[0], "test error: one", "test error: two", f"{change}: one", f"{change}: two",
     ]  # fmt: skip
     final, one, two = [[line.get_color() for line in axes.get_lines()] for axes in shape.axes[:3]]
-    assert len(one) == 3 and two == one[:2] and len(set(one)) == 3
+    assert len(set(one)) == 3 and two == [one[0], one[2]]  # those of one name look alike, whichever rows are there
+    assert final[::2] == [*one, one[2], one[0]]  # between them the medians
     assert [label.get_text() for label in shape.axes[0].get_yticklabels()] == [
-        "plain", "a, one", "b, one", "a, two", "plain, longer",
+        "plain", "a, one", "b, one", "b, two", "plain, longer",
     ]  # fmt: skip
     assert [entry.get_text() for entry in shape.legends[0].get_texts()] == ["plain", "a", "b"]
+
+
+def test_logarithmic_axes_have_plain_numbers(group):
+    run = group.runs[0]
+    metrics = {key: {**line, "error": 8 * 2.0 ** (key[0] / 2)} for key, line in run.metrics.items()}  # 16 to 32 %
+    low = dataclasses.replace(group, runs=(dataclasses.replace(run, metrics=metrics),))
+    high = {key: {**line, "error": 4 * line["error"]} for key, line in metrics.items()}
+    shape = figures.draw([low, dataclasses.replace(group, runs=(dataclasses.replace(run, metrics=high),))], 1)
+    shape.canvas.draw()
+    axis = shape.axes[1].yaxis
+    assert axis.get_scale() == "log"
+    shown = {label.get_text() for label in (*axis.get_ticklabels(), *axis.get_ticklabels(minor=True))} - {""}
+    assert shown >= {"20", "40", "100"} and all(float(text) for text in shown)
