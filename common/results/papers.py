@@ -77,7 +77,8 @@ def _riemannian_fashion():
         if network == "vgg11":
             flags = [flag for flag in flags if "gammaDecay" not in flag]  # its batch normalization has no gamma
         rates = tuple(_learn_rates(*rates) for rates in _FASHION_RATES[name])
-        yield Row(f"{network}-{name}", "grassmann", (*model, *flags), rates=rates, kind=network)
+        share = 0.25 if network == "vgg11" else 1.0  # an update costs three times as much
+        yield Row(f"{network}-{name}", "grassmann", (*model, *flags), rates=rates, kind=network, share=share)
 
 
 # --- OPT ---
@@ -137,11 +138,11 @@ def _finetune():
     """A network trained on half of the classes goes over to the other half; some images a class."""
     scratch = ("--rotation=none",)
     begins = {"begins_at": "pretrained"}
-    tuning = _rates("base_lr", 0.003, 0.01, 0.03, 0.1)
+    tuning = _rates("base_lr", 0.01, 0.03, 0.1, 0.3)
     kinds = {
         "orthogonal": (("--fresh_score",), tuning, begins),
         "ordinary": ((*scratch, "--fresh_score"), tuning, begins),
-        "scratch": (scratch, _BASELINE_RATES, {}),
+        "scratch": (scratch, _rates("base_lr", 0.01, 0.02, 0.04, 0.08), {}),
     }
     labels = {"orthogonal": f"{_EXAMPLE} --fixed", "ordinary": "ordinary fine-tuning", "scratch": "from scratch"}
     batch = "--batch_size=128"
