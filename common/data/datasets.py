@@ -56,7 +56,7 @@ def load(
     if holdout is not None:
         dataset = hold_out(dataset, holdout)
     if len(dataset.parts()) == 1:
-        raise DataError(f"{name}: has no test part; --holdout=N keeps N training images apart to validate on")
+        raise DataError(f"{name}: has no test and no validation part; --holdout=N keeps N training images apart")
     return dataset
 
 

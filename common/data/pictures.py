@@ -1,4 +1,4 @@
-"""One's own images from a folder: train/ and test/, in each a folder a class, in those PNG and JPEG files."""
+"""One's own images from a folder: train/, val/ and test/, in each a folder a class, in those PNG and JPEG files."""
 
 import os
 import pathlib
@@ -11,6 +11,7 @@ from common.data.dataset import DataError, Dataset
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
 _IGNORED = ("thumbs.db", "desktop.ini")
+_VALIDATION = ("val", "valid", "validation")  # what the folder of the validation part may be called
 
 
 def load(folder, image_size=None):
@@ -21,11 +22,11 @@ def load(folder, image_size=None):
     taken. Paths are sorted, so that all machines see one order.
 
     Args:
-      folder: its path. There may be no test/ in it.
+      folder: its path. There may be no test/ in it; val/, also called valid/ or validation/, is the holdout.
       image_size: height and width; each picture is cut to a square at its centre and scaled. None: all have one size.
 
     Raises DataError, one line naming the file or folder, if a picture is damaged or of another size, if a class has
-    no picture in train/, and if test/ has a class that train/ lacks.
+    no picture in train/, and if val/ or test/ has a class that train/ lacks.
     """
     folder = pathlib.Path(folder)
     if not (folder / "train").is_dir():
@@ -39,26 +40,38 @@ def load(folder, image_size=None):
             fault = f"the class {name!r} cannot be printed, and logs name it; rename its folder"
             raise DataError(f"{folder / 'train'}: {fault}")
     passed_over = {"hidden": [], "no PNG or JPEG of a class": [], "links to folders": []}
-    passed_over["neither train/ nor test/"] = [name for name in _folders(folder) if name not in ("train", "test")]
-    files = {split: _files(folder, split, names, passed_over) for split in ("train", "test")}
-    numbers = {split: np.array([names.index(name) for name, _ in found], np.int32) for split, found in files.items()}
-    filled = {name for name, _ in files["train"]}
-    empty = [name for name in names if name not in filled]
-    if empty:
-        raise DataError(f"{folder / 'train' / empty[0]}: has no PNG or JPEG, expected some for every class")
-    paths = [folder / path for split in ("train", "test") for _, path in files[split]]
-    images = _read_all(paths, image_size)
-    size = len(numbers["train"])
-    test = (images[size:], numbers["test"]) if files["test"] else (None, None)
-    remarks = tuple(
-        f"{folder}: passed over: {len(found)} ({reason}: {', '.join(sorted(found)[:3])}{' ...' * (len(found) > 3)})"
+    validation = next((name for name in _VALIDATION if (folder / name).is_dir()), _VALIDATION[0])
+    splits = ("train", validation, "test")
+    passed_over["neither train/, val/ nor test/"] = [name for name in _folders(folder) if name not in splits]
+    files = {split: _files(folder, split, names, passed_over) for split in splits}
+    empty = {split: sorted(set(names) - {name for name, _ in found}) for split, found in files.items()}
+    if empty["train"]:
+        raise DataError(f"{folder / 'train' / empty['train'][0]}: has no PNG or JPEG, expected some for every class")
+    images = _read_all([folder / path for split in splits for _, path in files[split]], image_size)
+    ends, parts = np.cumsum([len(found) for found in files.values()]), []
+    for found, own in zip(files.values(), np.split(images, ends[:-1])):
+        numbers = np.array([names.index(name) for name, _ in found], np.int32)
+        parts.append((own, numbers) if found else (None, None))
+    train, holdout, test = parts
+    remarks = [
+        f"{folder}: passed over: {len(found)} ({reason}: {_some(sorted(found), 3)})"
         for reason, found in passed_over.items()
         if found
-    )
+    ]
+    remarks += [
+        f"{folder}: {split}/ has no picture of {len(absent)} of {len(names)} classes: {_some(absent, 10)}"
+        for split, absent in empty.items()
+        if absent and files[split]
+    ]
     return Dataset(
-        os.path.abspath(folder), len(names), images[:size], numbers["train"], *test, mirror=True, remarks=remarks,
-        class_names=tuple(names),
+        os.path.abspath(folder), len(names), *train, *test, mirror=True, remarks=tuple(remarks),
+        class_names=tuple(names), holdout_images=holdout[0], holdout_labels=holdout[1],
     )  # fmt: skip
+
+
+def _some(names, count):
+    """Returns the first names of a list, as remarks have them."""
+    return f"{', '.join(names[:count])}{' ...' * (len(names) > count)}"
 
 
 def _folders(place):

@@ -90,7 +90,7 @@ def test_a_set_without_a_test_part_is_tested_on_its_holdout(tmp_path, capsys):
     assert "THE LEARNING RATES STAY BELOW THEIR FULL HEIGHT: --warmup_steps=3 is more than the 2 updates" in out
     assert run(METHOD, dataclasses.replace(made, task="test", load=str(tmp_path / "run"))) == 0
     assert "validation on the holdout, for there is no test part: cross_entropy" in capsys.readouterr().out
-    with pytest.raises(DataError, match="has no test part; --holdout=N"):
+    with pytest.raises(DataError, match="has no test and no validation part; --holdout=N"):
         run(METHOD, dataclasses.replace(made, holdout=None, train_path=str(tmp_path / "again")))
 
 

@@ -184,7 +184,7 @@ def test_a_folder_of_pictures_may_have_any_path_but_a_name_wins(places):
 def test_a_holdout_is_taken_and_needed_without_a_test_part(places):
     assert len(load("digits", holdout=100).holdout_images) == 100
     path = own(places / "here", test=False)
-    with pytest.raises(DataError, match="own.npz: has no test part; --holdout=N"):
+    with pytest.raises(DataError, match="own.npz: has no test and no validation part; --holdout=N"):
         load(path)
     assert load(path, holdout=1).validation().split == "holdout"
 

@@ -94,7 +94,7 @@ def test_what_is_no_picture_is_counted_in_a_line(tmp_path):
         write(tmp_path, name, format="PNG")
     for name in ("train/cat/read.me", "train/loose.png"):
         write(tmp_path, name, format="PNG")
-    (tmp_path / "val" / "cat").mkdir(parents=True)
+    (tmp_path / "extra" / "cat").mkdir(parents=True)
     (tmp_path / "train" / "cat" / "link").symlink_to(tmp_path / "train", target_is_directory=True)
     data = pictures.load(tmp_path)
     assert len(data.train_images) == 6 and data.class_names == ("bird", "cat")
@@ -102,7 +102,46 @@ def test_what_is_no_picture_is_counted_in_a_line(tmp_path):
         f"{tmp_path}: passed over: 4 (hidden: test/bird/Desktop.ini, train/.hidden, train/cat/.x.png ...)",
         f"{tmp_path}: passed over: 2 (no PNG or JPEG of a class: train/cat/read.me, train/loose.png)",
         f"{tmp_path}: passed over: 1 (links to folders: train/cat/link)",
-        f"{tmp_path}: passed over: 1 (neither train/ nor test/: val)",
+        f"{tmp_path}: passed over: 1 (neither train/, val/ nor test/: extra)",
+    )
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_val_is_the_validation_part(tmp_path, name):
+    small(tmp_path)
+    without = pictures.load(tmp_path).digest()
+    write(tmp_path, f"{name}/bird/x.png", np.full((4, 4, 3), 7, np.uint8))
+    write(tmp_path, f"{name}/cat/x.png", np.full((4, 4, 3), 8, np.uint8))
+    data = pictures.load(tmp_path)
+    assert [(part.split, len(part.images)) for part in data.parts()] == [("train", 6), ("holdout", 2), ("test", 4)]
+    np.testing.assert_array_equal(data.holdout_images[:, 0, 0, 0], [7, 8])
+    np.testing.assert_array_equal(data.holdout_labels, [0, 1])
+    np.testing.assert_array_equal(data.test_images[:, 0, 0, 0], [100, 101, 0, 1])
+    assert data.remarks == () and data.digest() != without
+    (tmp_path / "test").rename(tmp_path / "elsewhere")
+    data = pictures.load(tmp_path)
+    assert data.test_images is None and data.validation().split == "holdout"
+    assert data.remarks == (f"{tmp_path}: passed over: 1 (neither train/, val/ nor test/: elsewhere)",)
+
+
+def test_of_two_validation_parts_the_first_name_counts(tmp_path):
+    write(small(tmp_path), "val/cat/x.png", np.full((4, 4, 3), 8, np.uint8))
+    write(tmp_path, "valid/dog/x.png")
+    data = pictures.load(tmp_path)
+    assert len(data.holdout_images) == 1
+    assert data.remarks == (
+        f"{tmp_path}: passed over: 1 (neither train/, val/ nor test/: valid)",
+        f"{tmp_path}: val/ has no picture of 1 of 2 classes: bird",
+    )
+
+
+def test_classes_without_test_pictures_are_named(tmp_path):
+    for number in range(13):
+        write(tmp_path, f"train/{number:02d}/x.png")
+    write(tmp_path, "test/01/x.png")
+    (tmp_path / "test" / "02").mkdir()
+    assert pictures.load(tmp_path).remarks == (
+        f"{tmp_path}: test/ has no picture of 12 of 13 classes: 00, 02, 03, 04, 05, 06, 07, 08, 09, 10 ...",
     )
 
 
@@ -210,6 +249,8 @@ def test_classes_that_do_not_fit_are_named(tmp_path):
     write(tmp_path, "train/empty/x.png", np.zeros([4, 4, 3], np.uint8))
     write(tmp_path, "test/unknown/x.png")
     refused(tmp_path, "test/unknown: train/ has no such class, expected one of bird, cat, empty")
+    write(tmp_path, "val/strange/x.png")
+    refused(tmp_path, "val/strange: train/ has no such class, expected one of bird, cat, empty")
     for name in ("a\nb", b"\xff".decode(errors="surrogateescape")):
         (tmp_path / "train" / name).mkdir()
         refused(tmp_path, "train: the class .* cannot be printed, and logs name it; rename its folder")
