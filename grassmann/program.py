@@ -141,7 +141,7 @@ def schedule(settings, dataset):
     run = preset_of(settings, dataset.name)
     images = len(dataset.train_images)
     steps, *boundaries = [epochs * images // settings.batch_size for epochs in (run.epochs, *run.drops)]
-    after = StepDecay(steps, tuple(boundaries), settings.learnRateDecay)
+    after = StepDecay(max(steps, 1), tuple(boundaries), settings.learnRateDecay)
     if settings.max_steps:
         after = after.stretched(settings.max_steps)
     after = dataclasses.replace(after, boundaries=tuple(boundary + 1 for boundary in after.boundaries))

@@ -16,12 +16,14 @@ from common.cli.settings import OTHER_IMAGES, Common
 from common.command import CommandLine
 from common.compat import tf
 from common.console import complain, one_line, say
-from common.data import datasets
+from common.data import batches, datasets
 from common.data.names import is_own
 from common.distributed import cluster
 from common.distributed.peers import PeerLost
 from common.flags import REFUSED, STEERS
 from common.graph import precision, variables
+from common.nn import vgg
+from common.nn.names import VGGS
 from common.runs import resume
 from common.training import export
 from common.training.signals import Interruption
@@ -136,8 +138,12 @@ def run(program, settings, remarks=()):
         for line in dataset.remarks:
             complain(line)
         settings, of_images = _with_digest(settings, dataset)
-        settings = _with_vali_freq(program, program.resolve(settings, dataset), dataset)
-        _check_holdout(settings, dataset)
+        if settings.model in VGGS:
+            vgg.check_sides(*dataset.train_images.shape[1:3])
+        settings = program.resolve(settings, dataset)
+        if settings.task == "train":
+            batches.check_size(settings.batch_size, len(dataset.train_images))
+        settings = _with_vali_freq(program, settings, dataset)
         settings.check_share(settings.batch_size, workers.count)
         if settings.xla:
             precision.prepare_xla()
@@ -192,15 +198,6 @@ def _with_precision(settings, before):
     if name == "tf32" and training:
         lines.append("TensorFloat-32: the network's products, in validations, too; --task=test is float32")
     return dataclasses.replace(settings, precision=name), lines
-
-
-def _check_holdout(settings, dataset):
-    """Raises ValueError if a holdout leaves too few images."""
-    left = len(dataset.train_images)
-    if settings.holdout and settings.batch_size > left:
-        raise ValueError(
-            f"--holdout={settings.holdout} leaves {left} training images, fewer than a batch of {settings.batch_size}"
-        )
 
 
 def _steered_from(settings, start):

@@ -101,8 +101,7 @@ def training_batch(store, step, batch_size, seed, pipeline, dtype=tf.float32, fi
     Raises ValueError if the batch or the pipeline does not go with the images.
     """
     count = batch_size - first if count is None else count
-    if not 1 <= batch_size <= store.size:
-        raise ValueError(f"batch_size is {batch_size}, expected 1 .. {store.size}, the number of training images")
+    check_size(batch_size, store.size)
     images, labels = _read(store, indices(step, batch_size, store.size, seed, first, count), pipeline, dtype)
     height, width, channels = store.shape
     limits = augmentation_limits(pipeline, store.shape)
@@ -119,6 +118,12 @@ def training_batch(store, step, batch_size, seed, pipeline, dtype=tf.float32, fi
     lines = np.arange(count, dtype=np.int64)[:, None] * (height * width) + rows
     pixels = tf.expand_dims(lines, 2) + tf.expand_dims(columns, 1)
     return tf.gather(tf.reshape(images, [count * height * width, channels]), pixels), labels
+
+
+def check_size(batch_size, images):
+    """Raises ValueError if there are fewer training images than a batch has."""
+    if not 1 <= batch_size <= images:
+        raise ValueError(f"--batch_size={batch_size}: expected 1 .. {images}, the number of training images")
 
 
 def augmentation_limits(pipeline, shape):

@@ -9,16 +9,20 @@ DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2,
 HIDDEN = 512
 
 
+def check_sides(height, width):
+    """Raises ValueError for images of which five times halving leaves nothing."""
+    if min(height, width) < 2 ** len(WIDTHS):
+        raise ValueError(f"VGG halves its images five times: they need 32 x 32 pixels or more, not {height} x {width}")
+
+
 def vgg(images, classes, kernels, mode, depth):
     """Returns logits [batch, classes] of VGG-`depth`: 11, 13, 16 or 19.
 
     Five groups of 3x3 convs, each conv with BN (no gamma) and ReLU, each group with max-pool and dropout after it; two
     fully connected layers of 512 with BN (no gamma) and ReLU; the classes, with bias.
-    Raises ValueError for images below 32 x 32, of which five times halving leaves nothing.
+    Raises ValueError for images below 32 x 32.
     """
-    height, width = images.shape[1:3]
-    if min(height, width) < 2 ** len(WIDTHS):
-        raise ValueError(f"VGG halves its images five times: they need 32 x 32 pixels or more, not {height} x {width}")
+    check_sides(*images.shape[1:3])
     features = images
     for group, (width, convs) in enumerate(zip(WIDTHS, DEPTHS[depth])):
         for index in range(convs):

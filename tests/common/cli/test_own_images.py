@@ -119,5 +119,17 @@ def test_defaults_follow_the_images(tmp_path):
 
 
 def test_a_holdout_that_leaves_less_than_a_batch_is_one_line(tmp_path):
-    with pytest.raises(ValueError, match="^--holdout=20 leaves 4 training images, fewer than a batch of 8$"):
+    with pytest.raises(ValueError, match="^--batch_size=8: expected 1 .. 4, the number of training images$"):
         run(METHOD, settings(tmp_path, data=write(tmp_path / "own.npz"), holdout=20))
+
+
+def test_images_that_are_too_small_for_the_network_are_one_line_before_the_head(tmp_path, capsys):
+    path, riemannian = write(tmp_path / "own.npz", side=28), train_modules()["grassmann"]
+    flags = {"data": path, "model": "vgg11", "batch_size": 8, "train_path": str(tmp_path / "run")}
+    for method, made in (
+        (METHOD, MODULE.Settings(**flags)),
+        (riemannian.method(), riemannian.Settings(**flags, optimizer="sgd")),
+    ):
+        with pytest.raises(ValueError, match="^VGG halves its images five times: .* not 28 x 28$"):
+            run(method, made)
+        assert "data set" not in capsys.readouterr().out

@@ -191,8 +191,8 @@ def test_evaluation_covers_all_images_in_order_and_weighs_the_rest_zero():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(batch_size=11), "batch_size is 11, expected 1 .. 10"),
-        (dict(batch_size=0), "batch_size is 0"),
+        (dict(batch_size=11), "--batch_size=11: expected 1 .. 10"),
+        (dict(batch_size=0), "--batch_size=0: expected 1"),
         (dict(pipeline=Pipeline(crop_size=9)), "crop_size is 9, expected at most 8"),
         (dict(pipeline=Pipeline(crop_size=8, padding=9)), "padding is 9, expected at most 8"),
         (dict(pipeline=Pipeline(crop_size=8, padding=8, reflection="reflect")), "padding is 8, expected at most 7"),
