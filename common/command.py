@@ -84,9 +84,10 @@ class CommandLine:
         self.values = values = _defined(settings_class)
         values.set_gnu_getopt(gnu)
         from_files, given = _apart(arguments, values, gnu)
-        from_files = [flag for flag in from_files if _name(flag) not in _replaced(settings_class, given)]
+        replaced = _replaced(settings_class, given)
+        others = [flag for flag in (*usual, *from_files) if _name(flag) not in replaced]
         try:
-            _, *self.words = values(["program", *usual, *from_files, *given])
+            _, *self.words = values(["program", *others, *given])
         except absl_flags.Error as error:
             hint = "" if gnu or "--" in arguments else "; the command to launch follows a --"
             raise ValueError(f"{one_line(error)}; --help lists the flags{hint}") from None

@@ -17,7 +17,7 @@ from common import files, flags
 from common.command import main
 from common.distributed.processes import heeded
 from common.results import fewshot, figures, papers, tables
-from common.results.experiment import Experiment
+from common.results.experiment import UNKNOWN, Experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +45,16 @@ def run(words, settings, train=None):
     """
     table, extra = _table(words)
     experiments = [Experiment(table, data, settings, extra) for data in _data(table, settings.data)]
+    for job in (job for experiment in experiments for job in experiment.jobs()):
+        job.check()
     done = [(job, job.is_done()) for experiment in experiments for job in experiment.jobs()]
     for job, there in done:
         _say(f"{job}{'  # done' if there else ''}")
     missing = [job for job, there in done if not there]
     _say(f"{len(missing)} of {len(done)} runs are missing")
+    if any(job.lacks for job in missing):
+        longer = "; the best row with more updates is known then" if settings.long else ""
+        _say(f"{UNKNOWN} is the rate with the lowest error on the holdout, of the runs before it{longer}")
     if settings.dry_run:
         return 0
     failed, number = [], 0

@@ -1,6 +1,7 @@
 """How a train.py starts: flags first, TensorFlow after them, so that --help and a wrong flag are answered at once."""
 
 import contextlib
+import glob
 import importlib
 import os
 import pathlib
@@ -9,7 +10,7 @@ import sys
 
 from common import command, console, flags
 from common.files import FLAGS
-from common.flags import REFUSED, STEERS
+from common.flags import ANY, REFUSED, STEERS
 
 _ENTRY = "from common.cli.start import main"  # what every train.py of this project says
 _CHECKPOINT_TASKS = ("test", "see", "export")
@@ -47,23 +48,38 @@ def _run(settings_class, method, arguments):
 def read(settings_class, arguments):
     """Returns the `CommandLine` of a program and lines to say about it.
 
-    A task that takes a checkpoint has what made it from the flags.txt beside it; what is given here wins over that.
+    A task that takes a checkpoint, and a run that goes on, have from the flags.txt there what is not given here.
     Raises ValueError and OSError for what cannot be read.
     """
     line = command.CommandLine(settings_class, arguments)
     if line.words:
         raise ValueError(f"unexpected argument {line.words[0]!r}: flags are written --name=value")
-    gone, load = line.gone, line.values["load"].value
-    if line.values["task"].value not in _CHECKPOINT_TASKS or not load:
-        return line, flags.remarks_on(gone)
-    folder = flags.local_path("--load", load)
-    folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
+    task, load, path = (line.values[name].value for name in ("task", "load", "train_path"))
+    if task in _CHECKPOINT_TASKS and load:
+        folder = flags.local_path("--load", load)
+        folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
+        names = {*settings_class.names(REFUSED, STEERS), "data_dir"}
+    elif line.values["resume"].value and path and _has_checkpoint(folder := flags.local_path("--train_path", path)):
+        names = settings_class.names(REFUSED, STEERS, ANY)
+    else:
+        return line, flags.remarks_on(line.gone)
     text = flags.recorded_in(folder)
     if text is None:
         missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
-        return line, [*flags.remarks_on(gone), f"{missing} network, where it is not the default"]
-    usual = flags.words(text, {*settings_class.names(REFUSED, STEERS), "data_dir"})
-    return command.CommandLine(settings_class, arguments, usual=usual), flags.remarks_on(gone or flags.gone(text))
+        return line, [*flags.remarks_on(line.gone), f"{missing} network, where it is not the default"]
+    line, gone = command.CommandLine(settings_class, arguments, usual=flags.words(text, names)), line.gone
+    try:
+        line.settings()
+    except ValueError as error:
+        of = text.partition("\n")[0].lstrip("# ")
+        there = f"{os.path.join(folder, FLAGS)}, a run of {of}"
+        raise ValueError(f"{error}; flags that are not given are those of {there}") from None
+    return line, flags.remarks_on(gone or flags.gone(text))
+
+
+def _has_checkpoint(folder):
+    """Whether a run can go on in a folder; without a checkpoint it starts afresh, and its flags.txt does not count."""
+    return bool(glob.glob(os.path.join(glob.escape(folder), "model.ckpt-*.index")))
 
 
 def train_modules(root=pathlib.Path(__file__).resolve().parents[2]):

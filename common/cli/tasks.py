@@ -20,6 +20,7 @@ from common.training.trainer import train
 def _test(program, settings, dataset, chosen, start, interruption):
     problem, batches = program.problem(settings, dataset), settings.fresh_batches()
     with opened(problem, chosen, start.checkpoint, batches, settings.log_device_placement) as (session, evaluation):
+        say(f"{start.checkpoint}: {evaluation.store.size} {evaluation.split} images of {dataset.name}")
         begin = time.perf_counter()
         metrics = evaluation.metrics(session)
         on = "" if evaluation.split == "test" else f" on the {evaluation.split}, for there is no test part"

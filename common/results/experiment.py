@@ -14,7 +14,7 @@ _VALIDATIONS = 8  # of a short run: its curves are to be lines
 _TRIAL = 1 / 3  # of a run's length, where rates are chosen
 _EPISODES = 40  # of programs whose schedule follows episodes
 _LONGER = (4, 16)  # times as many updates, with --long
-_UNKNOWN = "BEST"
+UNKNOWN = "BEST"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Experiment:
         """Returns the run of a row with one seed, at the rates chosen for it."""
         rates, lacks = self.chosen(row), ""
         if rates is None:
-            rates = tuple(f"{flag.partition('=')[0]}={_UNKNOWN}" for flag in row.rates[0])
+            rates = tuple(f"{flag.partition('=')[0]}={UNKNOWN}" for flag in row.rates[0])
             lacks = "no rate could be chosen, for want of runs or because all diverged"
         return self._made(row, f"{row.subfolder}/seed-{seed}", seed, rates, lacks=lacks)
 

@@ -1,6 +1,7 @@
 """Runs that differ only in their seed are one group: which runs count, their errors and curves."""
 
 import dataclasses
+import re
 import statistics
 
 from common.flags import ANY, CALL
@@ -136,6 +137,8 @@ def _deciding(run):
     ignored = {*settings.names(ANY, CALL), "seed"}
     flags = {**rows.defaults(settings), **run.flags} if run.flags else {}
     deciding = {name: value for name, value in flags.items() if name not in ignored}
+    if "fixed" in run.flags:  # runs that begin at networks of their own seeds are of one group
+        deciding["fixed"] = re.sub(rf"(?<!\d){run.flags.get('seed', 0)}(?!\d)", "SEED", run.flags["fixed"])
     return {**deciding, "method": run.method, "load": run.flags.get("load", "none")}
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 
 from common.cli.settings import Common
+from common.command import CommandLine
 from common.flags import ANY
 from common.results import rows, runs
 
@@ -38,6 +39,11 @@ class Job:
     def __str__(self):
         """The command as one types it in the root of the clone."""
         return f"(cd {self.row.folder} && python train.py {shlex.join(self.arguments)})"
+
+    def check(self):
+        """Raises ValueError for flags that train.py does not take, as far as all are known."""
+        if not self.lacks:
+            CommandLine(rows.settings_of(self.row.folder), self.arguments).settings()
 
     def run(self):
         """Returns the `Run` in the job's folder, as far as there is one."""

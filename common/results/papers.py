@@ -83,9 +83,12 @@ def _riemannian_fashion():
 
 # --- OPT ---
 
-_FROM_NORMAL = ("opt_cp", "opt_gs", "opt_hr", "opt_ls")  # P ~ N(0, 1) in the paper; the others begin at the identity
 _ON_SPHERES = ("opt_gs", "opt_hr")  # P's rows or columns may be points on G(1, n)
-_PUBLISHED = {"opt_ogd": ("--map_algorithm=published",), **dict.fromkeys(_FROM_NORMAL, ("--generator_start=paper",))}
+_FROM_NORMAL = ("--generator_start=paper",)  # P ~ N(0, 1); the others begin at the identity
+_PUBLISHED = {
+    **dict.fromkeys(("opt_cp", "opt_gs", "opt_hr", "opt_ls"), _FROM_NORMAL),
+    "opt_ogd": ("--map_algorithm=published",), "opt_or": (), "sopt_gs": (),
+}  # fmt: skip
 _EXAMPLE = "opt_hr"  # of the orthogonal methods, where one is enough
 _OPT_DATA = ("fashion_mnist", *FILELESS)
 _HOLDOUT = {"fashion_mnist": 10_000, "digits": 287, "synthetic": 100}
@@ -125,8 +128,8 @@ def _opt_fashion():
         rates, kind = (_OPT_RATES, "preset") if row.name in folders else (_BASELINE_RATES, "")
         label = settings_of(row.folder).title(row.method, {})
         yield dataclasses.replace(row, label=label, rates=_OWN_RATES.get(row.name, rates), kind=kind)
-    for name in folders:
-        flags = ("--bn_decay=0.999", "--warmup_steps=0", *_PUBLISHED.get(name, ()))
+    for name, own in _PUBLISHED.items():
+        flags = ("--bn_decay=0.999", "--warmup_steps=0", *own)
         rates = _OWN_RATES.get(name, _rates("base_lr", 0.05, 0.1, 0.2, 0.4))
         yield Row(f"{name}-published", name, flags, label=name, rates=rates, kind="as published")
     for name in _ON_SPHERES:

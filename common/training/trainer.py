@@ -5,6 +5,7 @@ the same decisions, by metrics that are reduced over all processes or that the c
 """
 
 import contextlib
+import shlex
 import signal
 import sys
 import time
@@ -159,7 +160,7 @@ class _Run:
     def end(self, complete):
         """Says how the run has ended; returns the exit status."""
         folder, save = self.folder, self.save
-        again = f"go on with --resume --train_path={folder.path}"
+        again = f"go on with --resume --train_path={shlex.quote(folder.path)}"
         number = None if complete else self.stop.signal
         because = f"interrupted by {signal.Signals(number).name}; " if number else ""
         if save.fault:

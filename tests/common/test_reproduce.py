@@ -69,6 +69,14 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path, capsys):
     assert "| ordinary training | CNN-6 64-64-64-64 | digits | 0 of 1 finished |" in out
 
 
+def test_flags_that_a_program_does_not_take_are_refused_before_the_first_run(tmp_path):
+    fake = Fake()
+    for flag, wanted in (("--max_step=4", "Unknown command line flag 'max_step'"), ("--widths=4,4", "expected four")):
+        with pytest.raises(ValueError, match=wanted):
+            made(tmp_path, fake, flag)
+    assert fake.ran == [] and list(tmp_path.iterdir()) == []
+
+
 def test_extra_flags_come_last_but_for_the_place(tmp_path, capsys):
     assert made(tmp_path, Fake(), "--max_steps=4", "--widths=4,4,4,4", rows="opt_cp", runs=1) == 0
     out = capsys.readouterr().out

@@ -102,7 +102,8 @@ def test_fine_tuning_begins_at_the_pretrained_network_of_the_same_seed(tmp_path,
     monkeypatch.setattr(fewshot, "write_of", lambda *_: pytest.fail("no set is written in a dry run"))
     made(tmp_path, Fake(), table="finetune-fashion", data=None, rows="orthogonal-50", dry_run=True)
     place = tmp_path / "runs" / "finetune-fashion"
-    *_, first, second, count = capsys.readouterr().out.splitlines()
+    *_, first, second, count, best = capsys.readouterr().out.splitlines()
+    assert best == "BEST is the rate with the lowest error on the holdout, of the runs before it"
     assert f"--data={place}/sets/second-half-50.npz" in second and "--max_steps=500" in second
     assert f"--fixed={place}/pretrained/seed-1" in second and "pretrained/seed-1" in first
     assert count == "12 of 12 runs are missing"

@@ -41,7 +41,8 @@ def test_a_run_is_logged_saved_and_tested(tmp_path, capsys):
     names = {"group1/conv0/weight/Adamg", "group1/conv0/weight/Adamg_1", "beta1_power", "beta2_power", "global_step"}
     assert names <= set(contents(tmp_path / "run" / "model.ckpt-1")) & set(contents(tmp_path / "run" / "model.ckpt-3"))
     assert execute(tmp_path, task="test", optimizer=None, load=str(tmp_path / "run"), vali_batch_size=77) == 0
-    assert f"validation: {said[-1]} (" in capsys.readouterr().out
+    tested = capsys.readouterr().out
+    assert f"{tmp_path}/run/model.ckpt-3: 256 test images of synthetic\nvalidation: {said[-1]} (" in tested
 
 
 @pytest.mark.slow

@@ -155,6 +155,24 @@ def test_a_test_takes_the_flags_of_the_run_and_the_command_line_wins(trained):
         assert remarks == ["these flags are no more, and do nothing: --shard_maps"]
 
 
+def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained):
+    words = "--resume", f"--train_path={trained}", "--save_freq=7"
+    assert read(*words)[0].data == "auto"  # without a checkpoint it starts afresh
+    (trained / "model.ckpt-3.index").touch()
+    found, _ = read(*words)
+    assert (found.data, found.model, found.widths, found.rotation) == ("digits", "cnn9", (4, 4, 4, 4), "free")
+    assert (found.task, found.load, found.seed, found.num_gpus, found.save_freq) == ("train", None, 5, 2, 7)
+    (trained / "flags.txt").write_text("--max_steps=30\n--episodes=6\n--episode_steps=5\n")
+    found, _ = read(*words, "--episodes=7", of=EpisodeSettings)
+    assert (found.episodes, found.max_steps) == (7, None)
+
+
+def test_a_checkpoint_of_another_program_is_named(trained):
+    done = process("grassmann", "--task=test", f"--load={trained}")
+    assert done.stderr.startswith("error: --model=cnn9: expected one of resnet, vgg11") and done.stderr.count("\n") == 1
+    assert f"flags that are not given are those of {trained}/flags.txt, a run of opt_gs-free" in done.stderr
+
+
 def test_the_flag_file_of_the_run_does_not_make_a_test_a_training(trained):
     words = ["--task=test", f"--load={trained}", f"--flagfile={trained}/flags.txt"]
     for order in (words, words[::-1]):

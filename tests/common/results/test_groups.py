@@ -27,6 +27,13 @@ def test_runs_that_differ_only_in_their_seed_are_one_group(tmp_path):
     assert [row["method"] for row in tables.texts(found)][1:3] == ["opt_cp, base_lr 0.2, load none", "opt_gs"]
 
 
+def test_runs_that_begin_at_networks_of_their_own_seeds_are_one_group(tmp_path):
+    folders = [{"seed": seed, "fixed": f"/runs/{name}-{seed}"} for name in ("five", "ten") for seed in (1, 12)]
+    found = groups.grouped(read(tmp_path, *folders, {"seed": 2, "fixed": "/runs/five-12"}))
+    assert [[run.path[-1] for run in group.runs] for group in found] == [["0", "1"], ["2", "3"], ["4"]]
+    assert [group.differing for group in found][:2] == [("fixed /runs/five-SEED",), ("fixed /runs/ten-SEED",)]
+
+
 def test_medians_and_ranges_are_numpys(tmp_path):
     errors = np.random.RandomState(0).uniform(1, 9, (4, 3))  # runs, validations
     folders = [{"seed": seed, "errors": list(zip((2, 3, 4), row))} for seed, row in enumerate(errors.tolist())]
