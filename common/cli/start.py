@@ -14,6 +14,8 @@ from common.flags import ANY, REFUSED, STEERS
 
 _ENTRY = "from common.cli.start import main"  # what every train.py of this project says
 _CHECKPOINT_TASKS = ("test", "see", "export")
+_LENGTH = ("max_steps", "episodes")  # flags of a run's length
+_OF_LENGTH = ("warmup_steps", "bn_decay", "vali_freq")  # flags that follow from it
 
 
 def main(settings_class, method, arguments=None):
@@ -60,7 +62,9 @@ def read(settings_class, arguments):
         folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
         names = {*settings_class.names(REFUSED, STEERS), "data_dir"}
     elif line.values["resume"].value and path and _has_checkpoint(folder := flags.local_path("--train_path", path)):
-        names = settings_class.names(REFUSED, STEERS, ANY)
+        names = set(settings_class.names(REFUSED, STEERS, ANY))
+        if any(name in line.values and line.values[name].present for name in _LENGTH):
+            names.difference_update(_OF_LENGTH)
     else:
         return line, flags.remarks_on(line.gone)
     text = flags.recorded_in(folder)

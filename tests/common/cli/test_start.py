@@ -162,6 +162,11 @@ def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained):
     found, _ = read(*words)
     assert (found.data, found.model, found.widths, found.rotation) == ("digits", "cnn9", (4, 4, 4, 4), "free")
     assert (found.task, found.load, found.seed, found.num_gpus, found.save_freq) == ("train", None, 5, 2, 7)
+    with (trained / "flags.txt").open("a") as file:
+        file.write("--max_steps=30\n--warmup_steps=3\n--bn_decay=0.5\n--vali_freq=4\n")
+    for more, expected in (((), (30, 3, 0.5, 4)), (("--max_steps=60",), (60, None, None, None))):
+        found, _ = read(*words, *more)
+        assert (found.max_steps, found.warmup_steps, found.bn_decay, found.vali_freq) == expected
     (trained / "flags.txt").write_text("--max_steps=30\n--episodes=6\n--episode_steps=5\n")
     found, _ = read(*words, "--episodes=7", of=EpisodeSettings)
     assert (found.episodes, found.max_steps) == (7, None)
