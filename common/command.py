@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import re
 import sys
@@ -11,10 +12,24 @@ from absl import flags as absl_flags
 from common import console, flags
 from common.console import complain, one_line
 
+
+def _parser(base, kind):
+    """Returns a parser of absl's whose error says what is expected."""
+
+    class Parser(base):
+        def convert(self, argument):
+            try:
+                return super().convert(argument)
+            except ValueError:
+                raise ValueError(f"expected {flags.KINDS[kind]}") from None
+
+    return Parser()
+
+
 _DEFINE = {
     str: absl_flags.DEFINE_string,
-    int: absl_flags.DEFINE_integer,
-    float: absl_flags.DEFINE_float,
+    int: functools.partial(absl_flags.DEFINE, _parser(absl_flags.IntegerParser, int)),
+    float: functools.partial(absl_flags.DEFINE, _parser(absl_flags.FloatParser, float)),
     bool: absl_flags.DEFINE_bool,
     tuple: absl_flags.DEFINE_string,  # a comma list, so that a bad number is our own one-line error
 }

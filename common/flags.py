@@ -249,14 +249,14 @@ def _text(value):
 # Bounds that every number has: whole ones are int32 in some places, the others float32, whose subnormals count as 0.
 _LARGEST_INTEGER = 2**31 - 1
 _SMALLEST_FLOAT = 2.0**-126
-_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
 
 
 def _check(field, value):
     limits, kind = field.metadata, type_of(field)
     kind = int if kind is tuple else kind
     if isinstance(value, bool) != (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
-        raise ValueError(f"--{field.name}={value}: expected {_KINDS[kind]}")
+        raise ValueError(f"--{field.name}={value}: expected {KINDS[kind]}")
     if value == "":
         raise ValueError(f"--{field.name} is empty: give it a value, or leave it out")
     if limits["choices"] and value not in limits["choices"]:
@@ -266,19 +266,18 @@ def _check(field, value):
 
 
 def _check_number(field, kind, value):
-    wanted = bounds(field) or "a finite number"
     if kind is int and value > _LARGEST_INTEGER:
         raise ValueError(f"--{field.name}={value}: expected at most {_LARGEST_INTEGER}")
+    rounded = ctypes.c_float(value).value if kind is float else value
+    if kind is float and not math.isfinite(rounded):
+        raise ValueError(f"--{field.name}={value}: expected a finite number, also when rounded to float32")
     if not _within(field, value):
-        raise ValueError(f"--{field.name}={value}: expected {wanted}")
-    if kind is float:
-        rounded = ctypes.c_float(value).value
-        if not _within(field, 0.0 if abs(rounded) < _SMALLEST_FLOAT else rounded):
-            raise ValueError(f"--{field.name}={value}: expected {wanted}, also when rounded to float32")
+        raise ValueError(f"--{field.name}={value}: expected {bounds(field)}")
+    if not _within(field, 0.0 if abs(rounded) < _SMALLEST_FLOAT else rounded):
+        raise ValueError(f"--{field.name}={value}: expected {bounds(field)}, also when rounded to float32")
 
 
 def _within(field, value):
-    """Returns whether a number is finite and within the bounds of a flag."""
+    """Returns whether a number is within the bounds of a flag."""
     limits = field.metadata
-    kept = all(limits[name] is None or keeps(value, limits[name]) for name, (_, keeps) in _BOUNDS.items())
-    return kept and math.isfinite(value)
+    return all(limits[name] is None or keeps(value, limits[name]) for name, (_, keeps) in _BOUNDS.items())

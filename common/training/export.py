@@ -23,15 +23,16 @@ def check_folder(task, path):
         raise ValueError(f"--export_dir={path} goes with --task=export, not with --task={task}")
     if path is None:
         raise ValueError("--task=export needs --export_dir=FOLDER, a new folder for what is exported")
-    if os.path.isdir(path) and os.listdir(path):
-        raise ValueError(f"--export_dir={path} is there and not empty; name a new folder, or empty this one")
-    there = os.path.abspath(path)
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise ValueError(f"--export_dir={path} is there and no empty folder; name a new folder, or empty this one")
+    there = os.path.dirname(os.path.abspath(path))
     while not os.path.lexists(there):
         there = os.path.dirname(there)
-    if not os.path.isdir(there):
-        raise ValueError(f"--export_dir={path}: {there} is not a folder; name another place")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--export_dir={path}: {there} cannot be written to; name another place")
+    try:
+        tempfile.TemporaryDirectory(dir=there).cleanup()
+    except OSError as error:
+        fault = f"cannot write to {there}: {error.strerror}"
+        raise ValueError(f"--export_dir={path}: {fault}; name another place") from None
 
 
 def form_of(export_format, fold):

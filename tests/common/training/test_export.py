@@ -214,10 +214,11 @@ def test_the_folder_says_what_it_holds(fast):
     [
         ({"load": None}, "--task=export needs --load=PATH"),
         ({"export_dir": None}, "--task=export needs --export_dir=FOLDER"),
-        ({"export_dir": "full"}, "full is there and not empty"),
-        ({"export_dir": "full", "export_format": "npz"}, "full is there and not empty"),
-        ({"export_dir": "file/inside"}, "file is not a folder"),
-        ({"export_dir": "file"}, "file is not a folder"),
+        ({"export_dir": "full"}, "full is there and no empty folder"),
+        ({"export_dir": "full", "export_format": "npz"}, "full is there and no empty folder"),
+        ({"export_dir": "file/inside"}, "^--export_dir=file/inside: cannot write to .*/file: Not a directory; name"),
+        ({"export_dir": "file"}, "file is there and no empty folder"),
+        ({"export_dir": "/proc/none/new"}, "^--export_dir=/proc/none/new: cannot write to /proc: No such file"),
         ({"task": "train"}, "--export_dir=new goes with --task=export"),
     ],
 )
@@ -249,5 +250,5 @@ def test_the_other_form_is_asked_for_by_flags(fast, tmp_path, capsys):
     assert run(program, dataclasses.replace(npz, export_dir=str(tmp_path / "out"))) == 0
     assert json.loads((tmp_path / "out" / "model.json").read_text())["folded"]
     assert "; 18 layers, 14 arrays\n" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="out is there and not empty"):
+    with pytest.raises(ValueError, match="out is there and no empty folder"):
         run(program, dataclasses.replace(npz, export_dir=str(tmp_path / "out")))
