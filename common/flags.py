@@ -270,7 +270,7 @@ def _check_number(field, kind, value):
         raise ValueError(f"--{field.name}={value}: expected at most {_LARGEST_INTEGER}")
     rounded = ctypes.c_float(value).value if kind is float else value
     if kind is float and not math.isfinite(rounded):
-        raise ValueError(f"--{field.name}={value}: expected a finite number, also when rounded to float32")
+        raise ValueError(f"--{field.name}={value}: expected a finite number, in float32")
     if not _within(field, value):
         raise ValueError(f"--{field.name}={value}: expected {bounds(field)}")
     if not _within(field, 0.0 if abs(rounded) < _SMALLEST_FLOAT else rounded):

@@ -48,7 +48,7 @@ def test_text_gives_the_same_settings_through_a_flagfile(tmp_path):
         ("--rate=0", "--rate=0.0: expected above 0"),
         ("--rate=nan", "--rate=nan: expected a finite number"),
         ("--rate=inf", "--rate=inf: expected a finite number"),
-        ("--rate=1e39", "--rate=1e[+]39: expected a finite number, also when rounded to float32"),
+        ("--rate=1e39", "--rate=1e[+]39: expected a finite number, in float32"),
         ("--rate=1e-39", "--rate=1e-39: expected above 0, also when rounded to float32"),
         ("--rate=much", "--rate=much: expected a number;"),
         ("--count=1e3", "--count=1e3: expected a whole number;"),

@@ -262,7 +262,7 @@ def test_gpus_are_shared_out_if_asked_for():
 def test_bad_flags_and_what_cannot_start_end_with_status_1_and_one_line(tmp_path):
     for words, message in (
         (["--workers=0", "--", "true"], "error: --workers=0: expected at least 1\n"),
-        (["--grace=nan", "--", "true"], "error: --grace=nan: expected above 0\n"),
+        (["--grace=nan", "--", "true"], "error: --grace=nan: expected a finite number, in float32\n"),
         (["--", str(tmp_path)], f"error: {tmp_path}: Permission denied"),
     ):
         done = subprocess.run([sys.executable, "-m", "common.launch", *words], cwd=ROOT, capture_output=True, text=True)
