@@ -45,9 +45,10 @@ def run(words, settings, train=None):
     """
     table, extra = _table(words)
     experiments = [Experiment(table, data, settings, extra) for data in _data(table, settings.data)]
-    for job in (job for experiment in experiments for job in experiment.jobs()):
+    jobs = [job for experiment in experiments for job in experiment.jobs()]
+    for job in jobs:
         job.check()
-    done = [(job, job.is_done()) for experiment in experiments for job in experiment.jobs()]
+    done = [(job, job.is_done()) for job in jobs]
     for job, there in done:
         _say(f"{job}{'  # done' if there else ''}")
     missing = [job for job, there in done if not there]
