@@ -65,6 +65,8 @@ def read(settings_class, arguments):
         names = set(settings_class.names(REFUSED, STEERS, ANY))
         if any(name in line.values and line.values[name].present for name in _LENGTH):
             names.difference_update(_OF_LENGTH)
+        if line.values["worker_hosts"].value or os.environ.get("TF_CONFIG"):
+            names.intersection_update(settings_class.shared_names())  # flags.txt is the chief's
     else:
         return line, flags.remarks_on(line.gone)
     text = flags.recorded_in(folder)

@@ -156,13 +156,19 @@ def test_a_test_takes_the_flags_of_the_run_and_the_command_line_wins(trained):
         assert remarks == ["these flags are no more, and do nothing: --shard_maps"]
 
 
-def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained):
+def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
     words = "--resume", f"--train_path={trained}", "--save_freq=7"
     assert read(*words)[0].data == "auto"  # without a checkpoint it starts afresh
     (trained / "model.ckpt-3.index").touch()
     found, _ = read(*words)
     assert (found.data, found.model, found.widths, found.rotation) == ("digits", "cnn9", (4, 4, 4, 4), "free")
     assert (found.task, found.load, found.seed, found.num_gpus, found.save_freq) == ("train", None, 5, 2, 7)
+    with (trained / "flags.txt").open("a") as file:
+        file.write("--data_dir=/chief\n")
+    assert read(*words)[0].data_dir == "/chief"
+    found, _ = read(*words, "--worker_hosts=a:1,b:1")  # each worker may have its own
+    assert found.data_dir != "/chief" and found.model == "cnn9"
     with (trained / "flags.txt").open("a") as file:
         file.write("--max_steps=30\n--warmup_steps=3\n--bn_decay=0.5\n--vali_freq=4\n")
     for more, expected in (((), (30, 3, 0.5, 4)), (("--max_steps=60",), (60, None, None, None))):
