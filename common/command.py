@@ -81,6 +81,7 @@ class CommandLine:
       arguments: the command line without the program's name.
       gnu: see `main`.
       usual: flags, as on a command line, that all others win over.
+      of: where they are from, for errors.
 
     What stands on the command line wins over what stands in a --flagfile, in whatever order they come.
 
@@ -94,8 +95,8 @@ class CommandLine:
     file that cannot be read, and `Answer` for --help.
     """
 
-    def __init__(self, settings_class, arguments, gnu=True, usual=()):
-        self._settings_class = settings_class
+    def __init__(self, settings_class, arguments, gnu=True, usual=(), of=None):
+        self._settings_class, self._of = settings_class, of
         self.values = values = _defined(settings_class)
         values.set_gnu_getopt(gnu)
         from_files, given = _apart(arguments, values, gnu)
@@ -112,10 +113,14 @@ class CommandLine:
     def settings(self):
         """Returns the settings; ValueError in one line for a bad value."""
         given = {}
-        for field in dataclasses.fields(self._settings_class):
-            value = self.values[field.name].value
-            given[field.name] = _integers(field.name, value) if flags.type_of(field) is tuple and value else value
-        return self._settings_class(**given)
+        try:
+            for field in dataclasses.fields(self._settings_class):
+                value = self.values[field.name].value
+                given[field.name] = _integers(field.name, value) if flags.type_of(field) is tuple and value else value
+            return self._settings_class(**given)
+        except ValueError as error:
+            hint = f"; flags that are not given are those of {self._of}" if self._of else ""
+            raise ValueError(f"{error}{hint}") from None
 
 
 def _defined(settings_class):

@@ -22,8 +22,7 @@ from common.distributed import cluster
 from common.distributed.peers import PeerLost
 from common.flags import REFUSED, STEERS
 from common.graph import precision, variables
-from common.nn import vgg
-from common.nn.names import VGGS
+from common.nn import networks
 from common.runs import resume
 from common.training import export
 from common.training.signals import Interruption
@@ -138,8 +137,7 @@ def run(program, settings, remarks=()):
         for line in dataset.remarks:
             complain(line)
         settings, of_images = _with_digest(settings, dataset)
-        if settings.model in VGGS:
-            vgg.check_sides(*dataset.train_images.shape[1:3])
+        networks.check_sides(settings.model, *dataset.train_images.shape[1:3])
         settings = program.resolve(settings, dataset)
         if settings.task == "train":
             batches.check_size(settings.batch_size, len(dataset.train_images))

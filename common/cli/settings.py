@@ -28,11 +28,16 @@ _ON_MANIFOLD = (
 _FIXED = ("--fixed", lambda settings: settings.fixed is not None)
 _RESNET = ("--model=resnet", lambda settings: settings.model == "resnet")
 _FILES = ("a data set that has files", lambda settings: settings.data not in FILELESS and not is_own(settings.data))
-_WORKERS = ("--worker_hosts", lambda settings: settings.worker_hosts is not None or "TF_CONFIG" in os.environ)
+_WORKERS = ("--worker_hosts", lambda settings: in_cluster(settings.worker_hosts))
 _EXPORT = ("--task=export", lambda settings: settings.task == "export")
 _NPZ = ("--task=export --export_format=npz", lambda s: s.task == "export" and s.export_format == "npz")
 _PRECISE = ("--bn_statistics=precise", lambda settings: settings.bn_statistics == "precise")
 _DEVICES = ("several devices", lambda settings: settings.num_gpus > 1 or _WORKERS[1](settings))
+
+
+def in_cluster(worker_hosts):
+    """Returns whether this process is one of several: --worker_hosts or the environment says so."""
+    return worker_hosts is not None or "TF_CONFIG" in os.environ
 
 
 def decay_option(paper):

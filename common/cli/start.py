@@ -9,6 +9,7 @@ import signal
 import sys
 
 from common import command, console, flags
+from common.cli.settings import in_cluster
 from common.files import FLAGS
 from common.flags import ANY, REFUSED, STEERS
 
@@ -56,36 +57,37 @@ def read(settings_class, arguments):
     line = command.CommandLine(settings_class, arguments)
     if line.words:
         raise ValueError(f"unexpected argument {line.words[0]!r}: flags are written --name=value")
-    task, load, path = (line.values[name].value for name in ("task", "load", "train_path"))
-    if task in _CHECKPOINT_TASKS and load:
-        folder = flags.local_path("--load", load)
-        folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
-        names = {*settings_class.names(REFUSED, STEERS), "data_dir"}
-    elif line.values["resume"].value and path and _has_checkpoint(folder := flags.local_path("--train_path", path)):
-        names = set(settings_class.names(REFUSED, STEERS, ANY))
-        if any(name in line.values and line.values[name].present for name in _LENGTH):
-            names.difference_update(_OF_LENGTH)
-        if line.values["worker_hosts"].value or os.environ.get("TF_CONFIG"):
-            names.intersection_update(settings_class.shared_names())  # flags.txt is the chief's
-    else:
+    folder, names = _recorded(settings_class, line)
+    if folder is None:
         return line, flags.remarks_on(line.gone)
     text = flags.recorded_in(folder)
     if text is None:
         missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
         return line, [*flags.remarks_on(line.gone), f"{missing} network, where it is not the default"]
-    line, gone = command.CommandLine(settings_class, arguments, usual=flags.words(text, names)), line.gone
-    try:
-        line.settings()
-    except ValueError as error:
-        of = text.partition("\n")[0].lstrip("# ")
-        there = f"{os.path.join(folder, FLAGS)}, a run of {of}"
-        raise ValueError(f"{error}; flags that are not given are those of {there}") from None
-    return line, flags.remarks_on(gone or flags.gone(text))
+    method, gone = text.partition("\n")[0].lstrip("# "), line.gone or flags.gone(text)
+    of = f"{os.path.join(folder, FLAGS)}, a run of {method}"
+    return command.CommandLine(settings_class, arguments, usual=flags.words(text, names), of=of), flags.remarks_on(gone)
 
 
-def _has_checkpoint(folder):
-    """Whether a run can go on in a folder; without a checkpoint it starts afresh, and its flags.txt does not count."""
-    return bool(glob.glob(os.path.join(glob.escape(folder), "model.ckpt-*.index")))
+def _recorded(settings_class, line):
+    """Returns (the folder whose flags.txt has what a command line does not say, names of the flags that count there).
+
+    The folder is None if none has. Of a run without a checkpoint, which starts afresh, flags.txt does not count.
+    """
+    task, load, path = (line.values[name].value for name in ("task", "load", "train_path"))
+    if task in _CHECKPOINT_TASKS and load:
+        folder = flags.local_path("--load", load)
+        names = {*settings_class.names(REFUSED, STEERS), "data_dir"}
+        return (folder if os.path.isdir(folder) else os.path.dirname(folder)), names
+    folder = flags.local_path("--train_path", path) if line.values["resume"].value and path else None
+    if folder is None or not glob.glob(os.path.join(glob.escape(folder), "model.ckpt-*.index")):
+        return None, set()
+    names = set(settings_class.names(REFUSED, STEERS, ANY))
+    if any(name in line.values and line.values[name].present for name in _LENGTH):
+        names.difference_update(_OF_LENGTH)
+    if in_cluster(line.values["worker_hosts"].value):
+        names.intersection_update(settings_class.shared_names())  # flags.txt is the chief's
+    return folder, names
 
 
 def train_modules(root=pathlib.Path(__file__).resolve().parents[2]):

@@ -2,10 +2,10 @@
 
 import functools
 
+from common.nn import vgg
 from common.nn.cnn import CNN6_WIDTHS, CNN9_WIDTHS, cnn
 from common.nn.names import VGGS
 from common.nn.resnet import resnet
-from common.nn.vgg import vgg
 
 
 def network(name, depth=None, widen_factor=None, widths=None):
@@ -23,5 +23,11 @@ def network(name, depth=None, widen_factor=None, widths=None):
     if name == "resnet":
         return functools.partial(resnet, depth=depth, widen_factor=widen_factor)
     if name in VGGS:
-        return functools.partial(vgg, depth=int(name[3:]))
+        return functools.partial(vgg.vgg, depth=int(name[3:]))
     raise ValueError(f"there is no network {name!r}; choose cnn6, cnn9, resnet or one of {', '.join(VGGS)}")
+
+
+def check_sides(name, height, width):
+    """Raises ValueError for images that are too small for the network of a name."""
+    if name in VGGS:
+        vgg.check_sides(height, width)
