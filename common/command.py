@@ -110,6 +110,11 @@ class CommandLine:
         self.gone = [f"--{name}" for name in flags.GONE if values[name].present]
         self.only_check = values["only_check_args"].value
 
+    def given(self):
+        """Returns {name: text} of the flags that it says."""
+        said = {field.name: self.values[field.name] for field in dataclasses.fields(self._settings_class)}
+        return {name: str(flag.value) for name, flag in said.items() if flag.present}
+
     def settings(self):
         """Returns the settings; ValueError in one line for a bad value."""
         given = {}

@@ -38,7 +38,7 @@ RENAMED = {"map_method": "map_algorithm"}
 
 
 def option(default, help_text, choices=None, *, minimum=None, above=None, maximum=None, below=None, alias=None,
-           on_resume=REFUSED, per_worker=None, needs=None, replaces=None, earlier=None, path=False,
+           on_resume=REFUSED, per_worker=None, needs=None, replaces=None, earlier=None, follows=(), path=False,
            differs="{name}: {old} -> {new}"):  # fmt: skip
     """Returns a dataclass field that is a flag.
 
@@ -54,6 +54,8 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       replaces: name of a flag that counts as left out in flag files, if this one is on the command line.
       earlier: the value of runs that were made before there was this flag, where that is not the default.
         Left out, it stays what the run has that training goes on with, or whose checkpoint is loaded, on the same data.
+      follows: names of flags from which the default of this one follows. If one of them is given another value than a
+        run had, what the run had of this flag does not count; that of `earlier` does.
       path: see `path`.
       differs: what is said when a run goes on with another value; `settings` are the new ones.
     """
@@ -61,7 +63,7 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
     return dataclasses.field(default=default, metadata={
         "help": help_text, "choices": choices, "minimum": minimum, "above": above, "maximum": maximum, "below": below,
         "alias": alias, "on_resume": on_resume, "per_worker": per_worker, "needs": needs, "replaces": replaces,
-        "earlier": earlier, "path": path, "differs": differs,
+        "earlier": earlier, "follows": follows, "path": path, "differs": differs,
     })  # fmt: skip
 
 
@@ -178,18 +180,30 @@ def gone(lines):
     return [f"--{name}" for name in GONE if re.search(rf"^--{name}=", lines, re.MULTILINE)]
 
 
+def outdated(settings_class, given, old):
+    """Returns the names of the flags of a run that do not count when training goes on: see `follows` of `option`.
+
+    Args:
+      given: {name: text} of the flags that are given now.
+      old: {name: text} of those of the run.
+    """
+    others = {name for name, value in given.items() if value != old.get(name)}
+    return {f.name for f in dataclasses.fields(settings_class) if f.name in old and others & set(f.metadata["follows"])}
+
+
 def with_earlier(settings, before, data):
-    """Returns settings that go on from a run whose `text` is `before`: see `earlier` of `option`.
+    """Returns settings that go on from a run whose `text` is `before`: see `earlier` and `follows` of `option`.
 
     A run on another data set than `data` had a preset of its own: nothing of it is taken.
     """
     old = parsed(before)
     if old.get("data") != data:
         return settings
+    derived = outdated(type(settings), settings.texts(), old)
     values = {
         field.name: type_of(field)(old.get(field.name, field.metadata["earlier"]))
         for field in dataclasses.fields(settings)
-        if field.metadata["earlier"] is not None and getattr(settings, field.name) is None
+        if field.metadata["earlier"] is not None and getattr(settings, field.name) is None and field.name not in derived
     }
     return dataclasses.replace(settings, **values)
 

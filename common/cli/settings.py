@@ -19,6 +19,8 @@ BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for F
 OTHER_IMAGES = "the images from {settings.data} are not those that the run was trained with"
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
 
+LENGTH = ("max_steps", "episodes")  # the flags of a run's length
+
 # What a flag needs so as not to be without effect: see `needs` in common/flags.py.
 ROTATES = ("--rotation=method", lambda settings: settings.rotation == "method")
 _ON_MANIFOLD = (
@@ -44,7 +46,7 @@ def decay_option(paper):
     """Returns the flag --bn_decay; `paper` is the paper's constant, which all runs had before this flag."""
     return option(
         None, f"decay of batch norm's averages; {paper}, or less where few updates follow the last drop of the rate",
-        minimum=0, below=1, on_resume=STEERS, earlier=paper,
+        minimum=0, below=1, on_resume=STEERS, earlier=paper, follows=LENGTH,
     )  # fmt: skip
 
 
@@ -103,8 +105,9 @@ class Common(flags.Checked):
         100, "updates between two reports of training metrics", minimum=1, on_resume=ANY, per_worker=True
     )
     vali_freq: int | None = option(
-        None, "updates between two evaluations of the test set; 500, short runs an eighth", minimum=1, on_resume=ANY
-    )
+        None, "updates between two evaluations of the test set; 500, short runs an eighth", minimum=1, on_resume=ANY,
+        follows=LENGTH,
+    )  # fmt: skip
     save_freq: int = option(5000, "updates between two checkpoints", minimum=1, on_resume=ANY)
     max_to_keep: int = option(3, "newest checkpoints kept", minimum=1, on_resume=ANY, per_worker=True)
     train_dir: str = path("./logs/", "folder under which a run makes its own", on_resume=CALL)
@@ -273,7 +276,7 @@ class OptSettings(Common):
     )
     warmup_steps: int | None = option(
         None, "first updates, over which the learning rates rise; 0 on CIFAR, else a tenth of them", minimum=0,
-        on_resume=STEERS, earlier=0,
+        on_resume=STEERS, earlier=0, follows=LENGTH,
     )  # fmt: skip
     batch_size: int | None = option(None, "images per update; 128 on CIFAR, 32 on digits and own images", minimum=1)
     bn_decay: float | None = decay_option(0.999)

@@ -15,8 +15,6 @@ from common.flags import ANY, REFUSED, STEERS
 
 _ENTRY = "from common.cli.start import main"  # what every train.py of this project says
 _CHECKPOINT_TASKS = ("test", "see", "export")
-_LENGTH = ("max_steps", "episodes")  # flags of a run's length
-_OF_LENGTH = ("warmup_steps", "bn_decay", "vali_freq")  # flags that follow from it
 
 
 def main(settings_class, method, arguments=None):
@@ -64,6 +62,7 @@ def read(settings_class, arguments):
     if text is None:
         missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
         return line, [*flags.remarks_on(line.gone), f"{missing} network, where it is not the default"]
+    names -= flags.outdated(settings_class, line.given(), flags.parsed(text))
     method, gone = text.partition("\n")[0].lstrip("# "), line.gone or flags.gone(text)
     of = f"{os.path.join(folder, FLAGS)}, a run of {method}"
     return command.CommandLine(settings_class, arguments, usual=flags.words(text, names), of=of), flags.remarks_on(gone)
@@ -83,8 +82,6 @@ def _recorded(settings_class, line):
     if folder is None or not glob.glob(os.path.join(glob.escape(folder), "model.ckpt-*.index")):
         return None, set()
     names = set(settings_class.names(REFUSED, STEERS, ANY))
-    if any(name in line.values and line.values[name].present for name in _LENGTH):
-        names.difference_update(_OF_LENGTH)
     if in_cluster(line.values["worker_hosts"].value):
         names.intersection_update(settings_class.shared_names())  # flags.txt is the chief's
     return folder, names

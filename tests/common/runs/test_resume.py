@@ -14,6 +14,8 @@ import pytest
 from common import files, flags
 from common.cli import program
 from common.cli.program import run
+from common.cli.start import read
+from common.data import synthetic
 from common.flags import Resume
 from common.runs import folder, lock, resume
 from common.runs.saver import CheckpointManager
@@ -128,6 +130,33 @@ def test_a_flag_that_a_run_is_older_than_has_the_value_that_it_had_then(tmp_path
     with going_on(tmp_path, generator_start="0.1") as check:
         with pytest.raises(ValueError, match="generator_start: paper -> 0.1"):
             check()
+
+
+@pytest.mark.parametrize("given, expected", [
+    ({}, (60, 6, 1 - 5 / 8)), ({"max_steps": 60}, (60, 6, 1 - 5 / 8)), ({"max_steps": 200}, (200, 20, 1 - 5 / 27)),
+    ({"max_steps": 200, "warmup_steps": 3, "bn_decay": 0.5}, (200, 3, 0.5)),
+])  # fmt: skip
+def test_another_length_has_the_warm_up_and_the_decay_of_a_run_of_that_length(tmp_path, monkeypatch, given, expected):
+    """60 updates have 8 after their last drop, 200 have 27: docs/running.md has the formulas."""
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    dataset = synthetic.load()
+    before = METHOD.resolve(dataclasses.replace(SMALL, max_steps=60), dataset)
+    assert (before.warmup_steps, before.bn_decay) == (6, 1 - 5 / 8)
+    (tmp_path / "flags.txt").write_text(flags.text(before))
+    (tmp_path / "model.ckpt-60.index").touch()
+    words = [f"--{name}={value}" for name, value in given.items()]
+    line, _ = read(METHOD.settings_class, ["--resume", f"--train_path={tmp_path}", *words])
+    loads = METHOD.settings_class(load=str(tmp_path), **{"max_steps": 60, **given})
+    for settings in (line.settings(), loads):
+        going_on = METHOD.resolve(flags.with_earlier(settings, flags.text(before), "synthetic"), dataset)
+        assert (going_on.max_steps, going_on.warmup_steps) == expected[:2]
+        assert going_on.bn_decay == pytest.approx(expected[2], abs=1e-12)
+
+
+def test_a_run_that_is_older_than_a_flag_keeps_its_constant_at_any_length():
+    before = "--data=synthetic\n--max_steps=60\n"
+    later = flags.with_earlier(dataclasses.replace(SMALL, max_steps=200), before, "synthetic")
+    assert (later.warmup_steps, later.bn_decay) == (0, 0.999)
 
 
 def test_the_flags_of_a_run_that_goes_on_are_those_beside_its_checkpoint(tmp_path):
