@@ -2,8 +2,8 @@
 
 A checkpoint is written in a folder saving-* inside the run folder, brought to the disk, read back whole, given its
 checksums, and only then renamed into the run folder, its index last. Then the file `checkpoint`, which lists them, is
-replaced. Wherever this is cut off, the run folder holds complete checkpoints only, and what is half done lies in
-saving-*.
+replaced. Wherever this is cut off, the run folder holds complete checkpoints only. What lies in saving-* is renamed by
+the next start if it is complete, else removed.
 """
 
 import os
@@ -56,14 +56,21 @@ class CheckpointManager:
 
     def save(self, session, step):
         """Writes model.ckpt-`step` and returns its path. Raises SaveError; then the older ones are still there."""
+        name, work = f"{checkpoints.NAME}-{step}", None
         try:
-            with tempfile.TemporaryDirectory(prefix=f"{SAVING}-", dir=self._folder, ignore_cleanup_errors=True) as work:
-                return self._save(session, work, f"{checkpoints.NAME}-{step}")
+            work = tempfile.mkdtemp(prefix=f"{SAVING}-", dir=self._folder)
+            self._write(session, work, name)
+            _place(self._folder, work)
+            return self._keep(os.path.join(self._folder, name))
         except (OSError, ValueError, tf.errors.OpError) as error:  # TensorFlow's ValueError: the folder is gone
             raise SaveError(one_line(error)) from error
+        finally:
+            if work:
+                _finish(self._folder, work)
 
-    def _save(self, session, work, name):
-        written, path = os.path.join(work, name), os.path.join(self._folder, name)
+    def _write(self, session, work, name):
+        """Writes a checkpoint into the folder `work`; its sums come last, and say that it is complete."""
+        written = os.path.join(work, name)
         with files.for_tensorflow(work) as folder:
             self._saver.save(session, os.path.join(folder, name), write_meta_graph=False, write_state=False)
         for part in checkpoint_files.paths(written):
@@ -73,10 +80,9 @@ class CheckpointManager:
             raise SaveError(f"what was written reads back wrongly: {fault}")
         checkpoint_files.write_sums(written)
         files.sync(work)
-        checkpoint_files.remove(path)  # one of the same step, of a past that is replaced
-        for part in [written + checkpoint_files.ENDING, *checkpoint_files.paths(written)]:
-            os.replace(part, os.path.join(self._folder, os.path.basename(part)))
-        files.sync(self._folder)
+
+    def _keep(self, path):
+        """Counts a new checkpoint and removes those that are too many; returns its path."""
         self._kept = [*(other for other in self._kept if other != path), path]
         self._list(self._kept)  # before the first is removed: a crash leaves none of them out
         for other in self._kept[: -self._most]:
@@ -104,10 +110,29 @@ def tidy(folder):
             _finish(folder, path)
 
 
+def _place(folder, work):
+    """Renames the checkpoint in `work`, if it is complete, into the run folder: data, sums, index.
+
+    One of the same step, of a past that is replaced, goes before. Called again, it goes on where it was cut off.
+    """
+    for name in [name for name in os.listdir(work) if name.endswith(".index")]:
+        prefix, placed = (os.path.join(place, name.removesuffix(".index")) for place in (work, folder))
+        *data, index = checkpoint_files.paths(prefix)
+        sums = prefix + checkpoint_files.ENDING
+        if data and not os.path.exists(sums):
+            return
+        if os.path.exists(f"{placed}.index"):
+            checkpoint_files.remove(placed)
+        for part in (*data, sums, index):
+            if os.path.exists(part):
+                os.replace(part, os.path.join(folder, os.path.basename(part)))
+        files.sync(folder)
+
+
 def _finish(folder, work):
-    """Removes a folder in which a save was cut off, and what it had begun to rename."""
-    for name in os.listdir(work):
-        prefix = os.path.join(folder, name.removesuffix(".index"))
-        if name.endswith(".index") and not os.path.exists(prefix + ".index"):
-            checkpoint_files.remove(prefix)  # the index was to come last
+    """Ends a save that was cut off: places what is complete, and removes the rest."""
+    try:
+        _place(folder, work)
+    except OSError:
+        return  # the next start tries again
     shutil.rmtree(work, ignore_errors=True)

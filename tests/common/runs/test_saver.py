@@ -176,7 +176,7 @@ def test_those_of_a_past_that_is_replaced_become_the_oldest(tmp_path, monkeypatc
 
 
 STAGES = {
-    "the folder for it": (tempfile, "TemporaryDirectory"),
+    "the folder for it": (tempfile, "mkdtemp"),
     "syncing": (files, "sync"),
     "reading back": (checkpoints, "unreadable"),
     "the sums": (checkpoint_files, "write_sums"),
@@ -208,9 +208,10 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.parametrize("step", [1, 3])
 @pytest.mark.parametrize("renamed", range(4))
-def test_wherever_a_save_is_killed_what_is_there_is_complete(renamed, tmp_path, monkeypatch):
-    """Killed at each renaming: of the list of sums (0), of the sums, data and index (1 to 3)."""
+def test_wherever_a_save_is_killed_what_is_there_is_complete(renamed, step, tmp_path, monkeypatch):
+    """Killed at each renaming: of the list of sums (0), of data, sums and index (1 to 3); also in place of another."""
     run, folder = tmp_path / "run", tmp_path / "killed"
     run.mkdir()
     saved = Saved(run, max_to_keep=1)
@@ -224,12 +225,35 @@ def test_wherever_a_save_is_killed_what_is_there_is_complete(renamed, tmp_path, 
         rename(*arguments)
 
     monkeypatch.setattr(os, "replace", replace)
+    saved.session.run(saved.weight.assign([[7.0] * 50] * 40))
     with pytest.raises(Killed):
-        saved.save(3)
+        saved.manager.save(saved.session, step)
     monkeypatch.undo()
     saver.tidy(str(folder))
-    assert value_in(checkpoints.find(str(folder), pytest.fail)) == {10.0}
-    assert names_in(folder) == ["checkpoint", *(f"model.ckpt-1{ending}" for ending in (DATA, ".index", ".sha256"))]
+    is_new = renamed > 0
+    assert value_in(checkpoints.find(str(folder), pytest.fail)) == ({7.0} if is_new else {10.0})
+    steps = sorted({1, step} if is_new else {1})
+    files_of = [f"model.ckpt-{step}{ending}" for step in steps for ending in (DATA, ".index", ".sha256")]
+    assert names_in(folder) == ["checkpoint", *files_of]
+
+
+def test_a_complete_checkpoint_that_cannot_be_renamed_waits_for_the_next_start(tmp_path, monkeypatch):
+    saved = Saved(tmp_path, max_to_keep=1)
+    saved.save(1)
+    rename = os.replace
+
+    def replace(source, target):
+        if ".sha256" not in source:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(SaveError, match="Input/output error$"):
+        saved.save(1)
+    monkeypatch.undo()
+    saver.tidy(str(tmp_path))
+    assert value_in(checkpoints.find(str(tmp_path), pytest.fail)) == {10.0}
+    assert len(names_in(tmp_path)) == 4
 
 
 def test_tidying_removes_only_what_is_ours(tmp_path):
