@@ -22,7 +22,9 @@ class Settings(flags.Checked):
     )
     labels: str | None = flags.option(None, "names of the groups, with commas between them, in the order of the table")
     format: str = flags.option("markdown", "of the table that is printed", ("markdown", "csv"))
-    energy: int = flags.option(1, "the s of the hyperspherical energy", minimum=0, maximum=2)
+    energy: int = flags.option(
+        1, "the s of the hyperspherical energy in curves and figure; that of the table is 1", minimum=0, maximum=2
+    )
     draw: bool = flags.option(True, "draw the figure; that needs Matplotlib")
 
 

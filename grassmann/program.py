@@ -124,10 +124,10 @@ def by_shape(layer):
 
 def pipeline(settings, dataset):
     """Returns how images become inputs: SVHN's are divided by 255, others standardised by channel and augmented."""
-    if dataset.name == "svhn":
-        return Pipeline(scale=255.0, crop_size=settings.crop_size)
-    mean, deviation = channel_statistics(dataset.train_images)
     mirror = settings.mirrors(dataset)
+    if dataset.name == "svhn":
+        return Pipeline(scale=255.0, crop_size=settings.crop_size, mirror=mirror)
+    mean, deviation = channel_statistics(dataset.train_images)
     return Pipeline(mean, deviation, settings.padding_size, "reflect", settings.crop_size, mirror)
 
 

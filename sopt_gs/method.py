@@ -54,17 +54,19 @@ class StochasticOpt(Method):
         return StepDecay(min(steps, settings.max_steps or steps), boundaries, factor=0.1)
 
     def resolve(self, settings, dataset):
+        if settings.rotation == "method":
+            settings = self._with_episodes(settings, dataset)
+        return super().resolve(settings, dataset)
+
+    def _with_episodes(self, settings, dataset):
         episodes, episode_steps = EPISODES.get(dataset.name, SHORT)
+        episode_steps, max_steps = settings.episode_steps or episode_steps, settings.max_steps
         if is_own(dataset.name):
-            episode_steps = settings.episode_steps or episode_steps
             batch_size = settings.batch_size or preset_of(dataset.name).batch_size
             episodes = max(1, own_steps(len(dataset.train_images), batch_size) // episode_steps)
-        settings = dataclasses.replace(
-            settings,
-            episodes=settings.episodes or episodes,
-            episode_steps=settings.episode_steps or episode_steps,
-        )
-        return super().resolve(settings, dataset)
+            max_steps = max_steps or (settings.episodes or episodes) * episode_steps
+        episodes = settings.episodes or episodes
+        return dataclasses.replace(settings, episodes=episodes, episode_steps=episode_steps, max_steps=max_steps)
 
     def callbacks(self, settings, session, training):
         if settings.rotation != "method":

@@ -96,7 +96,7 @@ def execute(program, settings, remarks=()):
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         complain(
             f"error: out of memory ({one_line(error)}); choose a smaller --batch_size, or a smaller --vali_batch_size "
-            "if it was an evaluation"
+            "if it was an evaluation, or smaller images or another --model if it was a variable"
         )
         return 1
     except (ValueError, OSError, tf.errors.OpError) as error:
@@ -123,6 +123,7 @@ def run(program, settings, remarks=()):
     settings.check_task()
     if settings.task == "export" or settings.export_dir is not None:
         export.check_folder(settings.task, settings.export_dir)
+    resume.check_method(program, settings)
     program.check(settings)
     workers = cluster.find(settings.worker_hosts, settings.task_index, settings.collective_timeout)
     if workers.count > 1 and settings.task != "train":

@@ -5,11 +5,11 @@ What another value of a flag does on --resume stands behind it, REFUSED if nothi
 
 import dataclasses
 import math
-import os
 import re
 
 from common import flags
 from common.data.names import DEFAULT_DATA_DIR, FILELESS, NAMES, check, is_own
+from common.distributed import cluster
 from common.flags import ANY, CALL, STEERS, option, path
 from common.nn.names import VGGS
 
@@ -39,7 +39,7 @@ _DEVICES = ("several devices", lambda settings: settings.num_gpus > 1 or _WORKER
 
 def in_cluster(worker_hosts):
     """Returns whether this process is one of several: --worker_hosts or the environment says so."""
-    return worker_hosts is not None or "TF_CONFIG" in os.environ
+    return worker_hosts is not None or cluster.find().count > 1
 
 
 def decay_option(paper):

@@ -77,7 +77,7 @@ def indices(step, batch_size, size, seed, first=0, count=None):
 def draws(step, batch_size, seed, limits):
     """Returns random integers int64 [len(limits), batch_size] for the batch of `step`, row i below limits[i]."""
     with tf.device("/cpu:0"):
-        # 32 random bits modulo a limit below 100: uneven by less than 1 in 10^7, and one draw serves all limits.
+        # 32 random bits modulo a limit of some hundreds: uneven by less than 1 in 10^6, and one draw serves all limits.
         bits = _random_bits([len(limits), batch_size], seed, tf.cast(step, tf.int64) + _AUGMENTATION)
         return bits % np.array(limits, np.int64)[:, None]
 

@@ -78,7 +78,7 @@ def search_folders(data_dir=DEFAULT_DATA_DIR):
     in svhn/ within it; the four files of Fashion-MNIST in it or in fashion_mnist/ within it, or in Debian's folder.
     """
     if not _is_default(data_dir):
-        return [pathlib.Path(data_dir).expanduser()]
+        return [pathlib.Path(os.path.expanduser(data_dir))]
     return list(dict.fromkeys([pathlib.Path.cwd() / "datasets", ROOT / "datasets", ROOT]))
 
 

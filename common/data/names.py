@@ -15,7 +15,7 @@ def check(name):
     """
     if name in NAMES:
         return name
-    path = pathlib.Path(name).expanduser()
+    path = pathlib.Path(os.path.expanduser(name))
     if "://" not in name and (path.suffix.lower() == ".npz" or path.is_dir()):
         return os.path.abspath(path)
     own = "the path of an .npz file or of a folder with train/ and test/"

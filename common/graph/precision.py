@@ -20,7 +20,6 @@ import os
 from common.compat import tf
 from common.graph import linalg
 
-NAMES = ("float32", "tf32", "bfloat16", "float16")
 LOW = (tf.bfloat16, tf.float16)
 _FIRST_WITH_TF32 = (8, 0)  # compute capability
 _LOSS_SCALES = {"float16": 1024.0}  # a power of two: it rounds nothing

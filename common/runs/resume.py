@@ -81,23 +81,34 @@ def in_folder(program, settings, start):
         yield dataclasses.replace(start, folder=lock.folder, lock=lock)
 
 
+def check_method(program, settings):
+    """Raises ValueError if what settings load, or the folder in which they go on, is of another method.
+
+    Variables of other methods may be called the same.
+    """
+    method = program.method(settings)
+    texts = [(f"--load={settings.load}", begun_by(settings))]
+    if settings.task == "train" and settings.resume:
+        texts.insert(0, (f"--train_path={settings.train_path}", flags.recorded_in(settings.train_path)))
+    for where, text in texts:
+        head = (text or "").partition("\n")[0]
+        if head.startswith("# ") and head[2:].strip() != method and flags.parsed(text):
+            raise ValueError(
+                f"{where}: this was trained by {head[2:].strip()}, not by {method}; use the folder, --rotation and (in "
+                "sopt_gs) --map that it was trained with"
+            )
+
+
 def check(program, settings, start):
     """Returns lines on how the flags differ from those in flags.txt beside the checkpoint.
 
-    Raises ValueError if that names another method, whose variables are called the same, or if the run goes on there
-    and flags differ that make another run of it.
+    Raises ValueError if the run goes on there and flags differ that make another run of it.
     """
     before = flags_beside(start.checkpoint)
     if before is None:
         return []
     if not flags.parsed(before):
         return [f"{FLAGS} beside {start.checkpoint} holds no flags: nothing is compared with them"]
-    head, method = before.partition("\n")[0], program.method(settings)
-    if head.startswith("# ") and head[2:].strip() != method:
-        raise ValueError(
-            f"--load={start.checkpoint}: this checkpoint was trained by {head[2:].strip()}, not by {method}; use the "
-            "folder, --rotation and (in sopt_gs) --map that it was trained with"
-        )
     if settings.task != "train":
         return []
     lines = flags.remarks_on(flags.gone(before))

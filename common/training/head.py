@@ -1,4 +1,6 @@
-"""What a run's log begins with: the data, the network, what is trained, the learning rates."""
+"""What a run's log begins with: the data, the network, what is trained and whether it fits, the learning rates."""
+
+import os
 
 from common.compat import tf
 from common.graph import variables
@@ -57,6 +59,26 @@ def counts(kernels):
         f"weights: {size_of(variables.trainable())} trainable of {size_of(checkpoints.model_variables())} in all; "
         f"degrees of freedom without gamma and beta: {freedom}"
     )
+
+
+def check_memory(memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+    """Raises ValueError if the variables of a graph and their gradients have more bytes than this machine's memory.
+
+    Linux would end the process without a word. A rotation of n inputs has n x n numbers, and fc6 sees a whole image.
+    """
+    trained, everything = variables.trainable(), tf.global_variables()
+    needed = sum(map(_bytes, everything)) + sum(map(_bytes, trained))
+    if needed > memory:
+        largest = max(trained, key=_bytes)
+        raise ValueError(
+            f"variables and gradients take {needed / 2**30:.3g} GiB, and this machine has {memory / 2**30:.3g}; the "
+            f"largest is {largest.op.name} {largest.shape.as_list()}: choose smaller images (--image_size for "
+            "pictures) or another --model"
+        )
+
+
+def _bytes(variable):
+    return variable.shape.num_elements() * variable.dtype.size
 
 
 def size_of(members):

@@ -78,6 +78,7 @@ class _Run:
         self.manager = None
         if self.cluster.is_chief:
             self.manager = CheckpointManager(self.start.folder, self.settings.max_to_keep)
+        head.check_memory()
         self.peers.prepare()
         self.initialize = tf.global_variables_initializer()
         tf.get_default_graph().finalize()

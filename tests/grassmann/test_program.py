@@ -156,6 +156,8 @@ def test_images_are_standardised_by_channel_and_augmented_but_svhn_is_only_scale
     assert (made.padding, made.reflection, made.crop_size, made.mirror) == (2, "reflect", 28, True)
     made = program.pipeline(settings(), dataclasses.replace(dataset, name="svhn", mirror=False))
     assert (made.offset, made.scale, made.padding, made.crop_size, made.mirror) == (0.0, 255.0, 0, 32, False)
+    made = program.pipeline(settings(mirror=True), dataclasses.replace(dataset, name="svhn", mirror=False))
+    assert (made.padding, made.crop_size, made.mirror) == (0, 32, True)
 
 
 def first_steps(**flags):

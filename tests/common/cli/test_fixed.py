@@ -285,6 +285,10 @@ def test_an_export_is_a_source_with_its_own_inputs_and_epsilon(tmp_path):
             names = {variable.op.name: variable for variable in variables.with_role(Role.MOVING)}
             variance = network.session.run(names["conv3_1/bn/pop_var"])
             np.testing.assert_allclose(variance, arrays["conv3_1/bn/variance"], rtol=1e-6)
+    for damaged in (b"", b"PK\3\4", (tmp_path / "model.npz").read_bytes()[:1000]):
+        (tmp_path / "model.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"--fixed={tmp_path}: .*model.npz cannot be read"):
+            Network("opt_cp", f"--fixed={tmp_path}")
     (tmp_path / "model.json").write_text(json.dumps(model | {"folded": True}))
     with pytest.raises(ValueError, match="export it without --fold"):
         Network("opt_cp", f"--fixed={tmp_path}")

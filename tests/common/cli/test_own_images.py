@@ -8,6 +8,9 @@ import pytest
 from common.cli.program import run
 from common.cli.start import train_modules
 from common.data.datasets import DataError
+from common.graph import initializers, variables
+from common.graph.variables import Role
+from common.training import head
 from tests.runs import entries
 
 MODULE = train_modules()["opt_cp"]
@@ -111,6 +114,12 @@ def test_defaults_follow_the_images(tmp_path):
     stochastic = train_modules()["sopt_gs"]
     resolved = stochastic.method().resolve(stochastic.Settings(data=made.data), dataset)
     assert (resolved.episodes, resolved.episode_steps) == (62, 25)
+    flags = stochastic.Settings(data=made.data, episodes=100)  # the length that is given counts, and its drops
+    resolved = stochastic.method().resolve(flags, dataset)
+    schedule = stochastic.method().schedule(resolved)
+    assert (schedule.steps, schedule.boundaries) == (2500, (1000, 1625, 2125))
+    resolved = stochastic.method().resolve(dataclasses.replace(flags, episodes=None, rotation="none"), dataset)
+    assert (resolved.max_steps, resolved.episodes, resolved.useless()) == (100 * 500 // 32, None, {})
     riemannian = train_modules()["grassmann"]
     flags = riemannian.Settings(data=made.data, model="resnet", optimizer="sgd")
     pipeline = riemannian.method().problem(flags, dataset).pipeline
@@ -121,6 +130,20 @@ def test_defaults_follow_the_images(tmp_path):
 def test_a_holdout_that_leaves_less_than_a_batch_is_one_line(tmp_path):
     with pytest.raises(ValueError, match="^--batch_size=8: expected 1 .. 4, the number of training images$"):
         run(METHOD, settings(tmp_path, data=write(tmp_path / "own.npz"), holdout=20))
+
+
+def test_variables_that_cannot_be_in_memory_are_one_line(tmp_path, monkeypatch):
+    variables.create("layer/fix", [300, 4], Role.FIXED, initializers.zeros)
+    variables.create("layer/rotation", [300, 300], Role.GENERATOR, initializers.zeros)
+    needed = 4 * (300 * 4 + 2 * 300 * 300)  # of a generator the gradient, too
+    head.check_memory(needed)
+    named = r"the largest is layer/rotation \[300, 300\]: choose smaller images \(--image_size for pictures\)"
+    with pytest.raises(ValueError, match=named):
+        head.check_memory(needed - 1)
+    monkeypatch.setattr(head.check_memory, "__defaults__", (needed,))
+    with pytest.raises(ValueError, match="and this machine has 0.000675; the largest is conv1_1/rotation"):
+        run(METHOD, settings(tmp_path, data=write(tmp_path / "own.npz"), widths=(64, 64, 64, 64)))
+    assert not (tmp_path / "run").exists()
 
 
 def test_images_that_are_too_small_for_the_network_are_one_line_before_the_head(tmp_path, capsys):

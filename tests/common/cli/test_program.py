@@ -21,6 +21,7 @@ from common.data.cifar import CIFAR10
 from common.training import trainer
 from opt_gs.train import method
 from opt_ls.train import method as opt_ls
+from opt_ogd.train import method as opt_ogd
 from tests.common.data.test_cifar import write
 from tests.runs import entries, metrics
 
@@ -113,6 +114,20 @@ def test_errors_name_the_value(options, message, tmp_path, capsys):
         run(METHOD, settings(**{"train_path": str(tmp_path), **options}))
     assert "\n" not in str(error.value) and "data set" not in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_method_has_trained_is_refused_before_flags_are_looked_at(tmp_path):
+    """opt_ogd has no --generator_start, which comes from the flags.txt; a folder may have lost its checkpoints."""
+    index, own = tmp_path / "model.ckpt-1.index", "this was trained by opt_gs, not by opt_ogd; use the folder, --rotation"
+    (tmp_path / "flags.txt").write_text("# opt_gs\n--data=synthetic\n")
+    for there in (True, False):
+        index.touch() if there else index.unlink()
+        for options in ({"task": "test", "load": str(tmp_path)}, {"resume": True, "train_path": str(tmp_path)}):
+            made = opt_ogd().settings_class(data="synthetic", generator_start="unit", **options)
+            name, path = list(options.items())[-1]
+            with pytest.raises(ValueError, match=f"^--{name}={path}: {own}"):
+                run(opt_ogd(), made)
+    assert [path.name for path in tmp_path.iterdir()] == ["flags.txt"]
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from common.cli import program, recipe, settings, start, tasks
 from common.cli.settings import OptSettings
 from common.compat import tf
 from common.data import datasets
-from common.graph import precision
 from grassmann.settings import Settings as GrassmannSettings
 from opt_ogd.settings import OgdSettings
 from sopt_gs.maps import MAPS
@@ -75,8 +74,6 @@ def test_a_link_to_train_py_finds_its_own_clone(tmp_path):
 
 def test_constants_of_the_settings_are_those_of_what_they_choose():
     assert settings.TASKS == tuple(tasks.TASKS)
-    (precisions,) = [f.metadata["choices"] for f in dataclasses.fields(settings.Common) if f.name == "precision"]
-    assert precisions == (*precision.NAMES, "auto")
     (maps,) = [f.metadata["choices"] for f in dataclasses.fields(EpisodeSettings) if f.name == "map"]
     assert set(maps) == set(MAPS)
     for module in start.train_modules().values():
@@ -139,6 +136,9 @@ def test_old_names_count_as_the_new_ones(tmp_path):
 # --- flags of a checkpoint's run ---
 
 
+ALONE = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'
+
+
 @pytest.fixture
 def trained(tmp_path):
     """The folder of a run with flags of its own; flags.txt as the first version wrote it, the task within."""
@@ -169,6 +169,9 @@ def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained, monkeypa
     assert read(*words)[0].data_dir == "/chief"
     found, _ = read(*words, "--worker_hosts=a:1,b:1")  # each worker may have its own
     assert found.data_dir != "/chief" and found.model == "cnn9"
+    for environment, own in (("", "/chief"), (ALONE, "/chief"), (ALONE.replace("]", ', "b:1"]'), "./datasets/")):
+        monkeypatch.setenv("TF_CONFIG", environment)
+        assert read(*words)[0].data_dir == own
     with (trained / "flags.txt").open("a") as file:
         file.write("--max_steps=30\n--warmup_steps=3\n--bn_decay=0.5\n--vali_freq=4\n")
     for more, expected in (((), (30, 3, 0.5, 4)), (("--max_steps=60",), (60, None, None, None))):

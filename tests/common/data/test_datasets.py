@@ -121,6 +121,10 @@ def test_home_is_where_a_tilde_says(places, monkeypatch):
     monkeypatch.setenv("HOME", str(places))
     cifar100(places / "mine")
     assert load("cifar100", "~/mine").name == "cifar100"
+    with pytest.raises(DataError, match="data_dir ~nobody-of-this-name/mine does not exist"):
+        load("cifar100", "~nobody-of-this-name/mine")
+    with pytest.raises(DataError, match="nobody-of-this-name/own.npz: .*there is no such file"):
+        load("~nobody-of-this-name/own.npz")
 
 
 def test_a_folder_that_cannot_be_searched_is_named(places, monkeypatch):

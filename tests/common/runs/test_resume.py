@@ -331,13 +331,13 @@ def test_a_save_that_fails_is_reported_and_tried_again(tmp_path, monkeypatch, ca
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    save = CheckpointManager._save
+    save = CheckpointManager._write
     fails = {1, 3}
 
     def some(self, session, work, name):
         return (fail if int(name.rpartition("-")[2]) in fails else save)(*(self, session, work, name))
 
-    monkeypatch.setattr(CheckpointManager, "_save", some)
+    monkeypatch.setattr(CheckpointManager, "_write", some)
     assert train(monkeypatch, tmp_path / "a") == 0
     out = capsys.readouterr().out
     assert "step 3, NOT SAVED: [Errno 28] No space left on device; older checkpoints stay" in out
