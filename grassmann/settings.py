@@ -57,13 +57,14 @@ class Settings(Common):
         None, "L2 coefficient of batch normalization's shifts", minimum=0, on_resume=STEERS
     )
     keep_prob: float | None = option(None, "probability with which dropout keeps a value", above=0, maximum=1)
-    batch_size: int | None = option(None, "images per update; 128, on digits 32", minimum=1)
+    batch_size: int | None = option(None, "images per update; 128, on digits and own images 32", minimum=1)
     bn_decay: float | None = decay_option(0.99)
     crop_size: int | None = option(
         None, "height and width of what the network sees; 32, for own images theirs", minimum=1
     )
     padding_size: int | None = option(
-        None, "pixels reflected round an image before the crop; 4, on digits 2, on svhn always none",
+        None, "pixels reflected round an image before the crop; 4, on Fashion-MNIST and digits 2, a sixteenth of the side "
+        "of own images, on svhn always none",
         minimum=0,
         needs=("another data set than svhn", lambda settings: settings.data != "svhn" or not settings.padding_size),
     )  # fmt: skip

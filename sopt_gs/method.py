@@ -14,7 +14,7 @@ from sopt_gs.subset import Episodes, SubsetRotated
 # Episodes of a run and updates of an episode.
 PAPER = (400, 750)
 SHORT = (20, 25)
-EPISODES = {**dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER), "fashion_mnist": (20, 100)}
+EPISODES = {**dict.fromkeys(("cifar100", "cifar10", "svhn"), PAPER), "fashion_mnist": (40, 50)}
 _DROPS = (0.40, 0.65, 0.85)  # shares of the episodes after which the rate drops to a tenth
 
 
@@ -31,7 +31,8 @@ class StochasticOpt(Method):
 
     def __init__(self, name="gs"):
         rotate = MAPS[name]
-        super().__init__("sopt_gs" if name == "gs" else f"sopt_gs-{name}", rotate, factories=by_algorithm(rotate))
+        title, factories = "sopt_gs" if name == "gs" else f"sopt_gs-{name}", by_algorithm(rotate)
+        super().__init__(title, rotate, factories=factories, fashion_lr=0.2)
 
     def check(self, settings):
         if settings.rotation != "method" and settings.map != "gs":

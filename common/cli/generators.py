@@ -3,7 +3,7 @@
 from common.graph import initializers
 from common.riemannian.optimizers import AdamG, SgdG
 
-LR = 0.05  # --generator_lr: of sgdg from a holdout, of adamg as its authors have it on CIFAR
+LR = 0.05  # --generator_lr: of sgdg from a holdout (opt_gs), of adamg as its authors have it on CIFAR
 
 
 def start_of(name):

@@ -152,7 +152,7 @@ class Method(Program):
         if settings.rotation == "method":
             return self
         name, factories = f"{self.name}-{settings.rotation}", {"auto": baselines[settings.rotation]}
-        return Method(name, widths=self.widths, factories=factories, **BASELINE_LRS)
+        return Method(name, widths=self.widths, factories=factories, **BASELINE_LRS[settings.rotation])
 
     def resolve(self, settings, dataset):
         preset, method = preset_of(dataset.name), self.of(settings)

@@ -278,10 +278,11 @@ class OptSettings(Common):
         None, "first updates, over which the learning rates rise; 0 on CIFAR, else a tenth of them", minimum=0,
         on_resume=STEERS, earlier=0, follows=LENGTH,
     )  # fmt: skip
-    batch_size: int | None = option(None, "images per update; 128 on CIFAR, 32 on digits and own images", minimum=1)
+    batch_size: int | None = option(None, "images per update; 128, on digits and own images 32", minimum=1)
     bn_decay: float | None = decay_option(0.999)
     padding_size: int | None = option(
-        None, "pixels reflected round an image before the crop; 4 on CIFAR, 2 on digits", minimum=0
+        None, "pixels reflected round an image before the crop; 4 on CIFAR, 2 on Fashion-MNIST and digits, a sixteenth "
+        "of the side of own images", minimum=0
     )
     weight_decay: float = option(
         5e-4, "L2 coefficient c, in c/2 times the sum of squares; of adamw a step's rate times c is taken off",

@@ -1,5 +1,6 @@
 """The OPT recipe with each of its methods, on small networks and made-up images."""
 
+import csv
 import dataclasses
 import functools
 import importlib
@@ -23,6 +24,7 @@ from tests.runs import begin, metrics
 
 METHODS = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "opt_ogd", "opt_or", "sopt_gs")
 EXACT = ("opt_cp", "opt_gs", "opt_hr", "opt_ls", "sopt_gs")
+RATES = pathlib.Path(__file__).resolve().parents[3] / "benchmarks" / "results" / "opt-fashion-rates.csv"
 REFERENCE = pathlib.Path(__file__).resolve().parents[4] / "shared" / "reference" / "trajectories"
 
 
@@ -247,6 +249,20 @@ def test_presets_rise_for_a_tenth_but_for_the_paper(folder, data, steps, start, 
         resolved = method.resolve(method.settings_class(data=data, warmup_steps=asked), dataset)
         found = method.steps(resolved, dataset), resolved.generator_start, resolved.warmup_steps, resolved.base_lr
         assert found == (steps, start, expected, lr)
+
+
+def test_rates_on_fashion_mnist_are_the_chosen_ones():
+    """As many rows as there are methods, and the two baselines, stand in the table of the rates."""
+    with open(RATES, newline="", encoding="utf-8") as file:
+        chosen = {row["row"]: row["rates"] for row in csv.DictReader(file) if row["chosen"] == "True"}
+    rotations = {"baseline": ("opt_cp", "none"), "upt": ("opt_cp", "free")}
+    dataset, rows = dataclasses.replace(synthetic.load(64, 32), name="fashion_mnist"), [*METHODS, *rotations]
+    for row in rows:
+        folder, rotation = rotations.get(row, (row, "method"))
+        method = method_of(folder)
+        settings = method.resolve(method.settings_class(rotation=rotation, data="fashion_mnist"), dataset)
+        rate = settings.rotation_lr if row == "opt_ogd" else settings.base_lr
+        assert rate == float(chosen[row]), row
 
 
 def test_only_methods_that_start_at_random_have_a_start():
