@@ -63,8 +63,8 @@ class Settings(Common):
         None, "height and width of what the network sees; 32, for own images theirs", minimum=1
     )
     padding_size: int | None = option(
-        None, "pixels reflected round an image before the crop; 4, on Fashion-MNIST and digits 2, a sixteenth of the side "
-        "of own images, on svhn always none",
+        None, "pixels reflected round an image before the crop; 4, on Fashion-MNIST and digits 2, a sixteenth of the "
+        "side of own images, on svhn always none",
         minimum=0,
         needs=("another data set than svhn", lambda settings: settings.data != "svhn" or not settings.padding_size),
     )  # fmt: skip
