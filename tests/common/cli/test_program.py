@@ -118,7 +118,7 @@ def test_errors_name_the_value(options, message, tmp_path, capsys):
 
 def test_what_another_method_has_trained_is_refused_before_flags_are_looked_at(tmp_path):
     """opt_ogd has no --generator_start, which comes from the flags.txt; a folder may have lost its checkpoints."""
-    index, own = tmp_path / "model.ckpt-1.index", "this was trained by opt_gs, not by opt_ogd; use the folder, --rotation"
+    index, own = tmp_path / "model.ckpt-1.index", "this was trained by opt_gs, not by opt_ogd; use the folder"
     (tmp_path / "flags.txt").write_text("# opt_gs\n--data=synthetic\n")
     for there in (True, False):
         index.touch() if there else index.unlink()
