@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 import time
 
@@ -160,6 +161,13 @@ def holds_run(path):
     """Returns whether a folder holds metrics or checkpoints of a run."""
     metrics = os.path.join(path, METRICS)
     return os.path.isfile(metrics) and os.path.getsize(metrics) > 0 or bool(checkpoints.listed(path))
+
+
+def has_saved(path):
+    """Returns whether the log of a run folder says that a checkpoint was saved there."""
+    with contextlib.suppress(OSError), open(os.path.join(path, LOG), encoding="utf-8", errors="replace") as log:
+        return any(re.search(rf"^step \d+, saved .*{checkpoints.NAME}-\d+$", line) for line in log)
+    return False
 
 
 def check_unused(path):

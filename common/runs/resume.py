@@ -9,7 +9,7 @@ from common.console import say
 from common.files import FLAGS
 from common.flags import Resume
 from common.runs import checkpoints, saver
-from common.runs.folder import check_unused, holds_run, new_path
+from common.runs.folder import check_unused, has_saved, holds_run, new_path
 from common.runs.lock import RunLock
 from common.runs.lock import holder as lock_holder
 
@@ -60,6 +60,11 @@ def beginning(settings):
         checkpoint = checkpoints.newest(settings.train_path, note) if settings.resume else None
         goes_on = checkpoint is not None
         if not goes_on:
+            if settings.resume and has_saved(settings.train_path):
+                raise ValueError(
+                    f"the checkpoints of the run in {settings.train_path} are gone, and starting afresh would replace "
+                    "its metrics; put the checkpoints back, or choose another --train_path"
+                )
             if settings.resume:
                 note(f"--resume: there is no checkpoint in {settings.train_path} yet; the run starts afresh")
             checkpoint = _loaded(settings, note)

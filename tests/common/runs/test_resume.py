@@ -297,6 +297,12 @@ def test_stopped_in_a_validation_damaged_and_resumed_it_ends_as_if_nothing_had_b
     err = capsys.readouterr().err
     assert err.startswith("error: none of the checkpoints in ") and err.count("\n") == 1
     assert sorted((path.name, path.stat().st_size) for path in path.iterdir()) == before
+    for file in [*path.glob("model.ckpt-*"), path / "checkpoint"]:
+        file.unlink()
+    before = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
+    assert train(monkeypatch, path, resume=True) == 1
+    assert capsys.readouterr().err.startswith(f"error: the checkpoints of the run in {path} are gone, and starting")
+    assert {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()} == before
 
 
 def test_a_run_stopped_during_its_last_validation_does_it_when_it_goes_on(tmp_path, monkeypatch, capsys):
