@@ -110,7 +110,9 @@ def test_checkpoints_know_no_precision(tmp_path, capsys):
     run(METHOD, dataclasses.replace(options, precision="float16", train_path=path))
     trained = [line for line in capsys.readouterr().out.splitlines() if "validation:" in line][-1]
     run(METHOD, dataclasses.replace(options, task="test", load=path))
-    assert capsys.readouterr().out.split(" (")[0] in trained, "evaluation is of float32 in both"
+    tested = capsys.readouterr().out.splitlines()[-1]
+    assert tested.startswith("validation: ")
+    assert tested.split(" (")[0] in trained, "evaluation is of float32 in both"
     run(METHOD, dataclasses.replace(options, max_steps=3, train_path=path, load=path))
     out = capsys.readouterr().out
     assert "model.ckpt-2" in out and "start afresh" not in out
