@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -16,10 +17,17 @@ except ImportError:  # Windows
 # The files of a run folder (see common/runs/folder.py), named here for readers that do without TensorFlow.
 LOG, FLAGS, METRICS, START = "log.txt", "flags.txt", "metrics.jsonl", "start.json"
 NONFINITE = "nonfinite.jsonl"
+CHECKPOINT, SAVING = "model.ckpt", "saving"  # names of checkpoints, and of folders in which one is written, begin so
 TEXTS = (LOG, FLAGS, METRICS, START)
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES)
 _PLAIN = re.compile(r"[^\[\]*?\\\udc80-\udcff]*")
+
+
+def has_checkpoint(folder):
+    """Returns whether a run folder has a checkpoint, or one that a killed save had not put in its place yet."""
+    names = f"{CHECKPOINT}-*.index", f"{SAVING}-*/{CHECKPOINT}-*.index"
+    return any(glob.glob(os.path.join(glob.escape(folder), name)) for name in names)
 
 
 def sync(path):

@@ -54,8 +54,8 @@ def option(default, help_text, choices=None, *, minimum=None, above=None, maximu
       replaces: name of a flag that counts as left out in flag files, if this one is on the command line.
       earlier: the value of runs that were made before there was this flag, where that is not the default.
         Left out, it stays what the run has that training goes on with, or whose checkpoint is loaded, on the same data.
-      follows: names of flags from which the default of this one follows. If one of them is given another value than a
-        run had, what the run had of this flag does not count; that of `earlier` does.
+      follows: names of flags from which the default of this one follows. If one of them has another value than in a
+        run, what the run had of this flag does not count; that of `earlier` does.
       path: see `path`.
       differs: what is said when a run goes on with another value; `settings` are the new ones.
     """
@@ -180,14 +180,13 @@ def gone(lines):
     return [f"--{name}" for name in GONE if re.search(rf"^--{name}=", lines, re.MULTILINE)]
 
 
-def outdated(settings_class, given, old):
+def outdated(settings_class, new, old):
     """Returns the names of the flags of a run that do not count when training goes on: see `follows` of `option`.
 
     Args:
-      given: {name: text} of the flags that are given now.
-      old: {name: text} of those of the run.
+      new, old: {name: text} of the flags now, and of those of the run.
     """
-    others = {name for name, value in given.items() if value != old.get(name)}
+    others = {name for name in settings_class.names() if new.get(name) != old.get(name)}
     return {f.name for f in dataclasses.fields(settings_class) if f.name in old and others & set(f.metadata["follows"])}
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from common.cli.settings import Common, decay_option
+from common.cli.settings import LENGTH, Common, decay_option
 from common.data.names import is_own
 from common.flags import ANY, STEERS, option
 from common.nn.names import VGGS
@@ -73,8 +73,9 @@ class Settings(Common):
         10, "updates between two reports of training metrics", minimum=1, on_resume=ANY, per_worker=True
     )
     vali_freq: int | None = option(
-        None, "updates between two evaluations of the test set; 1000, short runs an eighth", minimum=1, on_resume=ANY
-    )
+        None, "updates between two evaluations of the test set; 1000, short runs an eighth", minimum=1, on_resume=ANY,
+        follows=LENGTH,
+    )  # fmt: skip
     save_freq: int = option(10000, "updates between two checkpoints", minimum=1, on_resume=ANY)
     max_to_keep: int = option(1, "newest checkpoints kept", minimum=1, on_resume=ANY, per_worker=True)
     verbose: bool = option(

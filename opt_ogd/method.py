@@ -35,7 +35,8 @@ class Ogd(Method):
 
     def resolve(self, settings, dataset):
         settings = super().resolve(settings, dataset)
-        usual = FASHION_LR if dataset.name == "fashion_mnist" and settings.fixed is None else LR
+        is_chosen = dataset.name == "fashion_mnist" and settings.fixed is None and settings.map_algorithm != "published"
+        usual = FASHION_LR if is_chosen else LR
         rate = settings.rotation_lr or (usual if settings.rotation == "method" else None)
         return dataclasses.replace(settings, rotation_lr=rate)
 

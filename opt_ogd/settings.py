@@ -14,5 +14,5 @@ class OgdSettings(OptSettings):
     map_algorithm: str = option("auto", "coordinates of the step: relative, which auto is too, or published")
     rotation_lr: float | None = option(
         None, "learning rate of the orthogonal matrices at the start; 0.02, on Fashion-MNIST 0.2", above=0,
-        on_resume=STEERS, needs=ROTATES, earlier=0.02,
+        on_resume=STEERS, needs=ROTATES,
     )  # fmt: skip

@@ -19,7 +19,7 @@ BATCH_SIZE, SHORT_BATCH_SIZE = 128, 32  # of the papers' presets, of those for F
 OTHER_IMAGES = "the images from {settings.data} are not those that the run was trained with"
 _DEVICE_LIST = r"-1|(\d+|GPU-[\w-]+|MIG-[\w/-]+)(,(\d+|GPU-[\w-]+|MIG-[\w/-]+))*"  # numbers, or NVIDIA's own names
 
-LENGTH = ("max_steps", "episodes")  # the flags of a run's length
+LENGTH = ("max_steps", "episodes", "episode_steps")  # the flags of a run's length
 
 # What a flag needs so as not to be without effect: see `needs` in common/flags.py.
 ROTATES = ("--rotation=method", lambda settings: settings.rotation == "method")
@@ -39,7 +39,7 @@ _DEVICES = ("several devices", lambda settings: settings.num_gpus > 1 or _WORKER
 
 def in_cluster(worker_hosts):
     """Returns whether this process is one of several: --worker_hosts or the environment says so."""
-    return worker_hosts is not None or cluster.find().count > 1
+    return "," in (worker_hosts or "") or cluster.find().count > 1
 
 
 def decay_option(paper):

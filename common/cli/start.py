@@ -1,7 +1,6 @@
 """How a train.py starts: flags first, TensorFlow after them, so that --help and a wrong flag are answered at once."""
 
 import contextlib
-import glob
 import importlib
 import os
 import pathlib
@@ -10,7 +9,7 @@ import sys
 
 from common import command, console, flags
 from common.cli.settings import in_cluster
-from common.files import FLAGS
+from common.files import FLAGS, has_checkpoint
 from common.flags import ANY, REFUSED, STEERS
 
 _ENTRY = "from common.cli.start import main"  # what every train.py of this project says
@@ -62,9 +61,10 @@ def read(settings_class, arguments):
     if text is None:
         missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
         return line, [*flags.remarks_on(line.gone), f"{missing} network, where it is not the default"]
-    names -= flags.outdated(settings_class, line.given(), flags.parsed(text))
-    method, gone = text.partition("\n")[0].lstrip("# "), line.gone or flags.gone(text)
-    of = f"{os.path.join(folder, FLAGS)}, a run of {method}"
+    recorded = flags.parsed(text)
+    names -= flags.outdated(settings_class, {**recorded, **line.given()}, recorded)
+    head, gone = text.partition("\n")[0], line.gone or flags.gone(text)
+    of = os.path.join(folder, FLAGS) + (f", a run of {head[2:]}" if head.startswith("# ") else "")
     return command.CommandLine(settings_class, arguments, usual=flags.words(text, names), of=of), flags.remarks_on(gone)
 
 
@@ -79,7 +79,7 @@ def _recorded(settings_class, line):
         names = {*settings_class.names(REFUSED, STEERS), "data_dir"}
         return (folder if os.path.isdir(folder) else os.path.dirname(folder)), names
     folder = flags.local_path("--train_path", path) if line.values["resume"].value and path else None
-    if folder is None or not glob.glob(os.path.join(glob.escape(folder), "model.ckpt-*.index")):
+    if folder is None or not has_checkpoint(folder):
         return None, set()
     names = set(settings_class.names(REFUSED, STEERS, ANY))
     if in_cluster(line.values["worker_hosts"].value):

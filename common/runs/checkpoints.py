@@ -18,7 +18,7 @@ from common.graph import variables
 from common.graph.variables import Role
 from common.runs import checkpoint_files
 
-NAME, LIST = "model.ckpt", "checkpoint"
+NAME, LIST = files.CHECKPOINT, "checkpoint"
 _PART = re.compile(re.escape(NAME) + r"-(\d+)(?:\.(?:index|sha256|data-\d{5}-of-\d{5}))?")
 _LISTED = re.compile(r'^all_model_checkpoint_paths: ".*?' + re.escape(NAME) + r'-(\d+)"$', re.MULTILINE)
 _GROUP = re.compile(r"^GROUP(\d+)_")  # of vgg

@@ -10,14 +10,14 @@ import time
 
 from common import files
 from common.console import say
-from common.files import FLAGS, LOG, METRICS, NONFINITE, START
-from common.runs import checkpoints, lock, saver
+from common.files import FLAGS, LOG, METRICS, NONFINITE, SAVING, START
+from common.runs import checkpoints, lock
 from common.runs.events import FOLDER as EVENTS
 from common.runs.events import Events
 
 # What may lie in a folder in which a run begins: what a run that never reported leaves, and what systems put anywhere.
 _HARMLESS = {LOG, START, EVENTS, lock.NAME, NONFINITE, "lost+found", ".DS_Store", "Thumbs.db", "desktop.ini"}
-_HARMLESS_BEGINNINGS = (saver.SAVING, ".nfs", f"{FLAGS}.", f"{METRICS}.", f"{START}.", f"{checkpoints.LIST}.tmp")
+_HARMLESS_BEGINNINGS = (SAVING, ".nfs", f"{FLAGS}.", f"{METRICS}.", f"{START}.", f"{checkpoints.LIST}.tmp")
 
 
 class RunFolder:

@@ -6,7 +6,7 @@ import os
 
 from common import flags
 from common.console import say
-from common.files import FLAGS
+from common.files import FLAGS, has_checkpoint
 from common.flags import Resume
 from common.runs import checkpoints, saver
 from common.runs.folder import check_unused, has_saved, holds_run, new_path
@@ -87,21 +87,17 @@ def in_folder(program, settings, start):
 
 
 def check_method(program, settings):
-    """Raises ValueError if what settings load, or the folder in which they go on, is of another method.
+    """Raises ValueError if the run that settings go on with or load is of another method.
 
     Variables of other methods may be called the same.
     """
-    method = program.method(settings)
-    texts = [(f"--load={settings.load}", begun_by(settings))]
-    if settings.task == "train" and settings.resume:
-        texts.insert(0, (f"--train_path={settings.train_path}", flags.recorded_in(settings.train_path)))
-    for where, text in texts:
-        head = (text or "").partition("\n")[0]
-        if head.startswith("# ") and head[2:].strip() != method and flags.parsed(text):
-            raise ValueError(
-                f"{where}: this was trained by {head[2:].strip()}, not by {method}; use the folder, --rotation and (in "
-                "sopt_gs) --map that it was trained with"
-            )
+    text, method = begun_by(settings) or "", program.method(settings)
+    head = text.partition("\n")[0]
+    if head.startswith("# ") and head[2:].strip() != method and flags.parsed(text):
+        raise ValueError(
+            f"the run in {_folder_of(settings)} was trained by {head[2:].strip()}, not by {method}; use the folder, "
+            "--rotation and (in sopt_gs) --map that it was trained with"
+        )
 
 
 def check(program, settings, start):
@@ -151,11 +147,16 @@ def begun_by(settings):
 
     A run without a checkpoint starts afresh: its flags.txt does not count.
     """
-    if settings.resume and settings.train_path and checkpoints.listed(settings.train_path):
-        return flags.recorded_in(settings.train_path)
-    if settings.load is not None:
-        return flags.recorded_in(checkpoints.folder_of(settings.load) or os.path.dirname(settings.load))
-    return None
+    folder = _folder_of(settings)
+    return None if folder is None else flags.recorded_in(folder)
+
+
+def _folder_of(settings):
+    if settings.task == "train" and settings.resume and settings.train_path and has_checkpoint(settings.train_path):
+        return settings.train_path
+    if settings.load is None:
+        return None
+    return checkpoints.folder_of(settings.load) or os.path.dirname(settings.load)
 
 
 def _loaded(settings, note):

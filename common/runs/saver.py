@@ -14,11 +14,10 @@ import tempfile
 from common import files
 from common.compat import tf
 from common.console import one_line
-from common.files import FLAGS, METRICS, START
+from common.files import FLAGS, METRICS, SAVING, START
 from common.graph import variables
 from common.runs import checkpoint_files, checkpoints
 
-SAVING = "saving"
 _WORK = re.compile(rf"{SAVING}(-[a-z0-9_]{{8}})?")  # the first version's had no ending
 
 
@@ -113,15 +112,16 @@ def tidy(folder):
 def _place(folder, work):
     """Renames the checkpoint in `work`, if it is complete, into the run folder: data, sums, index.
 
-    One of the same step, of a past that is replaced, goes before. Called again, it goes on where it was cut off.
+    One of the same step, of a past that is replaced, goes before. Called again, it goes on where it was cut off: the
+    sums are still there, or in the run folder as the data are.
     """
-    for name in [name for name in os.listdir(work) if name.endswith(".index")]:
-        prefix, placed = (os.path.join(place, name.removesuffix(".index")) for place in (work, folder))
+    for name in _names(work):
+        prefix, placed = os.path.join(work, name), os.path.join(folder, name)
         *data, index = checkpoint_files.paths(prefix)
-        sums = prefix + checkpoint_files.ENDING
-        if data and not os.path.exists(sums):
-            return
-        if os.path.exists(f"{placed}.index"):
+        sums, taken = prefix + checkpoint_files.ENDING, os.path.exists(f"{placed}.index")
+        if not os.path.exists(sums) and (data or taken):
+            continue
+        if taken:
             checkpoint_files.remove(placed)
         for part in (*data, sums, index):
             if os.path.exists(part):
@@ -129,10 +129,18 @@ def _place(folder, work):
         files.sync(folder)
 
 
+def _names(work):
+    return [name.removesuffix(".index") for name in os.listdir(work) if name.endswith(".index")]
+
+
 def _finish(folder, work):
     """Ends a save that was cut off: places what is complete, and removes the rest."""
     try:
         _place(folder, work)
+        for name in _names(work):  # the index goes first, and with it what the first version had renamed before it
+            checkpoint_files.remove(os.path.join(work, name))
+            if not os.path.exists(os.path.join(folder, f"{name}.index")):
+                checkpoint_files.remove(os.path.join(folder, name))
     except OSError:
         return  # the next start tries again
     shutil.rmtree(work, ignore_errors=True)

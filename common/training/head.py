@@ -61,13 +61,13 @@ def counts(kernels):
     )
 
 
-def check_memory(memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
-    """Raises ValueError if the variables of a graph and their gradients have more bytes than this machine's memory.
+def check_memory(replicas, memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+    """Raises ValueError if variables and gradients of `replicas` on the CPU have more bytes than this machine's memory.
 
     Linux would end the process without a word. A rotation of n inputs has n x n numbers, and fc6 sees a whole image.
     """
-    trained, everything = variables.trainable(), tf.global_variables()
-    needed = sum(map(_bytes, everything)) + sum(map(_bytes, trained))
+    trained = variables.trainable()
+    needed = sum(map(_bytes, tf.global_variables())) + replicas * sum(map(_bytes, trained))
     if needed > memory:
         largest = max(trained, key=_bytes)
         raise ValueError(

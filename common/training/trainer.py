@@ -78,7 +78,8 @@ class _Run:
         self.manager = None
         if self.cluster.is_chief:
             self.manager = CheckpointManager(self.start.folder, self.settings.max_to_keep)
-        head.check_memory()
+        if not self.chosen.gpus:
+            head.check_memory(len(self.chosen.names))
         self.peers.prepare()
         self.initialize = tf.global_variables_initializer()
         tf.get_default_graph().finalize()

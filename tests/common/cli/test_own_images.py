@@ -135,12 +135,12 @@ def test_a_holdout_that_leaves_less_than_a_batch_is_one_line(tmp_path):
 def test_variables_that_cannot_be_in_memory_are_one_line(tmp_path, monkeypatch):
     variables.create("layer/fix", [300, 4], Role.FIXED, initializers.zeros)
     variables.create("layer/rotation", [300, 300], Role.GENERATOR, initializers.zeros)
-    needed = 4 * (300 * 4 + 2 * 300 * 300)  # of a generator the gradient, too
-    head.check_memory(needed)
+    needed = 4 * (300 * 4 + 300 * 300)
+    head.check_memory(2, needed + 2 * 4 * 300 * 300)  # and two gradients of the generator
     named = r"the largest is layer/rotation \[300, 300\]: choose smaller images \(--image_size for pictures\)"
     with pytest.raises(ValueError, match=named):
-        head.check_memory(needed - 1)
-    monkeypatch.setattr(head.check_memory, "__defaults__", (needed,))
+        head.check_memory(2, needed + 2 * 4 * 300 * 300 - 1)
+    monkeypatch.setattr(head.check_memory, "__defaults__", (724_800,))
     with pytest.raises(ValueError, match="and this machine has 0.000675; the largest is conv1_1/rotation"):
         run(METHOD, settings(tmp_path, data=write(tmp_path / "own.npz"), widths=(64, 64, 64, 64)))
     assert not (tmp_path / "run").exists()

@@ -117,17 +117,21 @@ def test_errors_name_the_value(options, message, tmp_path, capsys):
 
 
 def test_what_another_method_has_trained_is_refused_before_flags_are_looked_at(tmp_path):
-    """opt_ogd has no --generator_start, which comes from the flags.txt; a folder may have lost its checkpoints."""
-    index, own = tmp_path / "model.ckpt-1.index", "this was trained by opt_gs, not by opt_ogd; use the folder"
-    (tmp_path / "flags.txt").write_text("# opt_gs\n--data=synthetic\n")
-    for there in (True, False):
-        index.touch() if there else index.unlink()
-        for options in ({"task": "test", "load": str(tmp_path)}, {"resume": True, "train_path": str(tmp_path)}):
-            made = opt_ogd().settings_class(data="synthetic", generator_start="unit", **options)
-            name, path = list(options.items())[-1]
-            with pytest.raises(ValueError, match=f"^--{name}={path}: {own}"):
-                run(opt_ogd(), made)
-    assert [path.name for path in tmp_path.iterdir()] == ["flags.txt"]
+    """opt_ogd has no --generator_start, which comes from the flags.txt. --task=test loads what --load names."""
+    run_of = {name: tmp_path / name for name in ("opt_gs", "opt_ogd")}
+    for name, folder in run_of.items():
+        folder.mkdir()
+        (folder / "flags.txt").write_text(f"# {name}\n--data=synthetic\n")
+        (folder / "model.ckpt-1.index").touch()
+    load, train_path = str(run_of["opt_gs"]), str(run_of["opt_ogd"])
+    for options in (
+        {"task": "test", "load": load}, {"task": "test", "load": load, "resume": True, "train_path": train_path},
+        {"resume": True, "train_path": load}, {"load": load, "resume": True, "train_path": str(tmp_path / "new")},
+    ):  # fmt: skip
+        made = opt_ogd().settings_class(data="synthetic", generator_start="unit", **options)
+        with pytest.raises(ValueError, match=f"^the run in {load} was trained by opt_gs, not by opt_ogd; use the"):
+            run(opt_ogd(), made)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

@@ -263,6 +263,8 @@ def test_rates_on_fashion_mnist_are_the_chosen_ones():
         settings = method.resolve(method.settings_class(rotation=rotation, data="fashion_mnist"), dataset)
         rate = settings.rotation_lr if row == "opt_ogd" else settings.base_lr
         assert rate == float(chosen[row]), row
+    published = method_of("opt_ogd").settings_class(data="fashion_mnist", map_algorithm="published")
+    assert method_of("opt_ogd").resolve(published, dataset).rotation_lr == float(chosen["opt_ogd-published"])
 
 
 def test_only_methods_that_start_at_random_have_a_start():

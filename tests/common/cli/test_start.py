@@ -169,6 +169,7 @@ def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained, monkeypa
     assert read(*words)[0].data_dir == "/chief"
     found, _ = read(*words, "--worker_hosts=a:1,b:1")  # each worker may have its own
     assert found.data_dir != "/chief" and found.model == "cnn9"
+    assert read(*words, "--worker_hosts=a:1", "--task_index=0")[0].data_dir == "/chief"
     for environment, own in (("", "/chief"), (ALONE, "/chief"), (ALONE.replace("]", ', "b:1"]'), "./datasets/")):
         monkeypatch.setenv("TF_CONFIG", environment)
         assert read(*words)[0].data_dir == own
@@ -177,9 +178,16 @@ def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained, monkeypa
     for more, expected in (((), (30, 3, 0.5, 4)), (("--max_steps=60",), (60, None, None, None))):
         found, _ = read(*words, *more)
         assert (found.max_steps, found.warmup_steps, found.bn_decay, found.vali_freq) == expected
+    (trained / "flags.txt").write_text("--max_steps=30\n--vali_freq=5\n--model=resnet\n--optimizer=sgd\n")
+    assert read(*words, "--max_steps=60", of=GrassmannSettings)[0].vali_freq is None
     (trained / "flags.txt").write_text("--max_steps=30\n--episodes=6\n--episode_steps=5\n")
     found, _ = read(*words, "--episodes=7", of=EpisodeSettings)
     assert (found.episodes, found.max_steps) == (7, None)
+    (trained / "model.ckpt-3.index").unlink()
+    assert read(*words, of=EpisodeSettings)[0].episodes is None
+    (trained / "saving-01234567").mkdir()  # a save that was killed before its last renaming
+    (trained / "saving-01234567" / "model.ckpt-3.index").touch()
+    assert read(*words, of=EpisodeSettings)[0].episodes == 6
 
 
 def test_a_checkpoint_of_another_program_is_named(trained):

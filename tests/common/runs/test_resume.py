@@ -146,8 +146,9 @@ def test_another_length_has_the_warm_up_and_the_decay_of_a_run_of_that_length(tm
     (tmp_path / "model.ckpt-60.index").touch()
     words = [f"--{name}={value}" for name, value in given.items()]
     line, _ = read(METHOD.settings_class, ["--resume", f"--train_path={tmp_path}", *words])
-    loads = METHOD.settings_class(load=str(tmp_path), **{"max_steps": 60, **given})
-    for settings in (line.settings(), loads):
+    loads = METHOD.settings_class(load=str(tmp_path), **given)  # 500 updates, if none are given, 67 after the last drop
+    usual = expected if given else (None, 50, 1 - 5 / 67)
+    for settings, expected in ((line.settings(), expected), (loads, usual)):
         going_on = METHOD.resolve(flags.with_earlier(settings, flags.text(before), "synthetic"), dataset)
         assert (going_on.max_steps, going_on.warmup_steps) == expected[:2]
         assert going_on.bn_decay == pytest.approx(expected[2], abs=1e-12)

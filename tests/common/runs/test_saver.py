@@ -256,6 +256,22 @@ def test_a_complete_checkpoint_that_cannot_be_renamed_waits_for_the_next_start(t
     assert len(names_in(tmp_path)) == 4
 
 
+def test_what_a_save_has_left_incomplete_replaces_nothing(tmp_path):
+    """The index alone, as a removal that was cut off may leave it; and what the first version had renamed: the sums."""
+    Saved(tmp_path).save(1)
+    before = names_in(tmp_path)
+    for name, endings, renamed in (("saving-aaaaaaaa", [".index"], []), ("saving", [".index", DATA], [".sha256"])):
+        (tmp_path / name).mkdir()
+        step = 3 if renamed else 1
+        for ending in endings:
+            shutil.copy(tmp_path / f"model.ckpt-1{ending}", tmp_path / name / f"model.ckpt-{step}{ending}")
+        for ending in renamed:
+            shutil.copy(tmp_path / f"model.ckpt-1{ending}", tmp_path / f"model.ckpt-{step}{ending}")
+        saver.tidy(str(tmp_path))
+        assert names_in(tmp_path) == before
+        assert value_in(checkpoints.find(str(tmp_path), pytest.fail)) == {10.0}
+
+
 def test_tidying_removes_only_what_is_ours(tmp_path):
     Saved(tmp_path).save(1)
     (tmp_path / "model.ckpt-7.data-00000-of-00001").write_bytes(b"somebody's")
