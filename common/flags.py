@@ -217,6 +217,11 @@ def remarks_on(gone):
     return [f"these flags are no more, and do nothing: {', '.join(gone)}"] if gone else []
 
 
+def short(text):
+    """Returns the text of a flag as messages show it: a number with four digits."""
+    return f"{float(text):.4g}" if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", text) else text
+
+
 def differences(settings, before):
     """Returns (field, old, new) for each setting whose value is not that in `before`, the `text` of earlier settings.
 

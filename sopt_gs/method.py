@@ -50,7 +50,7 @@ class StochasticOpt(Method):
 
     def schedule(self, settings):
         """The paper's rate follows the episodes; --max_steps only ends the run early."""
-        steps = settings.episodes * settings.episode_steps
+        steps = _updates(settings)
         boundaries = tuple(round(share * settings.episodes) * settings.episode_steps for share in _DROPS)
         return StepDecay(min(steps, settings.max_steps or steps), boundaries, factor=0.1)
 
@@ -61,15 +61,24 @@ class StochasticOpt(Method):
 
     def _with_episodes(self, settings, dataset):
         episodes, episode_steps = EPISODES.get(dataset.name, SHORT)
-        episode_steps, max_steps = settings.episode_steps or episode_steps, settings.max_steps
+        episode_steps = settings.episode_steps or episode_steps
         if is_own(dataset.name):
             batch_size = settings.batch_size or preset_of(dataset.name).batch_size
             episodes = max(1, own_steps(len(dataset.train_images), batch_size) // episode_steps)
-            max_steps = max_steps or (settings.episodes or episodes) * episode_steps
-        episodes = settings.episodes or episodes
-        return dataclasses.replace(settings, episodes=episodes, episode_steps=episode_steps, max_steps=max_steps)
+        return dataclasses.replace(settings, episodes=settings.episodes or episodes, episode_steps=episode_steps)
+
+    def usual_steps(self, dataset, batch_size):
+        return None  # the episodes know
+
+    def longer_by(self, settings):
+        by_episodes = settings.rotation == "method" and self.steps(settings, None) == _updates(settings)
+        return "--episodes" if by_episodes else super().longer_by(settings)
 
     def callbacks(self, settings, session, training):
         if settings.rotation != "method":
             return []
         return [Episodes(session, training, settings.episode_steps)]
+
+
+def _updates(settings):
+    return settings.episodes * settings.episode_steps

@@ -58,6 +58,10 @@ class Program:
         """Returns how many updates the run of resolved settings has."""
         raise NotImplementedError
 
+    def longer_by(self, settings):
+        """Returns the flag with which a run of resolved settings would have more updates."""
+        return "--max_steps"
+
     def method(self, settings):
         """Returns what tells runs of equal variables apart that compute different kernels from them."""
         raise NotImplementedError

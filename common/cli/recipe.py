@@ -77,6 +77,10 @@ class Method(Program):
         steps = self.short_steps if preset is SHORT else preset.schedule.steps
         return preset.schedule.stretched(settings.max_steps or steps)
 
+    def usual_steps(self, dataset, batch_size):
+        """--max_steps of a run on own images, if not given; None where the schedule knows its length."""
+        return own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
+
     def penalty(self, settings, replica):
         """What is added to the fit loss: a sum of terms of one variable each.
 
@@ -162,7 +166,6 @@ class Method(Program):
         generator_lr = generators.LR if method.on_manifold(settings) else None
         at_random = method.starts_at_random and not generator_lr and settings.fixed is None
         batch_size = settings.batch_size or preset.batch_size
-        steps = own_steps(len(dataset.train_images), batch_size) if is_own(dataset.name) else None
         if settings.fixed is not None:
             base_lr = FIXED_LR if settings.optimizer == "momentum" else FIXED_ADAM_LR
             inputs, widths = fixed.inputs_of(settings), settings.widths or fixed.widths_of(settings)
@@ -171,7 +174,7 @@ class Method(Program):
         settings = dataclasses.replace(
             settings,
             data=dataset.name,
-            max_steps=settings.max_steps or steps,
+            max_steps=settings.max_steps or method.usual_steps(dataset, batch_size),
             widths=settings.widths or (self.widths if settings.model == "cnn6" else None),
             base_lr=settings.base_lr or base_lr,
             generator_start=generator_start if at_random else None,

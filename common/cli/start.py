@@ -48,7 +48,7 @@ def _run(settings_class, method, arguments):
 def read(settings_class, arguments):
     """Returns the `CommandLine` of a program and lines to say about it.
 
-    A task that takes a checkpoint, and a run that goes on, have from the flags.txt there what is not given here.
+    Whatever begins at a checkpoint has from the flags.txt there what is not given here.
     Raises ValueError and OSError for what cannot be read.
     """
     line = command.CommandLine(settings_class, arguments)
@@ -60,7 +60,8 @@ def read(settings_class, arguments):
     text = flags.recorded_in(folder)
     if text is None:
         missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
-        return line, [*flags.remarks_on(line.gone), f"{missing} network, where it is not the default"]
+        lines = [f"{missing} network, where it is not the default"] if line.values["task"].value != "train" else []
+        return line, [*flags.remarks_on(line.gone), *lines]
     recorded = flags.parsed(text)
     names -= flags.outdated(settings_class, {**recorded, **line.given()}, recorded)
     head, gone = text.partition("\n")[0], line.gone or flags.gone(text)
@@ -74,14 +75,15 @@ def _recorded(settings_class, line):
     The folder is None if none has. Of a run without a checkpoint, which starts afresh, flags.txt does not count.
     """
     task, load, path = (line.values[name].value for name in ("task", "load", "train_path"))
-    if task in _CHECKPOINT_TASKS and load:
-        folder = flags.local_path("--load", load)
-        names = {*settings_class.names(REFUSED, STEERS), "data_dir"}
-        return (folder if os.path.isdir(folder) else os.path.dirname(folder)), names
     folder = flags.local_path("--train_path", path) if line.values["resume"].value and path else None
-    if folder is None or not has_checkpoint(folder):
+    if task == "train" and folder and has_checkpoint(folder):
+        names = set(settings_class.names(REFUSED, STEERS, ANY))
+    elif load:
+        folder = flags.local_path("--load", load)
+        folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
+        names = {*settings_class.names(REFUSED, STEERS), "data_dir"}
+    else:
         return None, set()
-    names = set(settings_class.names(REFUSED, STEERS, ANY))
     if in_cluster(line.values["worker_hosts"].value):
         names.intersection_update(settings_class.shared_names())  # flags.txt is the chief's
     return folder, names

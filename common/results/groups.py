@@ -4,7 +4,7 @@ import dataclasses
 import re
 import statistics
 
-from common.flags import ANY, CALL
+from common.flags import ANY, CALL, short
 from common.results import papers, rows
 from common.results.runs import Run, names
 
@@ -168,5 +168,5 @@ def _differing(group, groups):
     alike = [_deciding(other.runs[0]) for other in groups if other.names == group.names]
     own = _deciding(group.runs[0])
     differing = sorted(name for name in set().union(*alike) if len({flags.get(name) for flags in alike}) > 1)
-    words = [f"{name} {own.get(name, 'none')}" for name in differing] or [group.runs[0].path]
+    words = [f"{name} {short(own.get(name, 'none'))}" for name in differing] or [group.runs[0].path]
     return tuple(words) if len(alike) > 1 else ()

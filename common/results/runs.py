@@ -176,7 +176,8 @@ def read(folder):
         remarks.append(f"{os.path.join(folder, FLAGS)} is missing or does not name the method")
     path = os.path.join(folder, METRICS)
     written = os.path.getmtime(path) if os.path.exists(path) else 0.0
-    steps = int(length) if length.isdigit() else None
+    done = max((step for step, _ in metrics), default=-1) + 1
+    steps = max(int(length), done) if length.isdigit() else None  # a shorter length was asked for when all was done
     diverged = [entry.get("dropped") for _, entry in _objects(folder, NONFINITE)][-1:] == [False]
     return Run(folder, method, given, metrics, steps, written, freedom, diverged, tuple(remarks))
 

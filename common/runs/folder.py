@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import time
 
@@ -57,6 +58,11 @@ class RunFolder:
         with open(self.file(METRICS), encoding="utf-8", errors="replace") as file:
             lines = [(_key(line), line) for line in file]
         kept = [(key, line) for key, line in lines if key and key[0] < first]
+        torn = [line for _, line in lines if line.startswith("{") and not line.endswith("\n")]  # by a kill
+        unreadable = sum(key is None for key, _ in lines) - len(torn)
+        if unreadable:
+            shutil.copy(self.file(METRICS), self.file(f"{METRICS}.damaged"))
+            self.say(f"{unreadable} lines of {METRICS} cannot be read: the file as it was is {METRICS}.damaged")
         if len(kept) < len(lines):
             self.write(METRICS, "".join(line for _, line in kept))
         return {key for key, _ in kept}

@@ -117,7 +117,8 @@ def check(program, settings, start):
     for field, old, new in flags.differences(settings, before):
         group = field.metadata["on_resume"]
         hint = f" ({field.metadata['help']})" if group is Resume.STEERS else ""
-        values = {"name": field.name, "old": old or "none", "new": new or "none", "settings": settings}
+        old, new = (flags.short(text or "none") for text in (old, new))
+        values = {"name": field.name, "old": old, "new": new, "settings": settings}
         changed[group].append(field.metadata["differs"].format(**values) + hint)
     if start.goes_on and changed[Resume.REFUSED]:
         raise ValueError(

@@ -60,6 +60,7 @@ class _Run:
         self.program, self.settings, self.dataset, self.chosen = program, settings, dataset, chosen
         self.start, self.interruption, self.peers, self.session = start, interruption, peers, session
         self.cluster, self.steps = chosen.cluster, program.steps(settings, dataset)
+        self.longer_by = program.longer_by(settings)
 
     def build(self):
         """Builds the whole graph: nothing is added to it later."""
@@ -95,7 +96,7 @@ class _Run:
         self.first = int(session.run(self.training.global_step))
         if self.first >= self.steps and not self.settings.resume:
             raise ValueError(
-                f"--load={self.settings.load}: {self.first} updates are done there; raise --max_steps to go on"
+                f"--load={self.settings.load}: {self.first} updates are done there; raise {self.longer_by} to go on"
             )
         if self.cluster.is_chief:
             self.folder = RunFolder(start.folder, self.first, self.settings.tensorboard)
@@ -132,7 +133,7 @@ class _Run:
             if first == 0:
                 validate.keep_start()
             if first >= steps:
-                self.folder.say(f"{first} updates are done already; a larger --max_steps goes on")
+                self.folder.say(f"{first} updates are done already; a larger {self.longer_by} goes on")
                 if alone and not self.folder.measured_before(first - 1, self.evaluation.split):
                     for callback in self.at_the_end:
                         callback.at(first - 1)
@@ -204,7 +205,8 @@ class _Run:
             )
         ]
         if self.problem.fit is losses.smoothed_cross_entropy:
-            report.append(Floor(folder, training.metrics, self.dataset.classes, settings.report_freq, last))
+            frequency = min(settings.report_freq, max(1, self.steps // 10))  # short runs are told in time, too
+            report.append(Floor(folder, training.metrics, self.dataset.classes, frequency, last))
         stopping = self.interruption.stopping if alone else lambda: False  # several processes finish a validation
         validate = callbacks.Validate(
             folder, session, self.evaluation, training.metrics["lr"], settings.vali_freq, last, clock, stopping

@@ -305,6 +305,9 @@ def test_max_steps_ends_the_episodes_of_stochastic_opt_early():
     for most, steps in ((700, 700), (None, 800)):
         settings = settings_of("sopt_gs", episodes=400, episode_steps=2, max_steps=most)
         assert method_of("sopt_gs").steps(settings, None) == steps
+        longer = method_of("sopt_gs").longer_by(settings)
+        assert longer == ("--episodes" if most is None else "--max_steps")
+    assert method_of("sopt_gs").longer_by(settings_of("sopt_gs", rotation="none")) == "--max_steps"
 
 
 def test_degrees_of_freedom_of_stochastic_opt():

@@ -156,6 +156,15 @@ def test_a_test_takes_the_flags_of_the_run_and_the_command_line_wins(trained):
         assert remarks == ["these flags are no more, and do nothing: --shard_maps"]
 
 
+def test_a_run_that_begins_at_another_has_its_flags_where_none_are_given(trained, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    new = str(tmp_path / "new")
+    for more in ((), ("--resume",)):  # of the new one there is no checkpoint yet
+        found, _ = read(f"--load={trained}", f"--train_path={new}", "--base_lr=0.5", *more)
+        assert (found.data, found.model, found.rotation, found.base_lr) == ("digits", "cnn9", "free", 0.5)
+        assert (found.task, found.seed, found.num_gpus, found.train_path) == ("train", 5, 1, new)
+
+
 def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     words = "--resume", f"--train_path={trained}", "--save_freq=7"

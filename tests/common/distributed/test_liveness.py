@@ -67,12 +67,12 @@ def test_nothing_there():
 
 
 def test_waiting_names_those_that_did_not_come(monkeypatch):
-    monkeypatch.setattr(liveness, "_REMIND", 0.4)
+    monkeypatch.setattr(liveness, "_REMIND", 0.1)
     with listening() as gone:
         pass
     with listening(SETTINGS) as good:
         told = []
-        assert liveness.wait_for({0: good, 1: gone}, 1.0, told.append) == [1]
+        assert liveness.wait_for({0: good, 1: gone}, 3.0, told.append) == [1]
         assert told and all(missing == [1] for missing in told)
     assert liveness.wait_for({}, 10.0, None) == []
 

@@ -18,6 +18,17 @@ def lines(path):
     return path.read_text().splitlines()
 
 
+@pytest.mark.parametrize("damage", ["rubbish\n", "\0" * 300])
+def test_metrics_that_cannot_be_read_are_kept_aside(tmp_path, damage, capsys):
+    whole = '{"step": 0, "split": "train"}\n' + damage
+    (tmp_path / "metrics.jsonl").write_text(whole)
+    RunFolder(str(tmp_path), first=3)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 0, "split": "train"}\n'
+    assert (tmp_path / "metrics.jsonl.damaged").read_text() == whole
+    said = "1 lines of metrics.jsonl cannot be read: the file as it was is metrics.jsonl.damaged\n"
+    assert capsys.readouterr().out == said
+
+
 def test_figures_go_on_without_doubled_missing_or_torn_lines(tmp_path):
     folder = RunFolder(str(tmp_path))
     for step in range(5):
