@@ -9,6 +9,7 @@ import sys
 
 from common import command, console, flags
 from common.cli.settings import in_cluster
+from common.data.names import check
 from common.files import FLAGS, has_checkpoint
 from common.flags import ANY, REFUSED, STEERS
 
@@ -57,13 +58,15 @@ def read(settings_class, arguments):
     folder, names = _recorded(settings_class, line)
     if folder is None:
         return line, flags.remarks_on(line.gone)
-    text = flags.recorded_in(folder)
+    text, is_training = flags.recorded_in(folder), line.values["task"].value == "train"
     if text is None:
         missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
-        lines = [f"{missing} network, where it is not the default"] if line.values["task"].value != "train" else []
+        lines = [] if is_training else [f"{missing} network, where it is not the default"]
         return line, [*flags.remarks_on(line.gone), *lines]
-    recorded = flags.parsed(text)
-    names -= flags.outdated(settings_class, {**recorded, **line.given()}, recorded)
+    recorded, given = flags.parsed(text), line.given()
+    if is_training and "data" in given and check(given["data"]) != recorded.get("data"):
+        return line, flags.remarks_on(line.gone)  # on other images a run has a preset of its own
+    names -= flags.outdated(settings_class, {**recorded, **given}, recorded)
     head, gone = text.partition("\n")[0], line.gone or flags.gone(text)
     of = os.path.join(folder, FLAGS) + (f", a run of {head[2:]}" if head.startswith("# ") else "")
     return command.CommandLine(settings_class, arguments, usual=flags.words(text, names), of=of), flags.remarks_on(gone)

@@ -165,6 +165,16 @@ def test_a_run_that_begins_at_another_has_its_flags_where_none_are_given(trained
         assert (found.task, found.seed, found.num_gpus, found.train_path) == ("train", 5, 1, new)
 
 
+def test_on_other_images_it_has_a_preset_of_its_own(trained, tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    found, _ = read(f"--load={trained}", "--data=fashion_mnist")
+    assert (found.data, found.model, found.rotation, found.seed) == ("fashion_mnist", "cnn6", "method", 0)
+    monkeypatch.chdir(tmp_path)
+    text = (trained / "flags.txt").read_text().replace("--data=digits", f"--data={tmp_path}/own.npz")
+    (trained / "flags.txt").write_text(text)
+    assert read(f"--load={trained}", "--data=own.npz")[0].model == "cnn9"
+
+
 def test_a_run_goes_on_with_its_own_flags_where_none_are_given(trained, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     words = "--resume", f"--train_path={trained}", "--save_freq=7"
