@@ -123,8 +123,10 @@ def _with_vali_freq(program, settings, dataset):
 
 
 def run(program, settings, remarks=()):
-    """Does the task that `settings` name, and says `remarks`; returns the exit status."""
+    """Says `remarks` and does the task that `settings` name; returns the exit status."""
     settings.check_task()
+    for line in remarks:  # at once: they may explain an error
+        say(line)
     if settings.task == "export" or settings.export_dir is not None:
         export.check_folder(settings.task, settings.export_dir)
     resume.check_method(program, settings)
@@ -155,13 +157,13 @@ def run(program, settings, remarks=()):
         changes = resume.check(program, settings, start)
         if settings.deterministic:
             chosen.be_deterministic()
-        remarks = [*remarks, *of_images, *of_precision, *_useless(settings), *program.remarks(settings), *changes]
-        remarks = [*dict.fromkeys(remarks)]
+        lines = [*of_images, *of_precision, *_useless(settings), *program.remarks(settings), *changes]
+        lines = [line for line in dict.fromkeys(lines) if line not in remarks]
         if settings.task == "train":
-            remarks.append(f"{program.method(settings)}, batches of {settings.batch_size} images")
-        for line in [chosen.warning, *remarks] if chosen.warning else remarks:
+            lines.append(f"{program.method(settings)}, batches of {settings.batch_size} images")
+        for line in [chosen.warning, *lines] if chosen.warning else lines:
             say(line)
-        lines = (*start.lines, *remarks)
+        lines = (*start.lines, *remarks, *lines)
         start = dataclasses.replace(start, lines=lines, steered_from=_steered_from(settings, start))
         with tf.Graph().as_default():
             return tasks.TASKS[settings.task](program, settings, dataset, chosen, start, interruption)

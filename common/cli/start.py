@@ -59,9 +59,10 @@ def read(settings_class, arguments):
     if folder is None:
         return line, flags.remarks_on(line.gone)
     text, is_training = flags.recorded_in(folder), line.values["task"].value == "train"
-    if text is None:
-        missing = f"there is no {FLAGS} in {folder or '.'}: give --data, --model and what else made the checkpoint's"
-        lines = [] if is_training else [f"{missing} network, where it is not the default"]
+    if text is None or not flags.parsed(text):
+        missing = f"there is no {FLAGS} in {folder or '.'}, or no flag in it"
+        advice = "give --data, --model and what else made the checkpoint's network, where it is not the default"
+        lines = [] if is_training else [f"{missing}: {advice}"]
         return line, [*flags.remarks_on(line.gone), *lines]
     recorded, given = flags.parsed(text), line.given()
     if is_training and "data" in given and check(given["data"]) != recorded.get("data"):

@@ -225,11 +225,13 @@ def test_the_flag_file_of_the_run_does_not_make_a_test_a_training(trained):
 
 def test_what_is_needed_without_a_flags_txt_is_said(tmp_path):
     found, (line,) = read("--task=export", f"--load={tmp_path}/model.ckpt-3", "--data=digits")
-    assert found.data == "digits" and line.startswith(f"there is no flags.txt in {tmp_path}: give --data, --model and")
-    assert line.count("\n") == 0
+    assert found.data == "digits" and line.count("\n") == 0
+    assert line.startswith(f"there is no flags.txt in {tmp_path}, or no flag in it: give --data, --model and")
     done = process("grassmann", "--task=test", f"--load={tmp_path}")
     assert done.stderr.startswith("error: --model is missing: choose one of resnet")
     assert "there is no flags.txt" in done.stderr and done.stderr.count("\n") == 1
+    (tmp_path / "flags.txt").write_text("rubbish\n")
+    assert read("--task=export", f"--load={tmp_path}/model.ckpt-3")[1] == [line]
     assert read(f"--load={tmp_path}/model.ckpt-3")[1] == []  # training goes on with what it is given
 
 
