@@ -30,6 +30,21 @@ def has_checkpoint(folder):
     return any(glob.glob(os.path.join(glob.escape(folder), name)) for name in names)
 
 
+def run_of(checkpoint):
+    """Returns the folder of the run that a path means: a run's folder itself, or that of a checkpoint in it."""
+    return checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint)
+
+
+def beginning(task, resume, train_path, load):
+    """Returns (the folder of the run at whose checkpoint these flags begin, whether that run goes on there).
+
+    The folder is None for a run that starts afresh.
+    """
+    if task == "train" and resume and train_path and has_checkpoint(train_path):
+        return train_path, True
+    return run_of(load) if load else None, False
+
+
 def sync(path):
     """Returns when a file, or the names in a folder, are on the disk.
 

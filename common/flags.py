@@ -145,6 +145,12 @@ _CLASSES = "# classes: "
 _ORIGIN = "# began at "  # a comment, so that --flagfile with this file does not load the checkpoint
 
 
+def method_in(lines):
+    """Returns the method that a flags.txt names in its first line, or None."""
+    found = re.match(r"#(.*)", lines)
+    return (found.group(1).strip() or None) if found else None
+
+
 def origin_line(checkpoint):
     """Returns the line of flags.txt that names the checkpoint at which a run began; none for None."""
     return f"{_ORIGIN}{checkpoint}\n" if checkpoint else ""

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from common.cli.presets import own_steps, preset_of
+from common.cli.presets import preset_of
 from common.cli.recipe import Method, by_algorithm
-from common.data.names import is_own
 from common.nn.kernels import by_place, identity_of, rotated
 from common.nn.schedules import StepDecay
 from sopt_gs.maps import MAPS
@@ -62,9 +61,9 @@ class StochasticOpt(Method):
     def _with_episodes(self, settings, dataset):
         episodes, episode_steps = EPISODES.get(dataset.name, SHORT)
         episode_steps = settings.episode_steps or episode_steps
-        if is_own(dataset.name):
-            batch_size = settings.batch_size or preset_of(dataset.name).batch_size
-            episodes = max(1, own_steps(len(dataset.train_images), batch_size) // episode_steps)
+        steps = super().usual_steps(dataset, settings.batch_size or preset_of(dataset.name).batch_size)
+        if steps is not None:
+            episodes = max(1, steps // episode_steps)
         return dataclasses.replace(settings, episodes=settings.episodes or episodes, episode_steps=episode_steps)
 
     def usual_steps(self, dataset, batch_size):

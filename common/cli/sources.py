@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from common import flags
+from common import files, flags
 from common.cli import start
 from common.command import CommandLine
 from common.compat import tf
@@ -130,7 +130,7 @@ def _checkpoint(path):
 
 def _recorded(path):
     """Returns the flags.txt of a run."""
-    text = flags.recorded_in(checkpoints.folder_of(path) or os.path.dirname(path))
+    text = flags.recorded_in(files.run_of(path))
     if text is None:
         raise ValueError(f"--fixed={path}: there is no flags.txt beside {_checkpoint(path)}; its network is not known")
     return text
@@ -139,7 +139,7 @@ def _recorded(path):
 def _from_checkpoint(path, dataset):
     """Returns the source of a run, whose program computes its kernels."""
     text, checkpoint = _recorded(path), _checkpoint(path)
-    folder = text.partition("\n")[0].removeprefix("#").strip().partition("-")[0]
+    folder = (flags.method_in(text) or "").partition("-")[0]
     module = start.train_modules().get(folder)
     program = module.method() if module else None
     if not hasattr(program, "factory_of"):

@@ -7,10 +7,10 @@ import pathlib
 import signal
 import sys
 
-from common import command, console, flags
+from common import command, console, files, flags
 from common.cli.settings import in_cluster
 from common.data.names import check
-from common.files import FLAGS, has_checkpoint
+from common.files import FLAGS
 from common.flags import ANY, REFUSED, STEERS
 
 _ENTRY = "from common.cli.start import main"  # what every train.py of this project says
@@ -68,8 +68,8 @@ def read(settings_class, arguments):
     if is_training and "data" in given and check(given["data"]) != recorded.get("data"):
         return line, flags.remarks_on(line.gone)  # on other images a run has a preset of its own
     names -= flags.outdated(settings_class, {**recorded, **given}, recorded)
-    head, gone = text.partition("\n")[0], line.gone or flags.gone(text)
-    of = os.path.join(folder, FLAGS) + (f", a run of {head[2:]}" if head.startswith("# ") else "")
+    method, gone = flags.method_in(text), line.gone or flags.gone(text)
+    of = os.path.join(folder, FLAGS) + (f", a run of {method}" if method else "")
     return command.CommandLine(settings_class, arguments, usual=flags.words(text, names), of=of), flags.remarks_on(gone)
 
 
@@ -78,16 +78,12 @@ def _recorded(settings_class, line):
 
     The folder is None if none has. Of a run without a checkpoint, which starts afresh, flags.txt does not count.
     """
-    task, load, path = (line.values[name].value for name in ("task", "load", "train_path"))
-    folder = flags.local_path("--train_path", path) if line.values["resume"].value and path else None
-    if task == "train" and folder and has_checkpoint(folder):
-        names = set(settings_class.names(REFUSED, STEERS, ANY))
-    elif load:
-        folder = flags.local_path("--load", load)
-        folder = folder if os.path.isdir(folder) else os.path.dirname(folder)
-        names = {*settings_class.names(REFUSED, STEERS), "data_dir"}
-    else:
+    task, resume, *paths = (line.values[name].value for name in ("task", "resume", "train_path", "load"))
+    paths = [path and flags.local_path(f"--{name}", path) for name, path in zip(("train_path", "load"), paths)]
+    folder, goes_on = files.beginning(task, resume, *paths)
+    if folder is None:
         return None, set()
+    names = {*settings_class.names(REFUSED, STEERS), *(settings_class.names(ANY) if goes_on else ["data_dir"])}
     if in_cluster(line.values["worker_hosts"].value):
         names.intersection_update(settings_class.shared_names())  # flags.txt is the chief's
     return folder, names

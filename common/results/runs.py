@@ -48,7 +48,7 @@ class Run:
     @property
     def done(self):
         """How many updates were done when metrics were last written."""
-        return max((step for step, _ in self.metrics), default=-1) + 1
+        return _done(self.metrics)
 
     @property
     def complete(self):
@@ -164,8 +164,7 @@ def _natural(name):
 def read(folder):
     """Returns the `Run` of a folder; files that are missing leave it empty."""
     text = _text(folder, FLAGS)
-    head = text.partition("\n")[0]
-    method = head[1:].strip() if head.startswith("#") else UNKNOWN
+    method = flags.method_in(text) or UNKNOWN
     given, origin = flags.parsed(text), flags.origin(text)
     given |= {"load": origin} if origin else {}
     log = _text(folder, LOG)
@@ -176,10 +175,14 @@ def read(folder):
         remarks.append(f"{os.path.join(folder, FLAGS)} is missing or does not name the method")
     path = os.path.join(folder, METRICS)
     written = os.path.getmtime(path) if os.path.exists(path) else 0.0
-    done = max((step for step, _ in metrics), default=-1) + 1
-    steps = max(int(length), done) if length.isdigit() else None  # a shorter length was asked for when all was done
+    # A shorter length may have been asked for when all was done.
+    steps = max(int(length), _done(metrics)) if length.isdigit() else None
     diverged = [entry.get("dropped") for _, entry in _objects(folder, NONFINITE)][-1:] == [False]
     return Run(folder, method, given, metrics, steps, written, freedom, diverged, tuple(remarks))
+
+
+def _done(metrics):
+    return max((step for step, _ in metrics), default=-1) + 1
 
 
 def _text(folder, name):

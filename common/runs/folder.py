@@ -58,8 +58,7 @@ class RunFolder:
         with open(self.file(METRICS), encoding="utf-8", errors="replace") as file:
             lines = [(_key(line), line) for line in file]
         kept = [(key, line) for key, line in lines if key and key[0] < first]
-        torn = [line for _, line in lines if line.startswith("{") and not line.endswith("\n")]  # by a kill
-        unreadable = sum(key is None for key, _ in lines) - len(torn)
+        unreadable = sum(key is None and not _is_torn(line) for key, line in lines)
         if unreadable:
             shutil.copy(self.file(METRICS), self.file(f"{METRICS}.damaged"))
             self.say(f"{unreadable} lines of {METRICS} cannot be read: the file as it was is {METRICS}.damaged")
@@ -128,6 +127,11 @@ class Elsewhere:
 
     def add(self, name, entry):
         pass
+
+
+def _is_torn(line):
+    """Returns whether a kill may have cut off a line of metrics.jsonl."""
+    return line.startswith("{") and not line.endswith("\n")
 
 
 def _key(line):

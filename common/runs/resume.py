@@ -4,9 +4,9 @@ import contextlib
 import dataclasses
 import os
 
-from common import flags
+from common import files, flags
 from common.console import say
-from common.files import FLAGS, has_checkpoint
+from common.files import FLAGS
 from common.flags import Resume
 from common.runs import checkpoints, saver
 from common.runs.folder import check_unused, has_saved, holds_run, new_path
@@ -60,12 +60,8 @@ def beginning(settings):
         checkpoint = checkpoints.newest(settings.train_path, note) if settings.resume else None
         goes_on = checkpoint is not None
         if not goes_on:
-            if settings.resume and has_saved(settings.train_path):
-                raise ValueError(
-                    f"the checkpoints of the run in {settings.train_path} are gone, and starting afresh would replace "
-                    "its metrics; put the checkpoints back, or choose another --train_path"
-                )
             if settings.resume:
+                _check_none_is_gone(settings.train_path)
                 note(f"--resume: there is no checkpoint in {settings.train_path} yet; the run starts afresh")
             checkpoint = _loaded(settings, note)
             goes_on = checkpoint is not None and _same(os.path.dirname(checkpoint), settings.train_path)
@@ -74,6 +70,14 @@ def beginning(settings):
                 f"{settings.train_path} holds a run already; go on with --resume, or choose another --train_path"
             )
         yield Start(checkpoint, settings.train_path, lock, goes_on, tuple(lines))
+
+
+def _check_none_is_gone(folder):
+    if has_saved(folder):
+        raise ValueError(
+            f"the checkpoints of the run in {folder} are gone, and starting afresh would replace its metrics; put the "
+            "checkpoints back, or choose another --train_path"
+        )
 
 
 @contextlib.contextmanager
@@ -92,10 +96,10 @@ def check_method(program, settings):
     Variables of other methods may be called the same.
     """
     text, method = begun_by(settings) or "", program.method(settings)
-    head = text.partition("\n")[0]
-    if head.startswith("# ") and head[2:].strip() != method and flags.parsed(text):
+    trained_by = flags.method_in(text)
+    if trained_by not in (None, method) and flags.parsed(text):
         raise ValueError(
-            f"the run in {_folder_of(settings)} was trained by {head[2:].strip()}, not by {method}; use the folder, "
+            f"the run in {_folder_of(settings)} was trained by {trained_by}, not by {method}; use the folder, "
             "--rotation and (in sopt_gs) --map that it was trained with"
         )
 
@@ -153,11 +157,7 @@ def begun_by(settings):
 
 
 def _folder_of(settings):
-    if settings.task == "train" and settings.resume and settings.train_path and has_checkpoint(settings.train_path):
-        return settings.train_path
-    if settings.load is None:
-        return None
-    return checkpoints.folder_of(settings.load) or os.path.dirname(settings.load)
+    return files.beginning(settings.task, settings.resume, settings.train_path, settings.load)[0]
 
 
 def _loaded(settings, note):
